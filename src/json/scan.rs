@@ -20,6 +20,7 @@ pub struct Fault {
 pub struct Key<'a> {
     raw: &'a [u8],
     escaped: bool,
+    at: usize,
 }
 
 impl<'a> Key<'a> {
@@ -29,7 +30,18 @@ impl<'a> Key<'a> {
         if self.escaped { self.text() == name } else { self.raw == name.as_bytes() }
     }
 
-    pub fn text(&self) -> Cow<'a, str> {
+    /// False only where the name can't begin with this byte.
+    #[inline]
+    pub fn may_begin_with(&self, byte: u8) -> bool {
+        self.escaped || self.raw.first() == Some(&byte)
+    }
+
+    /// Where in the scanned text the name's opening quote stands.
+    pub fn position(&self) -> usize {
+        self.at
+    }
+
+    fn text(&self) -> Cow<'a, str> {
         unquote(self.raw, self.escaped)
     }
 }
@@ -74,11 +86,6 @@ impl<'a> Scanner<'a> {
     /// Whether anything scanned so far needs mending before it is JSON.
     pub fn flawed(&self) -> bool {
         self.flawed
-    }
-
-    /// The flaws noted since the last call, so that a caller can tell which value they belong to.
-    pub fn take_flawed(&mut self) -> bool {
-        std::mem::take(&mut self.flawed)
     }
 
     pub fn position(&self) -> usize {
@@ -168,7 +175,7 @@ impl<'a> Scanner<'a> {
         }
         let start = self.at + 1;
         let escaped = self.string()?;
-        let key = Key { raw: &self.bytes[start..self.at - 1], escaped };
+        let key = Key { raw: &self.bytes[start..self.at - 1], escaped, at: start - 1 };
         self.expect(b':', "expected ':'")?;
         Ok(key)
     }
