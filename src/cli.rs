@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::io::Write;
+use std::ffi::OsString;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::thread;
@@ -8,6 +8,7 @@ use std::thread;
 use clap::{Parser, Subcommand};
 use rustix::event::{PollFd, PollFlags, poll};
 
+use crate::demo;
 use crate::failure::{Failure, OrFail};
 use crate::process::keeper;
 use crate::process::stop::{Reason, Stop};
@@ -28,6 +29,12 @@ struct Cli {
 enum Command {
     /// Speak Flow's capture protocol on stdin and stdout (what an image's ENTRYPOINT runs; the default)
     Serve(SourceArgs),
+    /// The source of shims/demo
+    #[command(hide = true, disable_help_flag = true)]
+    DemoSource {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     #[command(name = keeper::SUBCOMMAND, hide = true)]
     Keeper(keeper::Args),
 }
@@ -37,6 +44,7 @@ pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command.unwrap_or(Command::Serve(cli.source)) {
         Command::Serve(source) => serve_stdio(&source),
+        Command::DemoSource { arguments } => return demo::run(arguments.into_iter()),
         Command::Keeper(args) => return ExitCode::from(keeper::run(args)),
     };
     match done {
@@ -59,8 +67,7 @@ fn serve_stdio(source: &SourceArgs) -> Result<(), Failure> {
 /// SIGTERM and SIGINT ask for an end; a second one does not wait for it.
 fn stop_on_signals(stop: &Stop) -> Result<(), Failure> {
     use signal_hook::consts::{SIGINT, SIGTERM};
-    let mut signals =
-        signal_hook::iterator::Signals::new([SIGTERM, SIGINT]).or_fail("can't listen for signals")?;
+    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT]).or_fail("can't listen for signals")?;
     let stop = stop.clone();
     thread::spawn(move || {
         for signal in signals.forever() {

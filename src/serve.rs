@@ -53,7 +53,9 @@ where
             Request::Spec => out.send(&Response::Spec(&spec(shim)?)),
             Request::Discover(it) => {
                 secrets::conceal(&it.config);
-                out.send(&Response::Discovered { bindings: discovered(shim.source.discover(&shim.launcher, &it.config)?) })
+                out.send(&Response::Discovered {
+                    bindings: discovered(shim.source.discover(&shim.launcher, &it.config)?),
+                })
             }
             Request::Validate(it) => {
                 secrets::conceal(&it.config);
@@ -114,7 +116,7 @@ fn discovered_binding(stream: Stream, names: &mut Names) -> DiscoveredBinding {
     let key = schema::key(&stream.schema, &stream.key);
     // F15: rows of an incremental stream are never known to vanish; those of a full refresh get tombstones.
     let is_fallback_key = key.is_err() && stream.mode == Mode::Incremental;
-    let key = key.unwrap_or_default();
+    let key = key.unwrap_or_else(|_| schema::Key::row_id());
     DiscoveredBinding {
         recommended_name: names.claim(&stream.id.to_string()),
         resource_config: stream.resource,
@@ -129,7 +131,8 @@ fn validate(shim: &Shim, request: &Validate) -> Result<Vec<ValidatedBinding>, Fa
     let mut bindings = Vec::new();
     for binding in &request.bindings {
         shim.source.resource(&binding.resource_config)?;
-        let config: Value = serde_json::from_str(binding.resource_config.get()).or_fail("a resource config can't be read")?;
+        let config: Value =
+            serde_json::from_str(binding.resource_config.get()).or_fail("a resource config can't be read")?;
         bindings.push(ValidatedBinding { resource_path: pointer::path(&config, pointers) });
     }
     shim.source.check(&shim.launcher, &request.config)?;

@@ -125,10 +125,18 @@ pub struct Selected<'a> {
 pub enum Event<'a> {
     Record(Record<'a>),
     State(StateUpdate),
-    Log { level: Level, message: String, fields: Fields },
+    Log {
+        level: Level,
+        message: String,
+        fields: Fields,
+    },
     Error(SourceError),
     Status(Status),
-    Estimate { stream: Option<StreamId>, rows: Option<f64>, bytes: Option<f64> },
+    Estimate {
+        stream: Option<StreamId>,
+        rows: Option<f64>,
+        bytes: Option<f64>,
+    },
     /// The connector's config has changed: it is to be used from now on (A18).
     Config(Box<RawValue>),
     Noise,

@@ -65,7 +65,12 @@ pub fn stream(declared: Box<RawValue>) -> Result<Stream, Failure> {
     Ok(Stream {
         id: StreamId { namespace: stream.namespace, name: stream.name },
         schema: stream.json_schema,
-        key: stream.source_defined_primary_key.unwrap_or_default().into_iter().filter(|path| !path.is_empty()).collect(),
+        key: stream
+            .source_defined_primary_key
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|path| !path.is_empty())
+            .collect(),
         resource: resource.into(),
         mode,
         modes,
@@ -117,7 +122,9 @@ fn configured_stream(selected: &Selected) -> Result<Value, Failure> {
         (_, Some(chosen)) => Some(chosen.clone().into()),
     };
     if selected.resource.mode == Mode::Incremental && cursor.is_none() && stream.source_defined_cursor == Some(false) {
-        return Err(Failure::new(format!("stream {id} needs a cursorField in its resource config to sync as incremental")));
+        return Err(Failure::new(format!(
+            "stream {id} needs a cursorField in its resource config to sync as incremental"
+        )));
     }
     let mut configured = Map::new();
     configured.insert("stream".into(), members.into());

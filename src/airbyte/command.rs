@@ -43,7 +43,9 @@ pub fn check(launcher: &Launcher, config: &RawValue) -> Result<(), Failure> {
     let answers = ask(launcher, "check", Some(config))?;
     match answers.status {
         Some((true, _)) => Ok(()),
-        Some((false, Some(ref message))) => Err(Failure::new(format!("the connector can't use this config: {message}"))),
+        Some((false, Some(ref message))) => {
+            Err(Failure::new(format!("the connector can't use this config: {message}")))
+        }
         Some((false, None)) => Err(Failure::new("the connector can't use this config, and doesn't say why")),
         None => Err(answers.nothing("check")),
     }

@@ -36,7 +36,9 @@ pub fn event(line: &[u8]) -> Result<Event<'_>, Broken> {
             Message::Status(it) => Event::Status(it),
             Message::Estimate { stream, rows, bytes } => Event::Estimate { stream, rows, bytes },
             Message::Config(it) => Event::Config(it),
-            Message::Spec(_) | Message::Catalog(_) | Message::ConnectionStatus { .. } | Message::Unknown => Event::Noise,
+            Message::Spec(_) | Message::Catalog(_) | Message::ConnectionStatus { .. } | Message::Unknown => {
+                Event::Noise
+            }
         }),
     }
 }
@@ -64,7 +66,11 @@ fn scan(line: &[u8]) -> Result<Scanned<'_>, Broken> {
     let mut parts = Parts::default();
     let mut scanner = Scanner::new(line);
     if scanner.kind() != Some(Kind::Object) {
-        return Err(if carries_data(line) { Broken::lost(None, "a message begins within a line") } else { Broken::Noise });
+        return Err(if carries_data(line) {
+            Broken::lost(None, "a message begins within a line")
+        } else {
+            Broken::Noise
+        });
     }
     let scanned = scanner
         .object(|it, key| {
@@ -88,7 +94,13 @@ fn scan(line: &[u8]) -> Result<Scanned<'_>, Broken> {
     match parts.kind {
         Some(br#""RECORD""#) => {}
         Some(kind) => return Ok(Scanned::Other(string_text(kind).into_owned())),
-        None => return Err(if parts.data.is_some() { Broken::lost(stream(), "a message has no type") } else { Broken::Noise }),
+        None => {
+            return Err(if parts.data.is_some() {
+                Broken::lost(stream(), "a message has no type")
+            } else {
+                Broken::Noise
+            });
+        }
     }
     match (parts.stream, parts.data) {
         (Some(stream), Some(data)) => {
@@ -195,7 +207,8 @@ fn read<'a, T: Deserialize<'a>>(line: &'a [u8], member: &str) -> Result<T, Broke
     let mut members: std::collections::HashMap<std::borrow::Cow<str>, &RawValue> =
         serde_json::from_slice(line).map_err(|error| Broken::lost(None, without_values(&error)))?;
     let raw = members.remove(member).ok_or_else(|| Broken::lost(None, format!("a message lacks its `{member}`")))?;
-    serde_json::from_str(raw.get()).map_err(|error| Broken::lost(None, format!("`{member}`: {}", without_values(&error))))
+    serde_json::from_str(raw.get())
+        .map_err(|error| Broken::lost(None, format!("`{member}`: {}", without_values(&error))))
 }
 
 fn without_values(error: &serde_json::Error) -> String {

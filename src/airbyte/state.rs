@@ -189,10 +189,8 @@ pub fn older_cell(cell: &RawValue) -> OlderCell {
 
 /// The airbyte-to-flow wrapper kept `{"<stream>": <stream_state>, ...}`, or a LEGACY blob as it was.
 pub fn older(state: &Map<String, Value>, streams: &[&StreamId]) -> OlderState {
-    let found: Vec<(StreamId, Box<RawValue>)> = streams
-        .iter()
-        .filter_map(|id| Some(((*id).clone(), to_raw_value(state.get(&id.name)?).ok()?)))
-        .collect();
+    let found: Vec<(StreamId, Box<RawValue>)> =
+        streams.iter().filter_map(|id| Some(((*id).clone(), to_raw_value(state.get(&id.name)?).ok()?))).collect();
     if found.is_empty() && !state.is_empty() {
         let data = to_raw_value(state).ok();
         return OlderState { streams: found, shared: Some(shared("LEGACY", "data", data.as_deref())) };

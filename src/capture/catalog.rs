@@ -27,7 +27,8 @@ pub fn of(
 ) -> Result<(Vec<Stream>, Option<Box<RawValue>>), Failure> {
     let kept = kept.and_then(|it| serde_json::from_str::<Kept>(it.get()).ok());
     let is_current = kept.as_ref().is_some_and(|it| it.version == open.version);
-    let remembered = kept.map(|it| it.streams.into_iter().filter_map(|it| shim.source.stream(it).ok()).collect::<Vec<_>>());
+    let remembered =
+        kept.map(|it| it.streams.into_iter().filter_map(|it| shim.source.stream(it).ok()).collect::<Vec<_>>());
     let remembered = remembered.and_then(|it| pick(&it, resources).ok());
     if let (Some(streams), true) = (&remembered, is_current) {
         return Ok((streams.clone(), None));
@@ -48,7 +49,9 @@ fn pick(discovered: &[Stream], resources: &[Resource]) -> Result<Vec<Stream>, Fa
     let find = |resource: &Resource| {
         discovered.iter().find(|it| it.id == resource.id).cloned().ok_or_else(|| {
             let id = &resource.id;
-            Failure::new(format!("stream {id} is not at the source (any more): disable its binding, or give this user access to it"))
+            Failure::new(format!(
+                "stream {id} is not at the source (any more): disable its binding, or give this user access to it"
+            ))
         })
     };
     resources.iter().map(find).collect()

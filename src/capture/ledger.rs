@@ -263,7 +263,7 @@ impl Ledger {
     /// What has changed since the last patch, as a merge patch.
     pub fn patch(&mut self) -> Result<Box<RawValue>, Failure> {
         let mut patch: Vec<(String, Box<RawValue>)> = Vec::new();
-        let mut cells: BTreeMap<&str, BTreeMap<String, Box<RawValue>>> = BTreeMap::new();
+        let mut cells: BTreeMap<String, BTreeMap<String, Box<RawValue>>> = BTreeMap::new();
         let null = || RawValue::NULL.to_owned();
         for name in self.taken_over.drain(..) {
             patch.push((name, null()));
@@ -292,7 +292,7 @@ impl Ledger {
             }
             // An older wrapper's member has another name than any of ours.
             members.extend(cell.stale.drain(..).map(|name| (name, null())));
-            cells.insert(&cell.state_key, members);
+            cells.insert(cell.state_key.clone(), members);
         }
         let encode = "can't write the capture's state";
         if !cells.is_empty() {

@@ -69,16 +69,16 @@ pub fn run<W: Write + Send + 'static>(shim: &Shim, open: &Open, mut out: Output<
 
     let (board, activity) = (pump.board.clone(), pump.activity.clone());
     let tick = || board.lock().unwrap_or_else(PoisonError::into_inner).show();
-    let finished =
-        connector.supervise(&shim.launcher.stop, &activity, Some(shim.idle_timeout), tick, |stdout| pump.run(stdout))?;
+    let finished = connector
+        .supervise(&shim.launcher.stop, &activity, Some(shim.idle_timeout), tick, |stdout| pump.run(stdout))?;
     finish(shim, finished)
 }
 
 /// What the source declares goes out first (F12), and takes effect with the first checkpoint.
 fn send_schemas<W: Write>(pump: &mut Pump<W>, streams: &[Stream]) -> Result<(), Failure> {
     for (binding, stream) in streams.iter().enumerate() {
-        let key = schema::key(&stream.schema, &stream.key).unwrap_or_default();
-        let sourced = schema::sourced(&stream.schema, &key);
+        let key = schema::key(&stream.schema, &stream.key).unwrap_or_else(|_| schema::Key::row_id());
+        let Some(sourced) = schema::sourced(&stream.schema, &key) else { continue };
         let sent = pump.out.send(&Response::SourcedSchema { binding, document_schema: &sourced.schema });
         sent.or_fail("can't write to the runtime")?;
         pump.pending += 1;

@@ -203,7 +203,9 @@ impl<W: Write> Pump<W> {
             }
             None => {
                 if !self.unknown.contains_key(&id) {
-                    log::warn(&format!("the connector sends records of stream {id}, which has no binding: they are ignored"));
+                    log::warn(&format!(
+                        "the connector sends records of stream {id}, which has no binding: they are ignored"
+                    ));
                 }
                 *self.unknown.entry(id).or_default() += 1;
                 None
@@ -243,7 +245,9 @@ impl<W: Write> Pump<W> {
         let Some(told) = update.record_count else { return };
         if told != seen as f64 {
             let name = update.streams.first().map_or("all streams".to_owned(), |(id, _)| format!("stream {id}"));
-            log::warn(&format!("{name}: the connector counts {told} records since its last state, {seen} have arrived"));
+            log::warn(&format!(
+                "{name}: the connector counts {told} records since its last state, {seen} have arrived"
+            ));
         }
     }
 
@@ -285,7 +289,9 @@ impl<W: Write> Pump<W> {
     }
 
     fn estimate(&mut self, stream: Option<StreamId>, rows: Option<f64>, bytes: Option<f64>) {
-        let Some((id, index)) = stream.and_then(|id| self.ledger.index_of(&id).map(|index| (id, index))) else { return };
+        let Some((id, index)) = stream.and_then(|id| self.ledger.index_of(&id).map(|index| (id, index))) else {
+            return;
+        };
         let number = |it: Option<f64>| it.map_or(Value::Null, |it| (it as u64).into());
         let fields = log::fields([
             ("eventType", "estimate".into()),
@@ -329,7 +335,8 @@ impl<W: Write> Pump<W> {
 
     fn note_mended(&mut self, index: usize, mended: Mended) {
         let id = self.ledger.cells[index].id();
-        let field = mended.field.strip_prefix("/record/data").or(mended.field.strip_prefix("/record")).unwrap_or(&mended.field);
+        let field =
+            mended.field.strip_prefix("/record/data").or(mended.field.strip_prefix("/record")).unwrap_or(&mended.field);
         let what = match mended.what {
             What::NotANumber => "NaN or Infinity, which JSON does not have: it becomes null",
             What::Text => "text that is no Unicode (a lone surrogate or invalid UTF-8): that part becomes U+FFFD",
@@ -348,7 +355,9 @@ impl<W: Write> Pump<W> {
         match broken {
             Broken::Lost { stream, reason } => {
                 let of = stream.map_or(String::new(), |it| format!(" of stream {it}"));
-                let sentence = format!("the connector printed a message{of} that can't be read: {reason}; nothing may be skipped, so the capture stops here");
+                let sentence = format!(
+                    "the connector printed a message{of} that can't be read: {reason}; nothing may be skipped, so the capture stops here"
+                );
                 Err(Failure::new(sentence).into())
             }
             Broken::Flawed | Broken::Noise => {
@@ -378,7 +387,9 @@ impl<W: Write> Pump<W> {
             Err(Broken::Lost { stream: Some(stream), .. }) => format!("stream {stream}: "),
             _ => String::new(),
         };
-        Failure::new(format!("{stream}the connector printed a message of {length} bytes, more than Flow can take (64 MiB)"))
+        Failure::new(format!(
+            "{stream}the connector printed a message of {length} bytes, more than Flow can take (64 MiB)"
+        ))
     }
 
     /// Says how often it happened what was warned of once.

@@ -52,7 +52,10 @@ impl Board {
     /// A sync that ended with exit code 0 has failed all the same where a stream did (A4).
     pub fn verdict(&self) -> Result<(), Failure> {
         if let Some(it) = self.streams.iter().find(|it| it.phase == Some(Phase::Incomplete)) {
-            return Err(Failure::new(format!("stream {}: the connector could not read all of it and doesn't say why", it.id)));
+            return Err(Failure::new(format!(
+                "stream {}: the connector could not read all of it and doesn't say why",
+                it.id
+            )));
         }
         match self.streams.iter().find(|it| it.phase.is_none()) {
             Some(it) if self.told => Err(Failure::new(format!(
@@ -74,7 +77,8 @@ impl Board {
     }
 
     fn text(&self) -> String {
-        let count = |wanted: fn(&Phase) -> bool| self.streams.iter().filter(|it| it.phase.as_ref().is_some_and(wanted)).count();
+        let count =
+            |wanted: fn(&Phase) -> bool| self.streams.iter().filter(|it| it.phase.as_ref().is_some_and(wanted)).count();
         let running = count(|it| matches!(it, Phase::Started | Phase::Running));
         let complete = count(|it| *it == Phase::Complete);
         let mut text = format!("Capturing {running} of {} streams", self.streams.len());

@@ -9,13 +9,22 @@ use serde_json::{Value, value::RawValue};
 #[serde(rename_all = "camelCase")]
 pub enum Response<'a> {
     Spec(&'a Spec),
-    Discovered { bindings: Vec<DiscoveredBinding> },
-    Validated { bindings: Vec<ValidatedBinding> },
+    Discovered {
+        bindings: Vec<DiscoveredBinding>,
+    },
+    Validated {
+        bindings: Vec<ValidatedBinding>,
+    },
     Applied {},
     Opened {},
     #[serde(rename_all = "camelCase")]
-    SourcedSchema { binding: usize, document_schema: &'a Value },
-    Checkpoint { state: StateUpdate<'a> },
+    SourcedSchema {
+        binding: usize,
+        document_schema: &'a Value,
+    },
+    Checkpoint {
+        state: StateUpdate<'a>,
+    },
 }
 
 #[derive(Serialize)]

@@ -49,7 +49,8 @@ impl Launcher {
         keeper.arg0("flow-shim").arg(keeper::SUBCOMMAND).arg("--folder").arg(folder.root());
         match &self.target {
             Target::Command(command) => {
-                let (program, own) = command.split_first().ok_or_else(|| Failure::new("the connector's command is empty"))?;
+                let (program, own) =
+                    command.split_first().ok_or_else(|| Failure::new("the connector's command is empty"))?;
                 keeper.arg("--").arg(find_program(program)?).args(own);
             }
             Target::Image(image) => {
@@ -89,7 +90,8 @@ fn find_program(program: &str) -> Result<OsString, Failure> {
     if program == "flow-shim" {
         return Ok(OURSELVES.into());
     }
-    let missing = || Failure::new(format!("there is no program `{program}`: install the connector, or correct its command"));
+    let missing =
+        || Failure::new(format!("there is no program `{program}`: install the connector, or correct its command"));
     if program.contains('/') {
         return if Path::new(program).exists() { Ok(program.into()) } else { Err(missing()) };
     }

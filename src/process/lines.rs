@@ -144,7 +144,10 @@ mod tests {
     #[test]
     fn lines_come_whole_whatever_the_buffer() {
         for size in [1, 2, 3, 7, 64] {
-            assert_eq!(lines_of(b"one\n\nthree and more\nx\nend", size, 1000), ["one", "", "three and more", "x", "cut end"]);
+            assert_eq!(
+                lines_of(b"one\n\nthree and more\nx\nend", size, 1000),
+                ["one", "", "three and more", "x", "cut end"]
+            );
             assert_eq!(lines_of(b"one\n", size, 1000), ["one"]);
             assert!(lines_of(b"", size, 1000).is_empty());
         }

@@ -28,7 +28,8 @@ pub fn forward(stderr: impl Read, touch: impl Fn()) -> Option<String> {
         if text.is_empty() {
             continue;
         }
-        let (level, message, fields) = structured(text).unwrap_or_else(|| (levels.of(text), text.to_owned(), Fields::new()));
+        let (level, message, fields) =
+            structured(text).unwrap_or_else(|| (levels.of(text), text.to_owned(), Fields::new()));
         log::emit(level, &message, fields);
         if level == Level::Error {
             last_error = Some(message);

@@ -68,10 +68,7 @@ pub enum What {
 
 impl Change {
     pub(super) fn new(at: impl Into<String>, what: What) -> Self {
-        Self {
-            at: at.into(),
-            what,
-        }
+        Self { at: at.into(), what }
     }
 }
 
@@ -84,109 +81,39 @@ impl What {
     /// Name, sentence, and the detail that belongs to it.
     fn parts(&self) -> (&'static str, &'static str, Option<&str>) {
         match self {
-            Self::UnknownKeyword(k) => {
-                ("unknown-keyword", "not a keyword of Flow, dropped", Some(k))
-            }
-            Self::BadValue(k) => (
-                "bad-value",
-                "value doesn't fit the keyword, dropped",
-                Some(k),
-            ),
-            Self::ValueMended(k) => (
-                "value-mended",
-                "value took the form that the keyword wants",
-                Some(k),
-            ),
+            Self::UnknownKeyword(k) => ("unknown-keyword", "not a keyword of Flow, dropped", Some(k)),
+            Self::BadValue(k) => ("bad-value", "value doesn't fit the keyword, dropped", Some(k)),
+            Self::ValueMended(k) => ("value-mended", "value took the form that the keyword wants", Some(k)),
             Self::NotASchema => ("not-a-schema", "not a schema, replaced by one", None),
             Self::PropertyMoved(k) => ("property-moved", "moved into `properties`", Some(k)),
-            Self::PatternDropped(p) => (
-                "pattern-dropped",
-                "pattern doesn't compile, dropped",
-                Some(p),
-            ),
+            Self::PatternDropped(p) => ("pattern-dropped", "pattern doesn't compile, dropped", Some(p)),
             Self::FormatDropped(f) => ("format-dropped", "not a format of Flow, dropped", Some(f)),
             Self::TypeMended => ("type-mended", "type took its standard form", None),
             Self::TypeDropped => ("type-dropped", "not a type, dropped", None),
-            Self::RequiredMended => (
-                "required-mended",
-                "`required` became a list of unique names",
-                None,
-            ),
-            Self::RequiredLifted(k) => (
-                "required-lifted",
-                "now in the `required` of its parent",
-                Some(k),
-            ),
-            Self::BoundFolded(k) => (
-                "bound-folded",
-                "boolean bound folded with its sibling",
-                Some(k),
-            ),
-            Self::DialectDropped => (
-                "dialect-dropped",
-                "`$schema` of another draft, dropped",
-                None,
-            ),
+            Self::RequiredMended => ("required-mended", "`required` became a list of unique names", None),
+            Self::RequiredLifted(k) => ("required-lifted", "now in the `required` of its parent", Some(k)),
+            Self::BoundFolded(k) => ("bound-folded", "boolean bound folded with its sibling", Some(k)),
+            Self::DialectDropped => ("dialect-dropped", "`$schema` of another draft, dropped", None),
             Self::IdDropped => ("id-dropped", "not a usable `$id`, dropped", None),
             Self::IdToAnchor => ("id-to-anchor", "became `$anchor`", None),
-            Self::TupleToPrefixItems => {
-                ("tuple-to-prefix-items", "tuple became `prefixItems`", None)
+            Self::TupleToPrefixItems => ("tuple-to-prefix-items", "tuple became `prefixItems`", None),
+            Self::DependenciesSplit => {
+                ("dependencies-split", "became `dependentRequired` and `dependentSchemas`", None)
             }
-            Self::DependenciesSplit => (
-                "dependencies-split",
-                "became `dependentRequired` and `dependentSchemas`",
-                None,
-            ),
-            Self::ExternalRefDropped(r) => (
-                "external-ref-dropped",
-                "reference to another document, dropped",
-                Some(r),
-            ),
-            Self::DanglingRefDropped(r) => (
-                "dangling-ref-dropped",
-                "reference to nothing, dropped",
-                Some(r),
-            ),
-            Self::CircularRefDropped(r) => (
-                "circular-ref-dropped",
-                "reference to itself, dropped",
-                Some(r),
-            ),
-            Self::OneOfToAnyOf => (
-                "one-of-to-any-of",
-                "branches may overlap now, `oneOf` became `anyOf`",
-                None,
-            ),
-            Self::InexactDropped(k) => (
-                "inexact-dropped",
-                "can't be kept as it was meant, dropped",
-                Some(k),
-            ),
+            Self::ExternalRefDropped(r) => ("external-ref-dropped", "reference to another document, dropped", Some(r)),
+            Self::DanglingRefDropped(r) => ("dangling-ref-dropped", "reference to nothing, dropped", Some(r)),
+            Self::CircularRefDropped(r) => ("circular-ref-dropped", "reference to itself, dropped", Some(r)),
+            Self::OneOfToAnyOf => ("one-of-to-any-of", "branches may overlap now, `oneOf` became `anyOf`", None),
+            Self::InexactDropped(k) => ("inexact-dropped", "can't be kept as it was meant, dropped", Some(k)),
             Self::TooDeep => ("too-deep", "nested too deep, takes anything", None),
             Self::EnumWidened => ("enum-widened", "widened to the type of its values", None),
             Self::RootMadeObject => ("root-made-object", "root type is exactly `object`", None),
-            Self::DiscriminatorAdded(k) => (
-                "discriminator-added",
-                "branches are told apart by it",
-                Some(k),
-            ),
-            Self::DefaultAdded => (
-                "default-added",
-                "default of a discriminator is its const",
-                None,
-            ),
+            Self::DiscriminatorAdded(k) => ("discriminator-added", "branches are told apart by it", Some(k)),
+            Self::DefaultAdded => ("default-added", "default of a discriminator is its const", None),
             Self::EnumToConst => ("enum-to-const", "enum of one value became `const`", None),
-            Self::KeyMadeStrict => (
-                "key-made-strict",
-                "required and non-null, as part of the key",
-                None,
-            ),
+            Self::KeyMadeStrict => ("key-made-strict", "required and non-null, as part of the key", None),
             Self::MetaAdded => ("meta-added", "`_meta` declared", None),
-            Self::RootOpened(k) => (
-                "root-opened",
-                "would forbid properties that are added, dropped",
-                Some(k),
-            ),
+            Self::RootOpened(k) => ("root-opened", "would forbid properties that are added, dropped", Some(k)),
         }
     }
 }

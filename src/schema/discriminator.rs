@@ -12,10 +12,7 @@ pub(super) fn derive(root: &mut Value, changes: &mut Vec<Change>) {
         let Some(Value::Array(branches)) = map.get("oneOf") else {
             return;
         };
-        let declared = map
-            .get("discriminator")
-            .and_then(|it| it.get("propertyName"))
-            .and_then(Value::as_str);
+        let declared = map.get("discriminator").and_then(|it| it.get("propertyName")).and_then(Value::as_str);
         let name = match declared {
             Some(it) if constants(root, branches, it).is_some() => Some(it),
             Some(_) => None,
@@ -26,21 +23,14 @@ pub(super) fn derive(root: &mut Value, changes: &mut Vec<Change>) {
         };
         let places = branches.iter().enumerate().filter_map(|(i, branch)| {
             let place = match branch.get("$ref").and_then(Value::as_str) {
-                Some(reference) if branch.get("properties").is_none() => {
-                    reference.trim_start_matches('#').to_owned()
-                }
+                Some(reference) if branch.get("properties").is_none() => reference.trim_start_matches('#').to_owned(),
                 _ => format!("{at}/oneOf/{i}"),
             };
             let mut place = place + "/properties";
             push(&mut place, name);
             root.pointer(&place).is_some().then_some(place)
         });
-        found.push((
-            at.to_owned(),
-            declared.is_none(),
-            name.to_owned(),
-            places.collect::<Vec<_>>(),
-        ));
+        found.push((at.to_owned(), declared.is_none(), name.to_owned(), places.collect::<Vec<_>>()));
     });
     for (at, is_new, name, places) in found {
         if is_new && let Some(Value::Object(holder)) = root.pointer_mut(&at) {
@@ -74,10 +64,7 @@ fn settle(property: &mut Map<String, Value>, at: String, changes: &mut Vec<Chang
 /// The property that has a constant in every branch, another one in each.
 pub(super) fn property<'a>(root: &'a Value, branches: &'a [Value]) -> Option<&'a str> {
     let first = properties(root, branches.first()?)?;
-    first
-        .keys()
-        .map(String::as_str)
-        .find(|name| constants(root, branches, name).is_some_and(|it| distinct(&it)))
+    first.keys().map(String::as_str).find(|name| constants(root, branches, name).is_some_and(|it| distinct(&it)))
 }
 
 /// The constants that a property has in the branches, if it has one in all of them.
@@ -87,10 +74,7 @@ fn constants<'a>(root: &'a Value, branches: &'a [Value], name: &str) -> Option<V
 }
 
 fn distinct(values: &[&Value]) -> bool {
-    values
-        .iter()
-        .enumerate()
-        .all(|(i, it)| !values[..i].contains(it))
+    values.iter().enumerate().all(|(i, it)| !values[..i].contains(it))
 }
 
 fn constant(property: &Map<String, Value>) -> Option<&Value> {

@@ -55,10 +55,7 @@ pub fn key(declared: &Value, paths: &[Vec<String>]) -> Result<Key, KeyProblem> {
             continue;
         }
         let types = component_types(&shape, path)?;
-        components.push(Component {
-            path: path.clone(),
-            types,
-        });
+        components.push(Component { path: path.clone(), types });
     }
     if components.is_empty() {
         return Err(KeyProblem::Empty);
@@ -86,9 +83,7 @@ fn component_types(root: &Shape, path: &[String]) -> Result<Types, KeyProblem> {
             return Err(KeyProblem::NotInObject(pointer(path)));
         }
     }
-    let declared = at
-        .and_then(|it| it.properties.get(leaf))
-        .map_or(Types::ANY, |it| it.types);
+    let declared = at.and_then(|it| it.properties.get(leaf)).map_or(Types::ANY, |it| it.types);
     let scalar = declared.and(Types::STRING.or(Types::NUMBER).or(Types::BOOLEAN));
     if declared == Types::ANY || declared == Types::NULL {
         return Ok(Types::STRING.or(Types::INTEGER).or(Types::BOOLEAN));
@@ -100,23 +95,14 @@ fn component_types(root: &Shape, path: &[String]) -> Result<Types, KeyProblem> {
     if scalar == Types::STRING.or(Types::NUMBER) {
         return Ok(scalar);
     }
-    Ok(if scalar.has(Types::NUMBER) {
-        scalar.without(Types::NUMBER).or(Types::INTEGER)
-    } else {
-        scalar
-    })
+    Ok(if scalar.has(Types::NUMBER) { scalar.without(Types::NUMBER).or(Types::INTEGER) } else { scalar })
 }
 
 impl Key {
     /// The key of a collection whose source has none: the number that the shim gives each document.
     pub fn row_id() -> Self {
         let path = vec![META.into(), "row_id".into()];
-        Self {
-            components: vec![Component {
-                path,
-                types: Types::INTEGER,
-            }],
-        }
+        Self { components: vec![Component { path, types: Types::INTEGER }] }
     }
 
     /// The components as JSON pointers, in order.
@@ -125,12 +111,7 @@ impl Key {
     }
 
     /// Declares `_meta` and every component in an object schema, each required and of a type that a key can have.
-    pub(super) fn declare(
-        &self,
-        root: &mut Map<String, Value>,
-        meta: Value,
-        changes: &mut Vec<Change>,
-    ) {
+    pub(super) fn declare(&self, root: &mut Map<String, Value>, meta: Value, changes: &mut Vec<Change>) {
         let meta = add_to(object(root, "properties").shift_remove(META), meta);
         object(root, "properties").insert(META.into(), meta);
         require(root, META);
@@ -147,8 +128,7 @@ impl Key {
                 let is_leaf = i + 1 == path.len();
                 let was_required = require(parent, name);
                 let property = object(object(parent, "properties"), name);
-                let was_strict =
-                    make_strict(property, if is_leaf { *types } else { Types::OBJECT });
+                let was_strict = make_strict(property, if is_leaf { *types } else { Types::OBJECT });
                 if !was_required || !was_strict {
                     changes.push(Change::new(at.clone(), What::KeyMadeStrict));
                 }

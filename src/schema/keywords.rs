@@ -39,13 +39,13 @@ pub(super) fn takes(keyword: &str) -> Option<Takes> {
     use Takes::*;
     Some(match keyword {
         "const" | "default" | "example" => Any,
-        "$comment" | "title" | "description" | "contentEncoding" | "contentMediaType"
-        | "$dynamicRef" | "$recursiveRef" => Text,
-        "$recursiveAnchor" | "uniqueItems" | "deprecated" | "readOnly" | "writeOnly"
-        | "nullable" | "multiline" | "advanced" => Flag,
+        "$comment" | "title" | "description" | "contentEncoding" | "contentMediaType" | "$dynamicRef"
+        | "$recursiveRef" => Text,
+        "$recursiveAnchor" | "uniqueItems" | "deprecated" | "readOnly" | "writeOnly" | "nullable" | "multiline"
+        | "advanced" => Flag,
         "secret" | "airbyte_secret" => SecretFlag,
-        "maxLength" | "minLength" | "maxItems" | "minItems" | "maxContains" | "minContains"
-        | "maxProperties" | "minProperties" => Count,
+        "maxLength" | "minLength" | "maxItems" | "minItems" | "maxContains" | "minContains" | "maxProperties"
+        | "minProperties" => Count,
         "maximum" | "exclusiveMaximum" | "minimum" | "exclusiveMinimum" => Number,
         "multipleOf" => Positive,
         "order" => Int32,
@@ -148,8 +148,5 @@ pub(super) fn is_format(format: &str) -> bool {
 }
 
 pub(super) fn is_type(name: &str) -> bool {
-    matches!(
-        name,
-        "null" | "boolean" | "object" | "array" | "integer" | "number" | "string"
-    )
+    matches!(name, "null" | "boolean" | "object" | "array" | "integer" | "number" | "string")
 }

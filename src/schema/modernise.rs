@@ -43,9 +43,7 @@ fn move_properties(schema: &mut Schema, say: &mut impl FnMut(&str, What)) {
         use Takes::*;
         match takes(keyword) {
             None => keyword != "dependencies" && is_schema_like(value),
-            Some(
-                Any | Object | Strategy | NamesMap | Schema | Schemas | SchemaMap | PatternMap,
-            ) => false,
+            Some(Any | Object | Strategy | NamesMap | Schema | Schemas | SchemaMap | PatternMap) => false,
             Some(_) => is_schema_like(value),
         }
     };
@@ -65,9 +63,7 @@ fn move_properties(schema: &mut Schema, say: &mut impl FnMut(&str, What)) {
         .into_iter()
         .filter_map(|keyword| schema.shift_remove(&keyword).map(|value| (keyword, value)))
         .collect();
-    let properties = schema
-        .entry("properties")
-        .or_insert_with(|| Value::Object(Map::new()));
+    let properties = schema.entry("properties").or_insert_with(|| Value::Object(Map::new()));
     if !properties.is_object() {
         *properties = Value::Object(Map::new());
     }
@@ -97,9 +93,9 @@ fn is_schema_like(value: &Value) -> bool {
         },
         "$ref" => value.is_string(),
         "properties" => value.is_object(),
-        "anyOf" | "oneOf" | "allOf" => value
-            .as_array()
-            .is_some_and(|them| !them.is_empty() && them.iter().all(Value::is_object)),
+        "anyOf" | "oneOf" | "allOf" => {
+            value.as_array().is_some_and(|them| !them.is_empty() && them.iter().all(Value::is_object))
+        }
         _ => false,
     })
 }
@@ -109,10 +105,7 @@ fn unwrap_type(schema: &mut Schema, say: &mut impl FnMut(&str, What)) {
     let Some(value) = schema.get_mut("type") else {
         return;
     };
-    let Some(inner) = value
-        .get("type")
-        .filter(|it| it.is_string() || it.is_array())
-    else {
+    let Some(inner) = value.get("type").filter(|it| it.is_string() || it.is_array()) else {
         return;
     };
     *value = inner.clone();
@@ -187,10 +180,7 @@ fn name_tuple(schema: &mut Schema, say: &mut impl FnMut(&str, What)) {
     } else {
         // Without a tuple it never meant anything, but Flow reads it as another `items`.
         schema.shift_remove("additionalItems");
-        say(
-            "additionalItems",
-            What::InexactDropped("additionalItems".into()),
-        );
+        say("additionalItems", What::InexactDropped("additionalItems".into()));
     }
 }
 
@@ -207,14 +197,8 @@ fn split_dependencies(schema: &mut Schema, say: &mut impl FnMut(&str, What)) {
         if value.is_string() {
             value = Value::Array(vec![value]);
         }
-        let keyword = if value.is_array() {
-            "dependentRequired"
-        } else {
-            "dependentSchemas"
-        };
-        let into = schema
-            .entry(keyword)
-            .or_insert_with(|| Value::Object(Map::new()));
+        let keyword = if value.is_array() { "dependentRequired" } else { "dependentSchemas" };
+        let into = schema.entry(keyword).or_insert_with(|| Value::Object(Map::new()));
         if let Some(into) = into.as_object_mut() {
             into.entry(name).or_insert(value);
         }
@@ -227,10 +211,7 @@ fn name_anchor(schema: &mut Schema, say: &mut impl FnMut(&str, What)) {
         let Some(Value::String(id)) = schema.get(keyword) else {
             continue;
         };
-        let anchor = id
-            .strip_prefix('#')
-            .filter(|it| is_anchor(it))
-            .map(str::to_owned);
+        let anchor = id.strip_prefix('#').filter(|it| is_anchor(it)).map(str::to_owned);
         match anchor {
             Some(anchor) if !schema.contains_key("$anchor") => {
                 rename(schema, keyword, "$anchor");

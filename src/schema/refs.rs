@@ -5,11 +5,7 @@ use super::keywords::{Takes, takes};
 use serde_json::{Map, Value};
 
 /// Calls `f` with every schema that is an object, from the root down, and with its JSON pointer.
-pub(super) fn visit<'a>(
-    schema: &'a Value,
-    at: &mut String,
-    f: &mut dyn FnMut(&str, &'a Map<String, Value>),
-) {
+pub(super) fn visit<'a>(schema: &'a Value, at: &mut String, f: &mut dyn FnMut(&str, &'a Map<String, Value>)) {
     let Some(map) = schema.as_object() else {
         return;
     };
@@ -102,11 +98,7 @@ pub(super) fn drop_dangling(root: &mut Value, changes: &mut Vec<Change>) {
 fn is_circular(root: &Value, schema: &Map<String, Value>) -> bool {
     let mut seen: Vec<*const Map<String, Value>> = vec![schema];
     let mut next = schema;
-    while let Some(Value::Object(target)) = next
-        .get("$ref")
-        .and_then(Value::as_str)
-        .and_then(|it| find(root, it))
-    {
+    while let Some(Value::Object(target)) = next.get("$ref").and_then(Value::as_str).and_then(|it| find(root, it)) {
         if seen.contains(&std::ptr::from_ref(target)) {
             return true;
         }
@@ -121,10 +113,7 @@ fn is_schema_location(root: &Value, reference: &str) -> bool {
     let Some(place) = place(root, reference) else {
         return false;
     };
-    if !root
-        .pointer(&place)
-        .is_some_and(|it| it.is_object() || it.is_boolean())
-    {
+    if !root.pointer(&place).is_some_and(|it| it.is_object() || it.is_boolean()) {
         return false;
     }
     let mut tokens = place.split('/').skip(1);

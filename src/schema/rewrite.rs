@@ -22,9 +22,7 @@ pub(super) enum Mode {
 /// Rewrites a schema; its root becomes an object schema if it was not one.
 pub(super) fn rewrite(schema: &Value, mode: Mode) -> (Map<String, Value>, Vec<Change>) {
     let mut has_refs = false;
-    refs::visit(schema, &mut String::new(), &mut |_, map| {
-        has_refs |= map.contains_key("$ref")
-    });
+    refs::visit(schema, &mut String::new(), &mut |_, map| has_refs |= map.contains_key("$ref"));
     let mut walk = Walk {
         input: schema,
         mode,
@@ -164,10 +162,7 @@ impl Walk<'_> {
             Takes::Object => value.is_object(),
             Takes::Strategy => value.get("strategy").is_some_and(Value::is_string),
             Takes::Id => self.is_id(&value),
-            Takes::Anchor => {
-                value.as_str().is_some_and(is_anchor)
-                    && self.ids.insert(format!("#{}", value.as_str()?))
-            }
+            Takes::Anchor => value.as_str().is_some_and(is_anchor) && self.ids.insert(format!("#{}", value.as_str()?)),
             Takes::SecretFlag => return self.secret(keyword, value),
             Takes::Positive => return self.multiple_of(keyword, value),
             Takes::List => return self.list(keyword, value),
@@ -235,9 +230,7 @@ impl Walk<'_> {
                 let Some(Value::Array(branches)) = out.get(keyword) else {
                     return;
                 };
-                if self.mode == Mode::Config
-                    && discriminator::property(self.input, branches).is_some()
-                {
+                if self.mode == Mode::Config && discriminator::property(self.input, branches).is_some() {
                     return;
                 }
                 if out.contains_key("anyOf") {
@@ -256,9 +249,7 @@ impl Walk<'_> {
             if out.get(*keyword).is_some_and(|it| it != &Value::Bool(true)) {
                 out.shift_remove(*keyword);
                 self.loosened = true;
-                self.under(keyword, |it| {
-                    it.say(What::InexactDropped((*keyword).into()))
-                });
+                self.under(keyword, |it| it.say(What::InexactDropped((*keyword).into())));
             }
         }
     }
@@ -324,11 +315,7 @@ impl Walk<'_> {
         };
         let mut seen = HashSet::new();
         names.retain(|it| seen.insert(*it));
-        let mended = if value.is_string() {
-            json!(names[0])
-        } else {
-            json!(names)
-        };
+        let mended = if value.is_string() { json!(names[0]) } else { json!(names) };
         if mended != value {
             self.say(What::TypeMended);
         }
@@ -361,10 +348,7 @@ impl Walk<'_> {
         let mended = match &value {
             Value::Array(them) => {
                 let mut seen = HashSet::new();
-                them.iter()
-                    .filter(|it| it.is_string() && seen.insert(*it))
-                    .cloned()
-                    .collect()
+                them.iter().filter(|it| it.is_string() && seen.insert(*it)).cloned().collect()
             }
             Value::String(_) => vec![value.clone()],
             _ => return self.bad_value("required"),
@@ -381,11 +365,7 @@ impl Walk<'_> {
             return self.bad_value(keyword);
         };
         let before = them.len();
-        them.retain(|_, names| {
-            names
-                .as_array()
-                .is_some_and(|them| them.iter().all(Value::is_string))
-        });
+        them.retain(|_, names| names.as_array().is_some_and(|them| them.iter().all(Value::is_string)));
         if them.len() < before {
             self.bad_value(keyword);
         }
@@ -417,8 +397,7 @@ impl Walk<'_> {
         let is_url_char = |c: char| c.is_ascii_alphanumeric() || "-._~:/?@!$&'()*+,;=%".contains(c);
         let is_url = match id.split_once("://") {
             Some((scheme, rest)) => {
-                matches!(scheme, "http" | "https")
-                    && rest.starts_with(|c: char| c.is_ascii_alphanumeric())
+                matches!(scheme, "http" | "https") && rest.starts_with(|c: char| c.is_ascii_alphanumeric())
             }
             None => !id.contains(':') && !id.starts_with("//"),
         };
@@ -433,8 +412,7 @@ impl Walk<'_> {
         let Value::String(it) = &value else {
             return self.bad_value("$schema");
         };
-        let is_old =
-            it.contains("json-schema.org/draft-0") || it.contains("json-schema.org/schema");
+        let is_old = it.contains("json-schema.org/draft-0") || it.contains("json-schema.org/schema");
         if is_old {
             self.say(What::DialectDropped);
             return None;
@@ -488,9 +466,7 @@ impl Walk<'_> {
 }
 
 fn count(map: &Map<String, Value>, keyword: &str) -> usize {
-    map.get(keyword)
-        .and_then(Value::as_object)
-        .map_or(0, Map::len)
+    map.get(keyword).and_then(Value::as_object).map_or(0, Map::len)
 }
 
 /// The type that a name stands for, in JSON schema's words and in those of other type systems.
@@ -502,8 +478,9 @@ fn type_name(name: &str) -> Option<&'static str> {
         "array" | "list" | "tuple" => "array",
         "integer" | "int" | "int32" | "int64" | "long" | "bigint" | "smallint" => "integer",
         "number" | "float" | "double" | "decimal" | "numeric" => "number",
-        "string" | "str" | "text" | "varchar" | "date" | "datetime" | "date-time" | "time"
-        | "timestamp" | "uuid" => "string",
+        "string" | "str" | "text" | "varchar" | "date" | "datetime" | "date-time" | "time" | "timestamp" | "uuid" => {
+            "string"
+        }
         _ => return None,
     })
 }

@@ -47,11 +47,7 @@ impl Types {
     }
 
     pub fn names(self) -> Vec<&'static str> {
-        let number = if self.has(Self::NUMBER) {
-            ("number", Self::NUMBER)
-        } else {
-            ("integer", Self::INTEGER)
-        };
+        let number = if self.has(Self::NUMBER) { ("number", Self::NUMBER) } else { ("integer", Self::INTEGER) };
         let all = [
             ("null", Self::NULL),
             ("string", Self::STRING),
@@ -60,10 +56,7 @@ impl Types {
             ("object", Self::OBJECT),
             ("array", Self::ARRAY),
         ];
-        all.into_iter()
-            .filter(|(_, it)| self.has(*it))
-            .map(|(name, _)| name)
-            .collect()
+        all.into_iter().filter(|(_, it)| self.has(*it)).map(|(name, _)| name).collect()
     }
 
     /// The value of a `type` keyword.
@@ -124,13 +117,7 @@ impl Shape {
     }
 
     pub fn of(root: &Value) -> Self {
-        Inference {
-            root,
-            refs: Vec::new(),
-            depth: 0,
-            budget: BUDGET,
-        }
-        .infer(root)
+        Inference { root, refs: Vec::new(), depth: 0, budget: BUDGET }.infer(root)
     }
 
     /// What satisfies both.
@@ -138,18 +125,12 @@ impl Shape {
         let types = self.types.and(other.types);
         Self {
             // Schemas that contradict each other say nothing about which of them is right.
-            types: if types.is_none() {
-                self.types.or(other.types)
-            } else {
-                types
-            },
+            types: if types.is_none() { self.types.or(other.types) } else { types },
             properties: merge(self.properties, other.properties, Self::and),
             patterns: merge(self.patterns, other.patterns, Self::and),
             additional: match (self.additional, other.additional) {
                 (Additional::Unsaid, it) | (it, Additional::Unsaid) => it,
-                (Additional::Shaped(a), Additional::Shaped(b)) => {
-                    Additional::Shaped(Box::new(a.and(*b)))
-                }
+                (Additional::Shaped(a), Additional::Shaped(b)) => Additional::Shaped(Box::new(a.and(*b))),
                 _ => Additional::Forbidden,
             },
             items: match (self.items, other.items) {
@@ -171,13 +152,9 @@ impl Shape {
             properties: merge(self.properties, other.properties, Self::or),
             patterns: merge(self.patterns, other.patterns, Self::or),
             additional: match (self.additional, other.additional) {
-                (Additional::Shaped(a), Additional::Shaped(b)) => {
-                    Additional::Shaped(Box::new(a.or(*b)))
-                }
+                (Additional::Shaped(a), Additional::Shaped(b)) => Additional::Shaped(Box::new(a.or(*b))),
                 (Additional::Forbidden, it) | (it, Additional::Forbidden) => it,
-                (it, Additional::Unsaid) | (Additional::Unsaid, it) if one_sided(Types::OBJECT) => {
-                    it
-                }
+                (it, Additional::Unsaid) | (Additional::Unsaid, it) if one_sided(Types::OBJECT) => it,
                 _ => Additional::Unsaid,
             },
             items: match (self.items, other.items) {
@@ -190,9 +167,7 @@ impl Shape {
                 _ => None,
             },
             title: self.title.filter(|it| other.title.as_ref() == Some(it)),
-            description: self
-                .description
-                .filter(|it| other.description.as_ref() == Some(it)),
+            description: self.description.filter(|it| other.description.as_ref() == Some(it)),
         }
     }
 }
@@ -249,10 +224,7 @@ impl<'a> Inference<'a> {
             shape = shape.and(self.infer(schema));
         }
         for keyword in ["anyOf", "oneOf"] {
-            if let Some(any) = list(map, keyword)
-                .map(|it| self.infer(it))
-                .reduce(Shape::or)
-            {
+            if let Some(any) = list(map, keyword).map(|it| self.infer(it)).reduce(Shape::or) {
                 shape = shape.and(any);
             }
         }
@@ -260,10 +232,7 @@ impl<'a> Inference<'a> {
         let conditional = ["then", "else"].into_iter().filter_map(|it| map.get(it));
         for schema in conditional.chain(entries(map, "dependentSchemas").map(|(_, it)| it)) {
             let given = self.infer(schema);
-            let named = Shape {
-                properties: given.properties,
-                ..Shape::any()
-            };
+            let named = Shape { properties: given.properties, ..Shape::any() };
             shape = shape.and(named);
         }
         shape
@@ -285,9 +254,7 @@ impl<'a> Inference<'a> {
             Some(it @ Value::Object(_)) => Additional::Shaped(Box::new(self.infer(it))),
             _ => Additional::Unsaid,
         };
-        let tuple = list(map, "prefixItems")
-            .map(|it| self.infer(it))
-            .reduce(Shape::or);
+        let tuple = list(map, "prefixItems").map(|it| self.infer(it)).reduce(Shape::or);
         shape.items = match (tuple, map.get("items")) {
             (Some(tuple), Some(Value::Bool(false))) => Some(Box::new(tuple)),
             // After the tuple comes what `items` says, or anything.
@@ -308,8 +275,7 @@ impl<'a> Inference<'a> {
 }
 
 fn types(map: &Map<String, Value>) -> Option<Types> {
-    let any_of =
-        |names: &mut dyn Iterator<Item = &str>| names.map(Types::of_name).reduce(Types::or);
+    let any_of = |names: &mut dyn Iterator<Item = &str>| names.map(Types::of_name).reduce(Types::or);
     match map.get("type") {
         Some(Value::String(name)) => return Some(Types::of_name(name)),
         Some(Value::Array(them)) => return any_of(&mut them.iter().filter_map(Value::as_str)),
@@ -335,18 +301,9 @@ fn implied(shape: &Shape) -> Types {
 }
 
 fn list<'a>(map: &'a Map<String, Value>, keyword: &str) -> impl Iterator<Item = &'a Value> {
-    map.get(keyword)
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
+    map.get(keyword).and_then(Value::as_array).into_iter().flatten()
 }
 
-fn entries<'a>(
-    map: &'a Map<String, Value>,
-    keyword: &str,
-) -> impl Iterator<Item = (&'a String, &'a Value)> {
-    map.get(keyword)
-        .and_then(Value::as_object)
-        .into_iter()
-        .flatten()
+fn entries<'a>(map: &'a Map<String, Value>, keyword: &str) -> impl Iterator<Item = (&'a String, &'a Value)> {
+    map.get(keyword).and_then(Value::as_object).into_iter().flatten()
 }

@@ -27,10 +27,7 @@ pub fn sourced(declared: &Value, key: &Key) -> Option<Rewritten> {
     if shape.properties.keys().all(|it| it == META) {
         return None;
     }
-    let shape = Shape {
-        types: Types::OBJECT,
-        ..shape
-    };
+    let shape = Shape { types: Types::OBJECT, ..shape };
     let Value::Object(mut root) = render(&shape, 0) else {
         return None;
     };
@@ -38,10 +35,7 @@ pub fn sourced(declared: &Value, key: &Key) -> Option<Rewritten> {
     meta["properties"]["uuid"] = json!({ "type": "string" });
     key.declare(&mut root, meta, &mut Vec::new());
     make_object(&mut root, &mut changes);
-    Some(Rewritten {
-        schema: close(Value::Object(root)),
-        changes,
-    })
+    Some(Rewritten { schema: close(Value::Object(root)), changes })
 }
 
 fn render(shape: &Shape, depth: usize) -> Value {
@@ -58,10 +52,7 @@ fn render(shape: &Shape, depth: usize) -> Value {
     }
     out.insert("type".into(), shape.types.to_value());
     if shape.types.has(Types::STRING)
-        && let Some(format) = shape
-            .format
-            .as_deref()
-            .filter(|it| TRUSTED_FORMATS.contains(it))
+        && let Some(format) = shape.format.as_deref().filter(|it| TRUSTED_FORMATS.contains(it))
     {
         out.insert("format".into(), format.into());
     }
@@ -69,15 +60,9 @@ fn render(shape: &Shape, depth: usize) -> Value {
         return Value::Object(out);
     }
     if shape.types.has(Types::OBJECT) {
-        for (keyword, shapes) in [
-            ("properties", &shape.properties),
-            ("patternProperties", &shape.patterns),
-        ] {
+        for (keyword, shapes) in [("properties", &shape.properties), ("patternProperties", &shape.patterns)] {
             if !shapes.is_empty() {
-                let shapes: Map<_, _> = shapes
-                    .iter()
-                    .map(|(name, it)| (name.clone(), render(it, depth + 1)))
-                    .collect();
+                let shapes: Map<_, _> = shapes.iter().map(|(name, it)| (name.clone(), render(it, depth + 1))).collect();
                 out.insert(keyword.into(), Value::Object(shapes));
             }
         }

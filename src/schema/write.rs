@@ -25,10 +25,7 @@ pub fn write_declared(declared: &Value, key: &Key) -> Rewritten {
     let mut root = open_root(Value::Object(root), &mut changes);
     make_object(&mut root, &mut changes);
     key.declare(&mut root, meta(), &mut changes);
-    Rewritten {
-        schema: Value::Object(root),
-        changes,
-    }
+    Rewritten { schema: Value::Object(root), changes }
 }
 
 /// What the shim adds to each document. It stays open: the runtime adds `/_meta/uuid` (F13).
@@ -50,9 +47,7 @@ fn keep_row_for_refs(root: &mut Map<String, Value>) {
     let mut to_root = Vec::new();
     refs::visit(&whole, &mut String::new(), &mut |at, map| {
         let reference = map.get("$ref").and_then(Value::as_str).unwrap_or_default();
-        let is_defined = ["#/definitions/", "#/$defs/"]
-            .iter()
-            .any(|it| reference.starts_with(it));
+        let is_defined = ["#/definitions/", "#/$defs/"].iter().any(|it| reference.starts_with(it));
         if !is_defined && (reference == "#" || reference.starts_with("#/")) {
             to_root.push(at.to_owned());
         }
@@ -83,14 +78,10 @@ fn keep_row_for_refs(root: &mut Map<String, Value>) {
 fn without_definitions(schema: &Value) -> Value {
     let mut copy = schema.clone();
     let mut places = Vec::new();
-    refs::visit(schema, &mut String::new(), &mut |at, _| {
-        places.push(at.to_owned())
-    });
+    refs::visit(schema, &mut String::new(), &mut |at, _| places.push(at.to_owned()));
     for at in places {
         if let Some(Value::Object(map)) = copy.pointer_mut(&at) {
-            map.retain(|keyword, _| {
-                !matches!(keyword.as_str(), "$id" | "$anchor" | "$dynamicAnchor")
-            });
+            map.retain(|keyword, _| !matches!(keyword.as_str(), "$id" | "$anchor" | "$dynamicAnchor"));
         }
     }
     if let Value::Object(map) = &mut copy {
@@ -147,9 +138,7 @@ fn open(schema: &mut Map<String, Value>, at: &str, changes: &mut Vec<Change>) ->
             ("maxProperties" | "propertyNames", _) => true,
             ("patternProperties", Value::Object(patterns)) => {
                 let count = patterns.len();
-                patterns.retain(|pattern, _| {
-                    !regex::Regex::new(pattern).is_ok_and(|it| it.is_match(META))
-                });
+                patterns.retain(|pattern, _| !regex::Regex::new(pattern).is_ok_and(|it| it.is_match(META)));
                 patterns.len() < count
             }
             _ => false,
@@ -159,10 +148,7 @@ fn open(schema: &mut Map<String, Value>, at: &str, changes: &mut Vec<Change>) ->
             push(&mut at, keyword);
             changes.push(Change::new(at, What::RootOpened(keyword.clone())));
         }
-        !forbids
-            || value
-                .as_object()
-                .is_some_and(|it| keyword == "patternProperties" && !it.is_empty())
+        !forbids || value.as_object().is_some_and(|it| keyword == "patternProperties" && !it.is_empty())
     });
     changes.len() > before
 }

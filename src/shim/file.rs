@@ -73,8 +73,9 @@ impl<'de> Deserialize<'de> for Interval {
 impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let size: bytesize::ByteSize =
-            text.parse().map_err(|_| de::Error::custom(format!("{text:?} is no size: write it like 16MiB or 500kB")))?;
+        let size: bytesize::ByteSize = text
+            .parse()
+            .map_err(|_| de::Error::custom(format!("{text:?} is no size: write it like 16MiB or 500kB")))?;
         usize::try_from(size.as_u64()).map(Self).map_err(de::Error::custom)
     }
 }

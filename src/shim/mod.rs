@@ -112,7 +112,8 @@ fn beside(folder: Option<&Path>, command: &[String]) -> Vec<String> {
 }
 
 fn entrypoint() -> Result<Vec<String>, Failure> {
-    let nothing = "there is no connector to run: say `-- COMMAND`, `--image NAME` or `--shim DIR`, or set AIRBYTE_ENTRYPOINT";
+    let nothing =
+        "there is no connector to run: say `-- COMMAND`, `--image NAME` or `--shim DIR`, or set AIRBYTE_ENTRYPOINT";
     let command = std::env::var(AIRBYTE_ENTRYPOINT).map_err(|_| Failure::new(nothing))?;
     let words = shell_words::split(&command).or_fail(format!("{AIRBYTE_ENTRYPOINT} can't be split into words"))?;
     if words.is_empty() { Err(Failure::new(nothing)) } else { Ok(words) }

@@ -6,9 +6,9 @@ use std::collections::{HashMap, HashSet};
 const DATA: &str = "const default example";
 const STRINGS: &str = "$schema $id $anchor $dynamicAnchor $ref $dynamicRef $recursiveRef $comment title description \
     contentEncoding contentMediaType format pattern";
-const BOOLEANS: &str = "$recursiveAnchor uniqueItems deprecated readOnly writeOnly nullable secret airbyte_secret multiline advanced";
-const UNSIGNED: &str =
-    "maxLength minLength maxItems minItems maxContains minContains maxProperties minProperties";
+const BOOLEANS: &str =
+    "$recursiveAnchor uniqueItems deprecated readOnly writeOnly nullable secret airbyte_secret multiline advanced";
+const UNSIGNED: &str = "maxLength minLength maxItems minItems maxContains minContains maxProperties minProperties";
 const NUMBERS: &str = "maximum exclusiveMaximum minimum exclusiveMinimum multipleOf";
 const OBJECTS: &str = "$vocabulary discriminator reduce redact dependentRequired";
 const SCHEMAS: &str = "items additionalItems unevaluatedItems contains additionalProperties unevaluatedProperties propertyNames \
@@ -87,9 +87,7 @@ impl Check {
                 "pattern" => return wrong(regex::Regex::new(text).is_ok(), "doesn't compile"),
                 "$ref" => self.refs.push((here.to_owned(), text.to_owned())),
                 "$id" if text.contains('#') => return Some("id with a fragment"),
-                "$id" | "$anchor"
-                    if self.ids.insert(text.to_owned(), here.to_owned()).is_some() =>
-                {
+                "$id" | "$anchor" if self.ids.insert(text.to_owned(), here.to_owned()).is_some() => {
                     return Some("duplicate id");
                 }
                 _ => {}
@@ -129,30 +127,19 @@ impl Check {
                 self.schema(it, &format!("{here}/{}", escape(name)));
             }
             let compiles = |it: &String| regex::Regex::new(it).is_ok();
-            return wrong(
-                keyword != "patternProperties" || them.keys().all(compiles),
-                "a name doesn't compile",
-            );
+            return wrong(keyword != "patternProperties" || them.keys().all(compiles), "a name doesn't compile");
         }
         match keyword {
             "type" => {
                 let is_type = |it: &Value| it.as_str().is_some_and(|it| is_in(TYPES, it));
                 let is_list = unique_strings(value)
-                    && value
-                        .as_array()
-                        .is_some_and(|it| !it.is_empty() && it.iter().all(is_type));
+                    && value.as_array().is_some_and(|it| !it.is_empty() && it.iter().all(is_type));
                 wrong(is_type(value) || is_list, "not a type")
             }
             "required" => wrong(unique_strings(value), "not unique strings"),
-            "enum" => wrong(
-                value.as_array().is_some_and(|it| !it.is_empty()),
-                "not a non-empty array",
-            ),
+            "enum" => wrong(value.as_array().is_some_and(|it| !it.is_empty()), "not a non-empty array"),
             "examples" => wrong(value.is_array(), "not an array"),
-            "order" => wrong(
-                value.as_i64().is_some_and(|it| i32::try_from(it).is_ok()),
-                "not an int32",
-            ),
+            "order" => wrong(value.as_i64().is_some_and(|it| i32::try_from(it).is_ok()), "not an int32"),
             "reduce" | "redact" if value.get("strategy").is_none() => Some("no strategy"),
             _ if is_in(OBJECTS, keyword) => wrong(value.is_object(), "not an object"),
             _ => Some("unknown keyword"),
@@ -171,12 +158,7 @@ fn check_closed(schema: &Value, at: &str, wrong: &mut Vec<String>) {
     let Some(map) = schema.as_object() else {
         return;
     };
-    let names = |keyword: &str| {
-        map.get(keyword)
-            .and_then(Value::as_object)
-            .cloned()
-            .unwrap_or_default()
-    };
+    let names = |keyword: &str| map.get(keyword).and_then(Value::as_object).cloned().unwrap_or_default();
     let (properties, patterns) = (names("properties"), names("patternProperties"));
     if !properties.is_empty() || !patterns.is_empty() {
         if map.get("additionalProperties") != Some(&Value::Bool(false)) {
@@ -186,12 +168,7 @@ fn check_closed(schema: &Value, at: &str, wrong: &mut Vec<String>) {
             wrong.push(format!("{at}: names properties and is no object"));
         }
     }
-    for name in map
-        .get("required")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-    {
+    for name in map.get("required").and_then(Value::as_array).into_iter().flatten() {
         if !properties.contains_key(name.as_str().unwrap_or_default()) {
             wrong.push(format!("{at}: requires {name}"));
         }
@@ -223,33 +200,21 @@ pub(super) fn unfit(schema: &Value, key: &[String]) -> Vec<String> {
         }
     };
     that(schema["type"] == "object", "root is no object".into());
-    that(
-        schema["additionalProperties"] != false,
-        "root is closed".into(),
-    );
-    that(
-        schema["properties"]["_meta"]["additionalProperties"] != false,
-        "/_meta is closed".into(),
-    );
+    that(schema["additionalProperties"] != false, "root is closed".into());
+    that(schema["properties"]["_meta"]["additionalProperties"] != false, "/_meta is closed".into());
     that(!key.is_empty(), "no key".into());
     for pointer in key {
         let mut at = schema;
         for token in pointer.split('/').skip(1) {
             let name = token.replace("~1", "/").replace("~0", "~");
-            that(
-                at["type"] == "object",
-                format!("{pointer}: not strictly in objects"),
-            );
-            let required = at["required"]
-                .as_array()
-                .is_some_and(|it| it.iter().any(|it| *it == name));
+            that(at["type"] == "object", format!("{pointer}: not strictly in objects"));
+            let required = at["required"].as_array().is_some_and(|it| it.iter().any(|it| *it == name));
             that(required, format!("{pointer}: not required at {name}"));
             at = &at["properties"][&name];
         }
         let types = at.as_object().map(types).unwrap_or_default();
         let is_key_type = |it: &&str| ["string", "integer", "boolean"].contains(it);
-        let fits =
-            !types.is_empty() && types.iter().all(is_key_type) || types == ["string", "number"];
+        let fits = !types.is_empty() && types.iter().all(is_key_type) || types == ["string", "number"];
         that(fits, format!("{pointer}: has type {types:?}"));
     }
     wrong

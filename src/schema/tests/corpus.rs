@@ -6,9 +6,7 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 fn files(folder: &str) -> Vec<(PathBuf, Value)> {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../shared/corpus")
-        .join(folder);
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus").join(folder);
     let Ok(entries) = std::fs::read_dir(&corpus) else {
         eprintln!("SKIPPED: no {}", corpus.display());
         return Vec::new();
@@ -20,11 +18,7 @@ fn files(folder: &str) -> Vec<(PathBuf, Value)> {
         let json = serde_json::from_str(&text).unwrap();
         (it, json)
     };
-    paths
-        .into_iter()
-        .filter(|it| it.extension().is_some_and(|it| it == "json"))
-        .map(read)
-        .collect()
+    paths.into_iter().filter(|it| it.extension().is_some_and(|it| it == "json")).map(read).collect()
 }
 
 #[test]
@@ -41,17 +35,8 @@ fn flow_accepts_every_config_schema() {
         choices += check_choices(&it.schema, &path);
         if rejected(original).is_empty() && original["type"] == "object" {
             let changes: Vec<_> = it.changes.iter().map(|it| it.what.name()).collect();
-            let by_design = [
-                "discriminator-added",
-                "default-added",
-                "enum-to-const",
-                "dialect-dropped",
-            ];
-            assert!(
-                changes.iter().all(|it| by_design.contains(it)),
-                "{}: {changes:?}",
-                path.display()
-            );
+            let by_design = ["discriminator-added", "default-added", "enum-to-const", "dialect-dropped"];
+            assert!(changes.iter().all(|it| by_design.contains(it)), "{}: {changes:?}", path.display());
         }
     }
     eprintln!("{choices} choices");
@@ -65,22 +50,16 @@ fn check_choices(schema: &Value, path: &Path) -> usize {
             if let Some(Value::Array(branches)) = map.get("oneOf") {
                 choices += 1;
                 let name = schema["discriminator"]["propertyName"].as_str();
-                let name = name
-                    .unwrap_or_else(|| panic!("{}: no discriminator: {schema}", path.display()));
+                let name = name.unwrap_or_else(|| panic!("{}: no discriminator: {schema}", path.display()));
                 for branch in branches {
                     let property = &branch["properties"][name];
                     assert!(!property["const"].is_null(), "{}: {branch}", path.display());
                     assert_eq!(property["const"], property["default"], "{}", path.display());
                 }
             }
-            choices += map
-                .values()
-                .map(|it| check_choices(it, path))
-                .sum::<usize>();
+            choices += map.values().map(|it| check_choices(it, path)).sum::<usize>();
         }
-        Value::Array(them) => {
-            choices += them.iter().map(|it| check_choices(it, path)).sum::<usize>()
-        }
+        Value::Array(them) => choices += them.iter().map(|it| check_choices(it, path)).sum::<usize>(),
         _ => {}
     }
     choices
@@ -95,8 +74,7 @@ fn flow_accepts_every_document_schema() {
             let who = format!("{} {}", path.display(), stream["name"]);
             let declared = &stream["json_schema"];
             let paths: Vec<Vec<String>> =
-                serde_json::from_value(stream["source_defined_primary_key"].clone())
-                    .unwrap_or_default();
+                serde_json::from_value(stream["source_defined_primary_key"].clone()).unwrap_or_default();
             let key = match key(declared, &paths) {
                 Ok(it) => it,
                 Err(KeyProblem::Empty) => {

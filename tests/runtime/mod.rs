@@ -1,0 +1,603 @@
+//! A strict Flow runtime, for tests: starts a capture connector once a request as Flow does, reads its answers without mercy
+//! (F1, F2, F8), commits documents only when a checkpoint follows them, and reduces states as RFC 7396 merge patches. What it
+//! finds wrong is collected in `broken`, so that a test may name its case first; `expect_clean` asserts that nothing was.
+//!
+//! Knows nothing of Airbyte, and of the shim only that it is a command.
+
+// Each test binary uses its own part of this.
+#![allow(dead_code)]
+
+mod process;
+mod wire;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use regex::Regex;
+use rustix::process::Signal;
+use serde_json::{Map, Value, json};
+
+use process::{Event, Process};
+pub use wire::{Log, Response};
+
+/// How one runs a connector: the command, and what is the same for each of its starts.
+pub struct Runtime {
+    command: Vec<OsString>,
+    config: Value,
+    env: Vec<(OsString, OsString)>,
+    folder: Option<PathBuf>,
+    secrets: Vec<String>,
+    patience: Duration,
+}
+
+/// A binding of a capture, as Flow's control plane would have built it.
+#[derive(Clone, Debug)]
+pub struct Binding {
+    pub resource: Value,
+    pub key: Vec<String>,
+    pub schema: Value,
+    pub backfill: u32,
+}
+
+/// How a unary request went.
+pub struct Answer {
+    pub responses: Vec<Value>,
+    pub end: End,
+}
+
+/// How a capture went.
+pub struct Session {
+    /// Those that a checkpoint followed.
+    pub documents: Vec<Document>,
+    pub uncommitted: Vec<Document>,
+    /// As reduced by the last checkpoint.
+    pub state: Value,
+    pub checkpoints: usize,
+    pub sourced_schemas: Vec<(usize, Value)>,
+    pub end: End,
+}
+
+/// How a process ended, and what it left behind.
+pub struct End {
+    pub exit: ExitStatus,
+    pub logs: Vec<Log>,
+    /// What breaks a rule, a sentence each.
+    pub broken: Vec<String>,
+    pub took: Duration,
+    /// The largest resident set that was seen, in bytes. 0 where the process was too short-lived to be looked at.
+    pub peak_memory: u64,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Document {
+    pub binding: usize,
+    /// The very bytes.
+    pub text: String,
+}
+
+/// What a hook waits for.
+pub enum When {
+    /// That many documents have arrived, committed or not.
+    Documents(usize),
+    Checkpoints(usize),
+    /// A line of stderr matches.
+    Log(Regex),
+}
+
+pub enum Then {
+    Signal(Signal),
+    /// The runtime is gone: nobody reads any more.
+    CloseStdout,
+}
+
+/// An Open that is about to happen.
+pub struct Opening<'a> {
+    runtime: &'a Runtime,
+    request: Value,
+    bindings: usize,
+    state: Value,
+    hooks: Vec<(When, Then)>,
+    close_stdin: bool,
+}
+
+impl Runtime {
+    pub fn new<S: Into<OsString>>(command: impl IntoIterator<Item = S>) -> Self {
+        Self {
+            command: command.into_iter().map(Into::into).collect(),
+            config: json!({}),
+            env: Vec::new(),
+            folder: None,
+            secrets: Vec::new(),
+            patience: Duration::from_secs(60),
+        }
+    }
+
+    /// The shim of this crate around a source: what comes after `flow-shim serve`.
+    pub fn shim<S: Into<OsString>>(arguments: impl IntoIterator<Item = S>) -> Self {
+        let shim = [OsString::from(env!("CARGO_BIN_EXE_flow-shim")), "serve".into()];
+        Self::new(shim.into_iter().chain(arguments.into_iter().map(Into::into)))
+    }
+
+    pub fn config(mut self, config: Value) -> Self {
+        self.config = config;
+        self
+    }
+
+    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+
+    pub fn folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.folder = Some(folder.into());
+        self
+    }
+
+    /// A text that no line of stderr may show.
+    pub fn secret(mut self, secret: impl Into<String>) -> Self {
+        self.secrets.push(secret.into());
+        self
+    }
+
+    /// After which a connector is killed, and the rule "ends" broken.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// The response's body, where all went well; panics otherwise.
+    pub fn spec(&self) -> Value {
+        self.ask_spec().expect_clean("spec")
+    }
+
+    pub fn discover(&self) -> Value {
+        self.ask_discover().expect_clean("discovered")
+    }
+
+    pub fn validate(&self, bindings: &[Binding]) -> Value {
+        self.ask_validate(bindings).expect_clean("validated")
+    }
+
+    pub fn apply(&self, bindings: &[Binding]) -> Value {
+        self.ask_apply(bindings).expect_clean("applied")
+    }
+
+    pub fn ask_spec(&self) -> Answer {
+        self.ask(json!({"spec": {"connectorType": "IMAGE", "config": {}}}))
+    }
+
+    pub fn ask_discover(&self) -> Answer {
+        self.ask(json!({"discover": {"name": "acmeCo/capture", "connectorType": "IMAGE", "config": self.config}}))
+    }
+
+    pub fn ask_validate(&self, bindings: &[Binding]) -> Answer {
+        let bindings: Vec<Value> = bindings
+            .iter()
+            .map(|it| {
+                without_zeros(
+                    json!({"resourceConfig": it.resource, "collection": it.collection(), "backfill": it.backfill}),
+                )
+            })
+            .collect();
+        self.ask(json!({"validate": {"name": "acmeCo/capture", "connectorType": "IMAGE", "config": self.config, "bindings": bindings}}))
+    }
+
+    pub fn ask_apply(&self, bindings: &[Binding]) -> Answer {
+        self.ask(json!({"apply": {"capture": self.capture(bindings), "version": "1111111111111111"}}))
+    }
+
+    /// Sends one request, closes stdin, and reads to the end (F4).
+    pub fn ask(&self, mut request: Value) -> Answer {
+        add_news(&mut request);
+        let mut process = self.start();
+        process.send(&request);
+        process.close_stdin();
+        let mut responses = Vec::new();
+        let end = self.follow(process, |event, broken, _| {
+            if let Event::Line(line) = event {
+                match wire::parse(line) {
+                    Ok(_) => responses.push(serde_json::from_str(line).unwrap_or(Value::Null)),
+                    Err(why) => broken.push(why),
+                }
+            }
+        });
+        Answer { responses, end }
+    }
+
+    /// An Open with that state, for all keys, with stdin kept open; `run` lets it happen.
+    pub fn open(&self, bindings: &[Binding], state: &Value) -> Opening<'_> {
+        let request = json!({"open": {
+            "capture": self.capture(bindings),
+            "version": "1111111111111111",
+            "range": {"keyEnd": u32::MAX, "rClockEnd": u32::MAX},
+            "state": state,
+        }});
+        Opening {
+            runtime: self,
+            request,
+            bindings: bindings.len(),
+            state: state.clone(),
+            hooks: Vec::new(),
+            close_stdin: false,
+        }
+    }
+
+    fn capture(&self, bindings: &[Binding]) -> Value {
+        let bindings: Vec<Value> = bindings
+            .iter()
+            .map(|it| {
+                without_zeros(json!({
+                    "resourceConfig": it.resource,
+                    "resourcePath": it.resource_path(),
+                    "collection": it.collection(),
+                    "backfill": it.backfill,
+                    "stateKey": it.state_key(),
+                }))
+            })
+            .collect();
+        json!({"name": "acmeCo/capture", "connectorType": "IMAGE", "config": self.config, "intervalSeconds": 300, "bindings": bindings})
+    }
+
+    fn start(&self) -> Process {
+        Process::start(&self.command, &self.env, self.folder.as_deref())
+    }
+
+    /// Reads a process to its end, hands each event over, and checks what is asked of every process.
+    fn follow(&self, mut process: Process, mut on_event: impl FnMut(&Event, &mut Vec<String>, &mut Process)) -> End {
+        let start = Instant::now();
+        let (mut logs, mut broken) = (Vec::new(), Vec::new());
+        loop {
+            let left = self.patience.saturating_sub(start.elapsed());
+            let Some(event) = process.next(left) else {
+                broken.push(format!("ends: the connector still ran after {:?}", self.patience));
+                process.signal(Signal::KILL);
+                break;
+            };
+            match &event {
+                Event::End => break,
+                Event::Partial(_) if process.was_killed() => {}
+                Event::Partial(text) => broken.push(format!("F1: the output ends in a partial message: {}", cut(text))),
+                Event::Log(line) => {
+                    for _ in self.secrets.iter().filter(|it| line.contains(it.as_str())) {
+                        broken.push(format!("secrets: a log line shows one: {}", cut(line)));
+                    }
+                    match Log::parse(line) {
+                        Ok(log) => logs.push(log),
+                        Err(why) => {
+                            broken.push(format!("F6: {why}: {}", cut(line)));
+                            logs.push(Log::unstructured(line));
+                        }
+                    }
+                }
+                Event::Line(_) => {}
+            }
+            on_event(&event, &mut broken, &mut process);
+        }
+        let exit = process.wait();
+        let took = start.elapsed();
+        broken.extend(process.leftovers());
+        End { exit, logs, broken, took, peak_memory: process.peak_memory() }
+    }
+}
+
+impl Opening<'_> {
+    pub fn when(mut self, when: When, then: Then) -> Self {
+        self.hooks.push((when, then));
+        self
+    }
+
+    /// stdin ends after the request, which does not mean stop (F4).
+    pub fn close_stdin(mut self) -> Self {
+        self.close_stdin = true;
+        self
+    }
+
+    /// The `index`-th of `count` shards, which share the key space evenly (F20).
+    pub fn shard(mut self, index: u32, count: u32) -> Self {
+        let width = u64::from(u32::MAX) + 1;
+        let at = |it: u32| width * u64::from(it) / u64::from(count);
+        self.request["open"]["range"] =
+            without_zeros(json!({"keyBegin": at(index), "keyEnd": at(index + 1) - 1, "rClockEnd": u32::MAX}));
+        self
+    }
+
+    pub fn run(mut self) -> Session {
+        add_news(&mut self.request);
+        let mut process = self.runtime.start();
+        process.send(&self.request);
+        if self.close_stdin {
+            process.close_stdin();
+        }
+        let mut it = Capturing {
+            session: Reduced { state: self.state, ..Reduced::default() },
+            bindings: self.bindings,
+            opened: false,
+            seen: 0,
+        };
+        let mut hooks = self.hooks;
+        let mut end = self.runtime.follow(process, |event, broken, process| {
+            if let Event::Line(line) = event
+                && let Err(why) = wire::parse(line).and_then(|response| it.take(response, line))
+            {
+                broken.push(why);
+            }
+            if matches!(event, Event::Line(line) if line.starts_with(r#"{"checkpoint"#)) {
+                process.look_at_memory();
+            }
+            hooks.retain(|(when, then)| {
+                let now = match when {
+                    When::Documents(n) => it.seen >= *n,
+                    When::Checkpoints(n) => it.session.checkpoints >= *n,
+                    When::Log(regex) => matches!(event, Event::Log(line) if regex.is_match(line)),
+                };
+                if now {
+                    match then {
+                        Then::Signal(signal) => process.signal(*signal),
+                        Then::CloseStdout => process.close_stdout(),
+                    }
+                }
+                !now
+            });
+        });
+        let Reduced { documents, uncommitted, state, checkpoints, sourced_schemas, dirty } = it.session;
+        for (when, _) in hooks {
+            let what = match when {
+                When::Documents(n) => format!("{n} documents"),
+                When::Checkpoints(n) => format!("{n} checkpoints"),
+                When::Log(regex) => format!("a log line that matches {regex}"),
+            };
+            end.broken.push(format!("hook: there never were {what}"));
+        }
+        if end.exit.success() {
+            if !it.opened {
+                end.broken.push("Open: it ended well and never said opened".to_owned());
+            }
+            if dirty {
+                end.broken.push(format!(
+                    "F8: a clean exit with {} documents and schemas that no checkpoint follows",
+                    uncommitted.len()
+                ));
+            }
+        }
+        Session { documents, uncommitted, state, checkpoints, sourced_schemas, end }
+    }
+}
+
+/// What the responses of a capture add up to.
+#[derive(Default)]
+struct Reduced {
+    documents: Vec<Document>,
+    uncommitted: Vec<Document>,
+    state: Value,
+    checkpoints: usize,
+    sourced_schemas: Vec<(usize, Value)>,
+    /// Something was sent that only a checkpoint makes true.
+    dirty: bool,
+}
+
+struct Capturing {
+    session: Reduced,
+    bindings: usize,
+    opened: bool,
+    seen: usize,
+}
+
+impl Capturing {
+    fn take(&mut self, response: Response<'_>, line: &str) -> Result<(), String> {
+        if !std::mem::replace(&mut self.opened, true) {
+            return match response {
+                Response::Opened(opened) if !opened.explicit_acknowledgements => Ok(()),
+                Response::Opened(_) => Err("F10: asks for acknowledgements, which are not sent".to_owned()),
+                _ => Err(format!("Open: the first response is not opened: {}", cut(line))),
+            };
+        }
+        let it = &mut self.session;
+        match response {
+            Response::Captured(captured) => {
+                let binding = known(captured.binding, self.bindings)?;
+                let text = captured.doc.get();
+                wire::check_document(text)?;
+                it.uncommitted.push(Document { binding, text: text.to_owned() });
+                it.dirty = true;
+                self.seen += 1;
+            }
+            Response::SourcedSchema(sourced) => {
+                let binding = known(sourced.binding, self.bindings)?;
+                it.sourced_schemas.push((binding, sourced.document_schema));
+                it.dirty = true;
+            }
+            Response::Checkpoint(checkpoint) => {
+                if let Some(state) = checkpoint.state {
+                    if !state.updated.is_object() {
+                        return Err(format!("F8: a checkpoint whose state is no object: {}", cut(line)));
+                    }
+                    let before = if state.merge_patch { std::mem::take(&mut it.state) } else { Value::Null };
+                    it.state = merge_patch(before, state.updated);
+                }
+                it.documents.append(&mut it.uncommitted);
+                it.checkpoints += 1;
+                it.dirty = false;
+            }
+            _ => return Err(format!("Open: not a response of a capture: {}", cut(line))),
+        }
+        Ok(())
+    }
+}
+
+impl Answer {
+    /// The body of the one response of that kind; panics where it is something else, or anything was wrong.
+    pub fn expect_clean(self, kind: &str) -> Value {
+        self.end.expect_clean();
+        match self.body(kind) {
+            Ok(body) => body.clone(),
+            Err(why) => panic!("{why}"),
+        }
+    }
+
+    pub fn body(&self, kind: &str) -> Result<&Value, String> {
+        match self.responses.as_slice() {
+            [one] if one.get(kind).is_some() => Ok(&one[kind]),
+            all => Err(format!("F4: wants one {kind}, got {}", cut(&json!(all).to_string()))),
+        }
+    }
+}
+
+impl Session {
+    pub fn expect_clean(self) -> Self {
+        self.end.expect_clean();
+        self
+    }
+
+    pub fn documents_of(&self, binding: usize) -> impl Iterator<Item = &str> {
+        self.documents.iter().filter(move |it| it.binding == binding).map(|it| it.text.as_str())
+    }
+}
+
+impl End {
+    /// Panics where the exit was not 0 or a rule was broken.
+    pub fn expect_clean(&self) {
+        assert!(self.broken.is_empty(), "rules were broken: {:#?}", self.broken);
+        assert!(self.exit.success(), "{}; the last log says: {}", self.exit, self.last_message());
+    }
+
+    /// What Flow shows as the error of a task that failed (F5).
+    pub fn last_message(&self) -> &str {
+        self.logs.last().map_or("", |it| it.message.as_str())
+    }
+}
+
+impl Binding {
+    pub fn new(stream: &str, sync_mode: &str) -> Self {
+        Self::of_resource(json!({"stream": stream, "syncMode": sync_mode}))
+    }
+
+    pub fn of_resource(resource: Value) -> Self {
+        Self {
+            resource,
+            key: vec!["/_meta/row_id".to_owned()],
+            schema: json!({"type": "object", "x-infer-schema": true}),
+            backfill: 0,
+        }
+    }
+
+    /// Of what discovery found, as a user gets it who changes nothing.
+    pub fn of_discovered(discovered: &Value) -> Self {
+        let key = discovered["key"].as_array().into_iter().flatten();
+        Self {
+            resource: discovered["resourceConfig"].clone(),
+            key: key.filter_map(Value::as_str).map(str::to_owned).collect(),
+            schema: discovered["documentSchema"].clone(),
+            backfill: 0,
+        }
+    }
+
+    pub fn key<S: Into<String>>(mut self, key: impl IntoIterator<Item = S>) -> Self {
+        self.key = key.into_iter().map(Into::into).collect();
+        self
+    }
+
+    pub fn backfill(mut self, counter: u32) -> Self {
+        self.backfill = counter;
+        self
+    }
+
+    /// The values at `/namespace` and `/stream`: absent and null ones are skipped (F17).
+    pub fn resource_path(&self) -> Vec<&str> {
+        ["namespace", "stream"].iter().filter_map(|it| self.resource[*it].as_str()).collect()
+    }
+
+    pub fn name(&self) -> String {
+        self.resource_path().join(".")
+    }
+
+    /// The encoded path and the backfill counter (F19).
+    pub fn state_key(&self) -> String {
+        let encode = |part: &&str| {
+            let bytes = part.bytes().map(|byte| match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'*' => char::from(byte).to_string(),
+                b' ' => "+".to_owned(),
+                _ => format!("%{byte:02X}"),
+            });
+            bytes.collect::<String>()
+        };
+        format!("{}.v{}", self.resource_path().iter().map(encode).collect::<Vec<_>>().join("%2F"), self.backfill)
+    }
+
+    fn collection(&self) -> Value {
+        let projection = |pointer: &String| json!({"ptr": pointer, "field": &pointer[1..], "isPrimaryKey": true, "inference": {"types": ["string"], "exists": "MUST"}});
+        json!({
+            "name": format!("acmeCo/{}", self.resource_path().join("/")),
+            "writeSchema": self.schema,
+            "key": self.key,
+            "uuidPtr": "/_meta/uuid",
+            "projections": self.key.iter().map(projection).collect::<Vec<_>>(),
+        })
+    }
+}
+
+/// RFC 7396, as Flow reduces the states of checkpoints.
+pub fn merge_patch(target: Value, patch: Value) -> Value {
+    let Value::Object(patch) = patch else {
+        return patch;
+    };
+    let mut target = match target {
+        Value::Object(it) => it,
+        _ => Map::new(),
+    };
+    for (name, value) in patch {
+        if value.is_null() {
+            target.shift_remove(&name);
+        } else {
+            let before = target.get_mut(&name).map_or(Value::Null, Value::take);
+            target.insert(name, merge_patch(before, value));
+        }
+    }
+    Value::Object(target)
+}
+
+/// Fields that no connector has heard of yet: they appear over time, and are to be ignored (F2).
+fn add_news(request: &mut Value) {
+    let body = request.as_object_mut().and_then(|it| it.values_mut().next());
+    for place in [body].into_iter().flatten() {
+        place["fieldOfTheYear2031"] = json!({"nested": [1, null]});
+        for name in ["capture", "bindings"] {
+            let inner = if place["capture"].is_object() { &mut place["capture"] } else { &mut *place };
+            match inner.get_mut(name) {
+                Some(Value::Array(all)) => all.iter_mut().for_each(|it| it["fieldOfTheYear2031"] = json!(true)),
+                Some(it @ Value::Object(_)) => it["fieldOfTheYear2031"] = json!("text"),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Flow's JSON leaves out what is zero or empty.
+fn without_zeros(mut it: Value) -> Value {
+    if let Value::Object(fields) = &mut it {
+        fields
+            .retain(|_, value| !(value.is_null() || *value == json!(0) || *value == json!("") || *value == json!([])));
+    }
+    it
+}
+
+fn known(binding: u64, bindings: usize) -> Result<usize, String> {
+    usize::try_from(binding)
+        .ok()
+        .filter(|it| *it < bindings)
+        .ok_or_else(|| format!("Open: there is no binding {binding}"))
+}
+
+fn cut(text: &str) -> String {
+    let mut short: String = text.chars().take(300).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}
+
+/// Where the repository's files are.
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}

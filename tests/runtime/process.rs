@@ -1,0 +1,218 @@
+//! One start of a connector: its pipes as a stream of events, signals to it, and what is left when it is gone.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Which is in the environment of everything that a start starts, so that it can be found again.
+const MARK: &str = "FLOW_SHIM_TEST_START";
+static STARTS: AtomicU64 = AtomicU64::new(0);
+
+pub enum Event {
+    /// A whole line of stdout, without its newline.
+    Line(String),
+    /// The last line of stdout, where it is not whole, or no text.
+    Partial(String),
+    /// A line of stderr.
+    Log(String),
+    /// Both have ended.
+    End,
+}
+
+pub struct Process {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    events: Receiver<Option<Event>>,
+    open_pipes: usize,
+    deaf: Arc<AtomicBool>,
+    killed: bool,
+    peak_memory: u64,
+    mark: String,
+    /// Its TMPDIR: nothing may be left in it.
+    temporary: TempDir,
+}
+
+impl Process {
+    pub fn start(command: &[OsString], env: &[(OsString, OsString)], folder: Option<&Path>) -> Self {
+        let temporary = TempDir::new().expect("a temporary folder");
+        let mark = format!("{}-{}", std::process::id(), STARTS.fetch_add(1, Ordering::Relaxed));
+        let mut child = Command::new(&command[0])
+            .args(&command[1..])
+            .env("LOG_FORMAT", "json")
+            .env("LOG_LEVEL", "info")
+            .env("TMPDIR", temporary.path())
+            .env(MARK, &mark)
+            .envs(env.iter().map(|(name, value)| (name, value)))
+            .current_dir(folder.unwrap_or(temporary.path()))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|e| panic!("{}: {e}", command[0].display()));
+        // Bounded, so that a connector meets the backpressure that it meets in Flow.
+        let (sender, events) = sync_channel(1024);
+        let deaf = Arc::new(AtomicBool::new(false));
+        let (stdout, stderr) =
+            (child.stdout.take().expect("stdout is piped"), child.stderr.take().expect("stderr is piped"));
+        let (out, err, stop) = (sender.clone(), sender, Arc::clone(&deaf));
+        thread::spawn(move || read_lines(stdout, &out, &stop, Event::Line, Event::Partial));
+        thread::spawn(move || read_lines(stderr, &err, &AtomicBool::new(false), Event::Log, Event::Log));
+        Self {
+            stdin: child.stdin.take(),
+            child,
+            events,
+            open_pipes: 2,
+            deaf,
+            killed: false,
+            peak_memory: 0,
+            mark,
+            temporary,
+        }
+    }
+
+    pub fn send(&mut self, request: &Value) {
+        // A connector may be gone before it has read all: its exit says more than our broken pipe.
+        if let Some(stdin) = &mut self.stdin {
+            let _ = writeln!(stdin, "{request}").and_then(|()| stdin.flush());
+        }
+    }
+
+    pub fn close_stdin(&mut self) {
+        self.stdin = None;
+    }
+
+    /// From the next line on nobody reads.
+    pub fn close_stdout(&mut self) {
+        self.deaf.store(true, Ordering::Relaxed);
+    }
+
+    /// The next thing that happens, or None when nothing has for that long.
+    pub fn next(&mut self, patience: Duration) -> Option<Event> {
+        let deadline = Instant::now() + patience;
+        while self.open_pipes > 0 {
+            match self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(Some(event)) => return Some(event),
+                Ok(None) => self.open_pipes -= 1,
+                Err(RecvTimeoutError::Timeout) => return None,
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        Some(Event::End)
+    }
+
+    pub fn signal(&mut self, signal: Signal) {
+        self.killed |= signal == Signal::KILL;
+        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, signal);
+        }
+    }
+
+    pub fn was_killed(&self) -> bool {
+        self.killed
+    }
+
+    pub fn wait(&mut self) -> ExitStatus {
+        self.child.wait().expect("our own child can be waited for")
+    }
+
+    pub fn look_at_memory(&mut self) {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let peak = status.lines().find_map(|it| it.strip_prefix("VmHWM:")).and_then(|it| it.trim().strip_suffix(" kB"));
+        self.peak_memory = self.peak_memory.max(peak.and_then(|it| it.parse::<u64>().ok()).unwrap_or(0) * 1024);
+    }
+
+    pub fn peak_memory(&self) -> u64 {
+        self.peak_memory
+    }
+
+    /// Processes and files that outlive the connector. A moment is granted to processes: the kernel's own signals take one.
+    pub fn leftovers(&self) -> Vec<String> {
+        let deadline = Instant::now() + Duration::from_secs(if self.killed { 5 } else { 2 });
+        let mut broken = loop {
+            let left = self.processes();
+            if left.is_empty() || Instant::now() > deadline {
+                break left;
+            }
+            thread::sleep(Duration::from_millis(10));
+        };
+        for (pid, _) in &broken {
+            // Whatever the test finds, it leaves nothing running itself.
+            if let Some(pid) = Pid::from_raw(*pid) {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        }
+        let mut broken: Vec<String> =
+            broken.drain(..).map(|(_, name)| format!("orphans: a process outlives the connector: {name}")).collect();
+        // Nothing can tidy up after SIGKILL.
+        if !self.killed {
+            let files = files_below(self.temporary.path());
+            broken.extend(files.iter().map(|it| format!("files: left behind: {}", it.display())));
+        }
+        broken
+    }
+
+    fn processes(&self) -> Vec<(i32, String)> {
+        let mark = format!("{MARK}={}", self.mark);
+        let all = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = all.filter_map(|it| it.file_name().to_str()?.parse::<i32>().ok());
+        let ours = pids.filter(|pid| {
+            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            environment.split(|it| *it == 0).any(|it| it == mark.as_bytes())
+        });
+        ours.map(|pid| (pid, fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default().replace('\0', " ")))
+            .collect()
+    }
+}
+
+fn read_lines(
+    pipe: impl Read,
+    to: &SyncSender<Option<Event>>,
+    stop: &AtomicBool,
+    whole: fn(String) -> Event,
+    partial: fn(String) -> Event,
+) {
+    let mut pipe = BufReader::with_capacity(1 << 16, pipe);
+    let mut line = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        line.clear();
+        match pipe.read_until(b'\n', &mut line) {
+            Ok(0) | Err(_) => break,
+            Ok(_) => {}
+        }
+        let is_whole = line.pop_if(|it| *it == b'\n').is_some();
+        let event = match String::from_utf8(std::mem::take(&mut line)) {
+            Ok(text) if is_whole => whole(text),
+            Ok(text) => partial(text),
+            Err(e) => partial(String::from_utf8_lossy(e.as_bytes()).into_owned()),
+        };
+        if to.send(Some(event)).is_err() {
+            break;
+        }
+    }
+    // The pipe is closed before that is told.
+    drop(pipe);
+    let _ = to.send(None);
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.append(&mut files_below(&path));
+        }
+        found.push(path);
+    }
+    found
+}
