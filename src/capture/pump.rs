@@ -48,7 +48,6 @@ pub struct Pump<W> {
 
 /// What the pump has to know of a binding.
 pub struct Binding {
-    pub index: usize,
     pub key: Vec<String>,
     /// Documents are keyed by their row id alone.
     pub keyed_by_row: bool,
@@ -58,7 +57,7 @@ pub struct Binding {
 impl Binding {
     pub fn new(index: usize, key: Vec<String>) -> Self {
         let keyed_by_row = key == ["/_meta/row_id"];
-        Self { index, key, keyed_by_row, head: document::head(index) }
+        Self { key, keyed_by_row, head: document::head(index) }
     }
 }
 
@@ -71,7 +70,7 @@ struct LastStream {
 }
 
 /// What ends the pump.
-enum Halt {
+pub enum Halt {
     Failed(Failure),
     Output(io::Error),
 }
