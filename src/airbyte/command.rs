@@ -140,7 +140,7 @@ fn read_answers(stdout: ChildStdout) -> (Answers, Reading) {
     let mut answers = Answers::default();
     let mut lines = Lines::new(stdout);
     loop {
-        while let Some(line) = lines.next() {
+        while let Some(line) = lines.take() {
             match line {
                 Line::Whole(line) | Line::Cut(line) => answers.take(line),
                 Line::TooLong { length, .. } => answers.unreadable = Some(format!("a message of {length} bytes")),
@@ -149,7 +149,7 @@ fn read_answers(stdout: ChildStdout) -> (Answers, Reading) {
         match lines.fill() {
             Ok(true) => {}
             // One more look for a last line without its newline.
-            Ok(false) => match lines.next() {
+            Ok(false) => match lines.take() {
                 Some(Line::Whole(line) | Line::Cut(line)) => {
                     answers.take(line);
                     return (answers, Reading::Ended);

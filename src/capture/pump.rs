@@ -137,7 +137,7 @@ impl<W: Write> Pump<W> {
             }
             let filled = self.activity.while_waiting(|| lines.fill());
             more = filled.map_err(|error| Failure::new(format!("can't read the connector's output: {error}")))?;
-            while let Some(line) = lines.next() {
+            while let Some(line) = lines.take() {
                 match line {
                     Line::Whole(line) => self.line(&*source, line)?,
                     Line::Cut(line) => match self.line(&*source, line) {

@@ -48,7 +48,7 @@ impl<R: Read + AsFd> Lines<R> {
 
     /// The next line out of the buffer; none: [`Lines::fill`] it.
     #[inline]
-    pub fn next(&mut self) -> Option<Line<'_>> {
+    pub fn take(&mut self) -> Option<Line<'_>> {
         let Some(offset) = memchr::memchr(b'\n', &self.buffer[self.searched..self.end]) else {
             self.searched = self.end;
             return self.rest();
@@ -88,8 +88,9 @@ impl<R: Read + AsFd> Lines<R> {
             self.searched = HEAD;
         }
         if self.end == self.buffer.len() {
-            let size = (self.end + self.end / 4).min(self.longest.max(self.end + 1));
-            self.buffer.resize(size, 0);
+            // By a quarter: memory stays close to the longest line.
+            let size = (self.end + self.end / 4).min(self.longest);
+            self.buffer.resize(size.max(self.end + 1), 0);
         }
         loop {
             match self.input.read(&mut self.buffer[self.end..]) {
@@ -127,7 +128,7 @@ mod tests {
         let mut lines = Lines::with_limits(file, size, longest);
         let mut found = Vec::new();
         loop {
-            while let Some(line) = lines.next() {
+            while let Some(line) = lines.take() {
                 found.push(match line {
                     Line::Whole(it) => String::from_utf8_lossy(it).into_owned(),
                     Line::Cut(it) => format!("cut {}", String::from_utf8_lossy(it)),

@@ -58,7 +58,9 @@ impl ShimFile {
 
 /// The error without its picture of the source.
 fn one_line(error: &serde_saphyr::Error) -> String {
-    error.to_string().lines().next().unwrap_or_default().to_owned()
+    let text = error.to_string();
+    let line = text.lines().next().unwrap_or_default();
+    line.strip_prefix("error: ").unwrap_or(line).to_owned()
 }
 
 impl<'de> Deserialize<'de> for Interval {
