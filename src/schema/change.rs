@@ -196,7 +196,7 @@ impl fmt::Display for What {
         let (name, sentence, detail) = self.parts();
         write!(f, "{name}: {sentence}")?;
         match detail {
-            Some(it) => write!(f, " ({})", it.escape_debug()),
+            Some(it) => write!(f, " ({})", one_line(it)),
             None => Ok(()),
         }
     }
@@ -205,6 +205,10 @@ impl fmt::Display for What {
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at = if self.at.is_empty() { "/" } else { &self.at };
-        write!(f, "{at}: {}", self.what)
+        write!(f, "{}: {}", one_line(at), self.what)
     }
+}
+
+fn one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
 }

@@ -23,6 +23,7 @@ mod refs;
 mod rewrite;
 mod shape;
 mod sourced;
+mod values;
 mod write;
 
 #[cfg(test)]

@@ -66,8 +66,13 @@ pub(super) fn place(root: &Value, reference: &str) -> Option<String> {
     }
     let mut found = None;
     visit(root, &mut String::new(), &mut |at, map| {
-        let named = |keyword| map.get(keyword).and_then(Value::as_str) == Some(fragment.as_str());
-        if found.is_none() && (named("$anchor") || named("$dynamicAnchor")) {
+        let says = |keyword, name| map.get(keyword).and_then(Value::as_str) == Some(name);
+        let is_anchor = ["$anchor", "$dynamicAnchor"]
+            .into_iter()
+            .any(|it| says(it, &fragment));
+        // How older drafts wrote an anchor.
+        let is_id = ["$id", "id"].into_iter().any(|it| says(it, reference));
+        if found.is_none() && (is_anchor || is_id) {
             found = Some(at.to_owned());
         }
     });

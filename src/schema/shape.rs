@@ -2,7 +2,7 @@
 //! values other than their type are no part of it.
 
 use super::refs;
-use super::rewrite::type_of;
+use super::values::type_of;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 

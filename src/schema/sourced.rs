@@ -4,12 +4,12 @@
 //!
 //! Left out are enums, patterns and bounds, which tell no type, `required`, which deletions break, and most formats.
 
+use super::Rewritten;
 use super::key::{Key, META};
 use super::refs;
 use super::rewrite::{Mode, rewrite};
 use super::shape::{Additional, Shape, Types};
 use super::write::meta;
-use super::{Rewritten, make_object};
 use serde_json::{Map, Value, json};
 
 /// Formats that say something about a column's type and that real values keep to. `date-time`, `date` and `time` are not among
@@ -22,7 +22,7 @@ const MAX_DEPTH: usize = 40;
 
 /// What the source declares, closed at every object that names properties. Nothing, if it doesn't name any.
 pub fn sourced(declared: &Value, key: &Key) -> Option<Rewritten> {
-    let (declared, mut changes) = rewrite(declared, Mode::Document);
+    let (declared, changes) = rewrite(declared, Mode::Document);
     let shape = Shape::of(&Value::Object(declared));
     if shape.properties.keys().all(|it| it == META) {
         return None;
@@ -37,7 +37,6 @@ pub fn sourced(declared: &Value, key: &Key) -> Option<Rewritten> {
     let mut meta = meta();
     meta["properties"]["uuid"] = json!({ "type": "string" });
     key.declare(&mut root, meta, &mut Vec::new());
-    make_object(&mut root, &mut changes);
     Some(Rewritten {
         schema: close(Value::Object(root)),
         changes,
