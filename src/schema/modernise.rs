@@ -1,5 +1,5 @@
-//! Forms that older drafts and careless hands gave to a single schema, put into those of 2020-12. All of it is exact: the schema
-//! accepts afterwards what was meant to be accepted before.
+//! Forms that older drafts and careless hands gave to a single schema, put into those of 2020-12.
+//! All of it is exact: the schema accepts afterwards what was meant to be accepted before.
 
 use super::change::{Change, What};
 use super::keywords::{Takes, is_type, takes};
@@ -25,8 +25,8 @@ pub(super) fn modernise(schema: &mut Schema, at: &str, changes: &mut Vec<Change>
     name_anchor(schema, &mut say);
 }
 
-/// Property names that stand beside `properties` go into it. A keyword is taken for one if its value is plainly a schema where the
-/// keyword, known or not, can't have one.
+/// Property names that stand beside `properties` go into it. A keyword is taken for one if its
+/// value is plainly a schema where the keyword, known or not, can't have one.
 fn move_properties(schema: &mut Schema, say: &mut impl FnMut(&[&str], What)) {
     let has_properties = schema.get("properties").is_some_and(Value::is_object);
     let may_be_object = match schema.get("type") {
@@ -54,7 +54,8 @@ fn move_properties(schema: &mut Schema, say: &mut impl FnMut(&[&str], What)) {
         .filter(|(keyword, value)| is_misplaced(keyword, value))
         .map(|(keyword, _)| keyword.clone())
         .collect();
-    // `type: {type: string}` on its own is a clumsy type (see unwrap_type), not a property of that name.
+    // `type: {type: string}` on its own is a clumsy type (see unwrap_type), not a property of that
+    // name.
     if !has_properties && misplaced == ["type"] {
         misplaced.clear();
     }

@@ -8,7 +8,8 @@ use super::{discriminator, refs};
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
 
-/// Schemas within schemas, beyond which a schema is cut off. A parser that stops at 128 levels of JSON can't get there.
+/// Schemas within schemas, beyond which a schema is cut off. A parser that stops at 128 levels of
+/// JSON can't get there.
 const MAX_DEPTH: usize = 200;
 
 /// What the schema is for.
@@ -16,7 +17,8 @@ const MAX_DEPTH: usize = 200;
 pub(super) enum Mode {
     /// People fill in a form made of it: choices and constraints help them.
     Config,
-    /// Documents must pass it: what the source gets wrong about its own data must not stop a capture.
+    /// Documents must pass it: what the source gets wrong about its own data must not stop a
+    /// capture.
     Document,
 }
 
@@ -59,8 +61,8 @@ struct Walk<'a> {
     at: String,
     depth: usize,
     changes: Vec<Change>,
-    /// Whether the schemas walked since this was last reset accept more than they did. That is fine but where it turns
-    /// round: under `not` and `if`, and where exactly one branch must match.
+    /// Whether the schemas walked since this was last reset accept more than they did. That is fine
+    /// but where it turns round: under `not` and `if`, and where exactly one branch must match.
     loosened: bool,
     definitions_loosened: bool,
 }
@@ -264,8 +266,8 @@ impl Walk<'_> {
         Some(Value::String(reference))
     }
 
-    /// Flow indexes schemas by their ids and anchors: it rejects the second of two, and an id below the root changes what the
-    /// references below it mean.
+    /// Flow indexes schemas by their ids and anchors: it rejects the second of two, and an id below
+    /// the root changes what the references below it mean.
     fn is_free(&mut self, takes: Takes, id: &Value) -> bool {
         let is_nested = self.depth > 1;
         match takes {

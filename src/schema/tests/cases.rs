@@ -1,7 +1,8 @@
 //! `src/schema/cases/*.json`: lists of `{about, of, given, key?, gives, changes}`.
 //!
-//! `of` names the output; `document` is the rewrite that `declared` and `sourced` begin with. `changes` are names of changes with
-//! their places. Each result must also be what Flow accepts, and come back unchanged from a second rewrite.
+//! `of` names the output; `document` is the rewrite that `declared` and `sourced` begin with.
+//! `changes` are names of changes with their places. Each result must also be what Flow accepts,
+//! and come back unchanged from a second rewrite.
 
 use super::checker::{open, rejected, unfit};
 use crate::schema::rewrite::{Mode, rewrite};
