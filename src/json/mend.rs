@@ -180,7 +180,8 @@ mod tests {
 
     #[test]
     fn repairs_values_and_names_their_fields() {
-        let cases: [(&[u8], &str, &[(&str, What)]); 6] = [
+        type Case = (&'static [u8], &'static str, &'static [(&'static str, What)]);
+        let cases: [Case; 6] = [
             (br#"{"a":NaN}"#, r#"{"a":null}"#, &[("/a", What::NotANumber)]),
             (
                 br#"{"a":{"b":[1,-Infinity,{"c/d":Infinity}]},"e":"NaN"}"#,
