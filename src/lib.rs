@@ -1,1 +1,14 @@
+//! flow-shim runs any Airbyte source as a capture connector of Estuary Flow. ARCHITECTURE.md shows the way around.
+
+pub mod airbyte;
+pub mod capture;
+pub mod cli;
 pub mod demo;
+pub mod failure;
+pub mod flow;
+pub mod json;
+pub mod process;
+pub mod schema;
+pub mod serve;
+pub mod shim;
+pub mod source;

@@ -1,3 +1,3 @@
 fn main() -> std::process::ExitCode {
-    flow_shim::demo::run(std::env::args_os().skip(2))
+    flow_shim::cli::run()
 }

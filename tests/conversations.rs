@@ -38,16 +38,7 @@ const EXPECTATIONS: &[&str] = &[
     "within",
     "memory",
 ];
-const SETTINGS: &[&str] = &[
-    "config",
-    "bindings",
-    "arguments",
-    "env",
-    "shard",
-    "stdin",
-    "when",
-    "state",
-];
+const SETTINGS: &[&str] = &["config", "bindings", "arguments", "env", "shard", "stdin", "when", "state"];
 
 #[test]
 fn every_conversation_goes_as_its_case_says() {
@@ -57,11 +48,7 @@ fn every_conversation_goes_as_its_case_says() {
     let mut files: Vec<PathBuf> = entries.map(|it| it.expect("an entry").path()).collect();
     files.retain(|it| it.extension().is_some_and(|it| it == "case") && name_of(it).contains(&only));
     files.sort();
-    assert!(
-        !files.is_empty(),
-        "no case in {} is called {only}",
-        folder.display()
-    );
+    assert!(!files.is_empty(), "no case in {} is called {only}", folder.display());
 
     let (queue, failures) = (Mutex::new(files.iter()), Mutex::new(Vec::new()));
     thread::scope(|scope| {
@@ -77,10 +64,7 @@ fn every_conversation_goes_as_its_case_says() {
                         start.elapsed()
                     );
                     if !wrong.is_empty() {
-                        failures
-                            .lock()
-                            .expect("no case panics")
-                            .push((name_of(file), wrong));
+                        failures.lock().expect("no case panics").push((name_of(file), wrong));
                     }
                 }
             });
@@ -92,12 +76,7 @@ fn every_conversation_goes_as_its_case_says() {
     for (name, wrong) in &failures {
         let _ = write!(report, "\n\n{name}\n  {}", wrong.join("\n  "));
     }
-    assert!(
-        failures.is_empty(),
-        "{} of {} conversations went wrong:{report}\n",
-        failures.len(),
-        files.len()
-    );
+    assert!(failures.is_empty(), "{} of {} conversations went wrong:{report}\n", failures.len(), files.len());
 }
 
 fn next_of<'a>(queue: &Mutex<std::slice::Iter<'a, PathBuf>>) -> Option<&'a PathBuf> {
@@ -105,10 +84,7 @@ fn next_of<'a>(queue: &Mutex<std::slice::Iter<'a, PathBuf>>) -> Option<&'a PathB
 }
 
 fn name_of(file: &Path) -> String {
-    file.file_stem()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned()
+    file.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 struct Case {
@@ -131,34 +107,20 @@ struct Part {
 impl Case {
     fn read(file: &Path) -> Result<Self, String> {
         let text = fs::read_to_string(file).map_err(|e| e.to_string())?;
-        if text
-            .lines()
-            .next()
-            .is_none_or(|it| it.trim().is_empty() || it.starts_with('='))
-        {
+        if text.lines().next().is_none_or(|it| it.trim().is_empty() || it.starts_with('=')) {
             return Err("the case does not begin with what it is about".to_owned());
         }
         let (mut prologue, mut acts) = (Vec::new(), Vec::<Act>::new());
         for line in text.lines() {
             let parts = acts.last_mut().map_or(&mut prologue, |it| &mut it.parts);
             if let Some(kind) = line.strip_prefix("=== ") {
-                acts.push(Act {
-                    kind: kind.trim().to_owned(),
-                    parts: Vec::new(),
-                });
+                acts.push(Act { kind: kind.trim().to_owned(), parts: Vec::new() });
             } else if let Some(head) = line.strip_prefix("== ") {
                 let (name, argument) = head.split_once(' ').unwrap_or((head, ""));
-                if ![SCRIPTS, EXPECTATIONS, SETTINGS]
-                    .iter()
-                    .any(|it| it.contains(&name))
-                {
+                if ![SCRIPTS, EXPECTATIONS, SETTINGS].iter().any(|it| it.contains(&name)) {
                     return Err(format!("there is no such part: {line}"));
                 }
-                parts.push(Part {
-                    name: name.to_owned(),
-                    argument: argument.trim().to_owned(),
-                    lines: Vec::new(),
-                });
+                parts.push(Part { name: name.to_owned(), argument: argument.trim().to_owned(), lines: Vec::new() });
             } else if let Some(part) = parts.last_mut() {
                 part.lines.push(line.to_owned());
             }
@@ -172,12 +134,7 @@ impl Case {
     /// Plays all acts; what went wrong is a sentence each.
     fn play(&self, file: &Path) -> Vec<String> {
         let mut wrong = Vec::new();
-        let mut state = match self
-            .prologue
-            .iter()
-            .find(|it| it.name == "state")
-            .map(Part::json)
-        {
+        let mut state = match self.prologue.iter().find(|it| it.name == "state").map(Part::json) {
             None => json!({}),
             Some(Ok(state)) => state,
             Some(Err(e)) => return vec![e],
@@ -187,22 +144,12 @@ impl Case {
             if let Err(e) = self.play_act(file, index, &mut state, &mut found) {
                 found.push(e);
             }
-            wrong.extend(
-                found
-                    .into_iter()
-                    .map(|it| format!("act {} ({}): {it}", index + 1, act.kind)),
-            );
+            wrong.extend(found.into_iter().map(|it| format!("act {} ({}): {it}", index + 1, act.kind)));
         }
         wrong
     }
 
-    fn play_act(
-        &self,
-        file: &Path,
-        index: usize,
-        state: &mut Value,
-        wrong: &mut Vec<String>,
-    ) -> Result<(), String> {
+    fn play_act(&self, file: &Path, index: usize, state: &mut Value, wrong: &mut Vec<String>) -> Result<(), String> {
         let act = &self.acts[index];
         let received = TempDir::new().map_err(|e| e.to_string())?;
         let runtime = self.runtime(file, index, received.path())?;
@@ -241,11 +188,7 @@ impl Case {
 
     fn runtime(&self, file: &Path, index: usize, received: &Path) -> Result<Runtime, String> {
         let act = &self.acts[index];
-        let mut arguments: Vec<String> = self
-            .all(act, "arguments")
-            .flat_map(Part::texts)
-            .map(str::to_owned)
-            .collect();
+        let mut arguments: Vec<String> = self.all(act, "arguments").flat_map(Part::texts).map(str::to_owned).collect();
         let source = repository().join("fixtures/scripted-source");
         let number = (index + 1).to_string();
         let rest = [
@@ -258,15 +201,10 @@ impl Case {
             file.as_os_str(),
         ];
         arguments.extend(rest.iter().map(|it| it.to_string_lossy().into_owned()));
-        let config = self
-            .all(act, "config")
-            .last()
-            .map_or_else(|| Ok(json!({"api_key": SECRET})), Part::json)?;
+        let config = self.all(act, "config").last().map_or_else(|| Ok(json!({"api_key": SECRET})), Part::json)?;
         let mut runtime = Runtime::shim(arguments).config(config).secret(SECRET);
         for line in self.all(act, "env").flat_map(Part::texts) {
-            let (name, value) = line
-                .split_once('=')
-                .ok_or_else(|| format!("no env: {line}"))?;
+            let (name, value) = line.split_once('=').ok_or_else(|| format!("no env: {line}"))?;
             runtime = runtime.env(name, value);
         }
         Ok(runtime)
@@ -274,10 +212,7 @@ impl Case {
 
     fn bindings(&self, act: &Act) -> Result<Vec<Binding>, String> {
         let part = self.all(act, "bindings").last();
-        part.map_or_else(
-            || Ok(Vec::new()),
-            |it| it.texts().map(parse_binding).collect(),
-        )
+        part.map_or_else(|| Ok(Vec::new()), |it| it.texts().map(parse_binding).collect())
     }
 
     fn open<'a>(
@@ -289,13 +224,9 @@ impl Case {
     ) -> Result<runtime::Opening<'a>, String> {
         let mut opening = runtime.open(bindings, state);
         for part in self.all(act, "when") {
-            let (when, then) = part
-                .argument
-                .rsplit_once(": ")
-                .ok_or("a hook is `when THIS: THAT`")?;
-            let (what, much) = when
-                .split_once(' ')
-                .ok_or("a hook waits for `documents N`, `checkpoints N` or `log REGEX`")?;
+            let (when, then) = part.argument.rsplit_once(": ").ok_or("a hook is `when THIS: THAT`")?;
+            let (what, much) =
+                when.split_once(' ').ok_or("a hook waits for `documents N`, `checkpoints N` or `log REGEX`")?;
             let when = match what {
                 "documents" => When::Documents(number(much)?),
                 "checkpoints" => When::Checkpoints(number(much)?),
@@ -323,10 +254,7 @@ impl Case {
 
     /// A setting of the prologue and of the act, the act's last.
     fn all<'a>(&'a self, act: &'a Act, name: &'a str) -> impl Iterator<Item = &'a Part> {
-        self.prologue
-            .iter()
-            .filter(move |it| it.name == name)
-            .chain(act.all(name))
+        self.prologue.iter().filter(move |it| it.name == name).chain(act.all(name))
     }
 }
 
@@ -342,10 +270,7 @@ impl Act {
 
 impl Part {
     fn texts(&self) -> impl Iterator<Item = &str> {
-        self.lines
-            .iter()
-            .map(String::as_str)
-            .filter(|it| !it.trim().is_empty())
+        self.lines.iter().map(String::as_str).filter(|it| !it.trim().is_empty())
     }
 
     fn json(&self) -> Result<Value, String> {
@@ -357,14 +282,8 @@ impl Part {
 fn parse_binding(line: &str) -> Result<Binding, String> {
     let (mut binding, rest) = if line.starts_with('{') {
         let mut values = serde_json::Deserializer::from_str(line).into_iter::<Value>();
-        let resource = values
-            .next()
-            .and_then(Result::ok)
-            .ok_or_else(|| format!("no resource config: {line}"))?;
-        (
-            Binding::of_resource(resource),
-            &line[values.byte_offset()..],
-        )
+        let resource = values.next().and_then(Result::ok).ok_or_else(|| format!("no resource config: {line}"))?;
+        (Binding::of_resource(resource), &line[values.byte_offset()..])
     } else {
         let mut words = line.splitn(3, ' ');
         let (Some(stream), Some(mode)) = (words.next(), words.next()) else {
@@ -383,103 +302,50 @@ fn parse_binding(line: &str) -> Result<Binding, String> {
     Ok(binding)
 }
 
-fn check_answer(
-    act: &Act,
-    answer: Answer,
-    kind: &str,
-    wrong: &mut Vec<String>,
-) -> Result<End, String> {
+fn check_answer(act: &Act, answer: Answer, kind: &str, wrong: &mut Vec<String>) -> Result<End, String> {
     if act.one("exit").is_none() {
         match answer.body(kind) {
-            Ok(body) => act
-                .all("answer")
-                .try_for_each(|it| check_pointers(it, body, wrong))?,
+            Ok(body) => act.all("answer").try_for_each(|it| check_pointers(it, body, wrong))?,
             Err(why) => wrong.push(why),
         }
     } else if !answer.responses.is_empty() {
-        wrong.push(format!(
-            "a request that fails was answered: {}",
-            json!(answer.responses)
-        ));
+        wrong.push(format!("a request that fails was answered: {}", json!(answer.responses)));
     }
     Ok(answer.end)
 }
 
-fn check_session(
-    act: &Act,
-    bindings: &[Binding],
-    session: &Session,
-    wrong: &mut Vec<String>,
-) -> Result<(), String> {
+fn check_session(act: &Act, bindings: &[Binding], session: &Session, wrong: &mut Vec<String>) -> Result<(), String> {
     let show = |it: &Document| format!("{} {}", bindings[it.binding].name(), it.text);
     if let Some(part) = act.one("documents") {
-        let (wanted, got): (Vec<_>, Vec<_>) = (
-            part.texts().map(str::to_owned).collect(),
-            session.documents.iter().map(show).collect(),
-        );
-        if let Some(at) =
-            (0..wanted.len().max(got.len())).find(|it| wanted.get(*it) != got.get(*it))
-        {
-            let text = |it: Option<&String>| {
-                it.map_or("nothing".to_owned(), |it| it.chars().take(500).collect())
-            };
-            wrong.push(format!(
-                "document {} of {} is {}",
-                at + 1,
-                got.len(),
-                text(got.get(at))
-            ));
-            wrong.push(format!(
-                "     instead of {} ({} wanted)",
-                text(wanted.get(at)),
-                wanted.len()
-            ));
+        let (wanted, got): (Vec<_>, Vec<_>) =
+            (part.texts().map(str::to_owned).collect(), session.documents.iter().map(show).collect());
+        if let Some(at) = (0..wanted.len().max(got.len())).find(|it| wanted.get(*it) != got.get(*it)) {
+            let text = |it: Option<&String>| it.map_or("nothing".to_owned(), |it| it.chars().take(500).collect());
+            wrong.push(format!("document {} of {} is {}", at + 1, got.len(), text(got.get(at))));
+            wrong.push(format!("     instead of {} ({} wanted)", text(wanted.get(at)), wanted.len()));
         }
     }
     for line in act.one("counts").into_iter().flat_map(Part::texts) {
-        let (name, count) = line
-            .rsplit_once(' ')
-            .ok_or_else(|| format!("no count: {line}"))?;
-        let got = session
-            .documents
-            .iter()
-            .filter(|it| bindings[it.binding].name() == name)
-            .count();
+        let (name, count) = line.rsplit_once(' ').ok_or_else(|| format!("no count: {line}"))?;
+        let got = session.documents.iter().filter(|it| bindings[it.binding].name() == name).count();
         if got != number::<usize>(count)? {
-            wrong.push(format!(
-                "{got} documents of {name} were committed, not {count}"
-            ));
+            wrong.push(format!("{got} documents of {name} were committed, not {count}"));
         }
     }
     if let Some(part) = act.one("uncommitted")
         && session.uncommitted.len() != number::<usize>(&part.argument)?
     {
-        wrong.push(format!(
-            "{} documents were not committed, not {}",
-            session.uncommitted.len(),
-            part.argument
-        ));
+        wrong.push(format!("{} documents were not committed, not {}", session.uncommitted.len(), part.argument));
     }
     if let Some(part) = act.one("checkpoints") {
-        let (low, high) = part
-            .argument
-            .split_once("..")
-            .unwrap_or((&part.argument, &part.argument));
+        let (low, high) = part.argument.split_once("..").unwrap_or((&part.argument, &part.argument));
         let low = if low.is_empty() { 0 } else { number(low)? };
-        let high = if high.is_empty() {
-            usize::MAX
-        } else {
-            number(high)?
-        };
+        let high = if high.is_empty() { usize::MAX } else { number(high)? };
         if !(low..=high).contains(&session.checkpoints) {
-            wrong.push(format!(
-                "{} checkpoints, not {}",
-                session.checkpoints, part.argument
-            ));
+            wrong.push(format!("{} checkpoints, not {}", session.checkpoints, part.argument));
         }
     }
-    act.all("state")
-        .try_for_each(|it| check_pointers(it, &session.state, wrong))
+    act.all("state").try_for_each(|it| check_pointers(it, &session.state, wrong))
 }
 
 fn check_end(act: &Act, end: &End, wrong: &mut Vec<String>) -> Result<(), String> {
@@ -491,22 +357,12 @@ fn check_end(act: &Act, end: &End, wrong: &mut Vec<String>) -> Result<(), String
         code => end.exit.code() == Some(number(code)?),
     };
     if !as_wanted {
-        wrong.push(format!(
-            "exit: {}, not {wanted}; the last log says: {}",
-            end.exit,
-            end.last_message()
-        ));
+        wrong.push(format!("exit: {}, not {wanted}; the last log says: {}", end.exit, end.last_message()));
     }
     for part in act.all("last") {
-        let pattern = part
-            .argument
-            .strip_prefix("log ")
-            .ok_or("it is `last log REGEX`")?;
+        let pattern = part.argument.strip_prefix("log ").ok_or("it is `last log REGEX`")?;
         if !regex(pattern)?.is_match(end.last_message()) {
-            wrong.push(format!(
-                "the last log does not match {pattern}: {}",
-                end.last_message()
-            ));
+            wrong.push(format!("the last log does not match {pattern}: {}", end.last_message()));
         }
     }
     for part in act.all("log") {
@@ -516,16 +372,9 @@ fn check_end(act: &Act, end: &End, wrong: &mut Vec<String>) -> Result<(), String
         }
     }
     for part in act.all("no") {
-        let pattern = regex(
-            part.argument
-                .strip_prefix("log ")
-                .ok_or("it is `no log REGEX`")?,
-        )?;
+        let pattern = regex(part.argument.strip_prefix("log ").ok_or("it is `no log REGEX`")?)?;
         if let Some(line) = end.logs.iter().find(|it| pattern.is_match(&it.line)) {
-            wrong.push(format!(
-                "a log line matches {pattern}: {}",
-                line.line.chars().take(300).collect::<String>()
-            ));
+            wrong.push(format!("a log line matches {pattern}: {}", line.line.chars().take(300).collect::<String>()));
         }
     }
     if let Some(part) = act.one("within") {
@@ -537,10 +386,7 @@ fn check_end(act: &Act, end: &End, wrong: &mut Vec<String>) -> Result<(), String
     if let Some(part) = act.one("memory") {
         let megabytes = end.peak_memory / 1_000_000;
         if megabytes > number::<u64>(&part.argument)? {
-            wrong.push(format!(
-                "the shim took {megabytes} MB of memory, more than {}",
-                part.argument
-            ));
+            wrong.push(format!("the shim took {megabytes} MB of memory, more than {}", part.argument));
         }
     }
     Ok(())
@@ -549,9 +395,7 @@ fn check_end(act: &Act, end: &End, wrong: &mut Vec<String>) -> Result<(), String
 /// Lines of `/POINTER JSON`, `/POINTER absent` or `/POINTER ~ REGEX`; `.` is the whole value.
 fn check_pointers(part: &Part, value: &Value, wrong: &mut Vec<String>) -> Result<(), String> {
     for line in part.texts() {
-        let (pointer, wanted) = line
-            .split_once(' ')
-            .ok_or_else(|| format!("no expectation: {line}"))?;
+        let (pointer, wanted) = line.split_once(' ').ok_or_else(|| format!("no expectation: {line}"))?;
         let got = value.pointer(if pointer == "." { "" } else { pointer });
         let as_wanted = match (wanted, got) {
             ("absent", got) => got.is_none(),
@@ -559,10 +403,7 @@ fn check_pointers(part: &Part, value: &Value, wrong: &mut Vec<String>) -> Result
             (wanted, Some(got)) => match wanted.strip_prefix("~ ") {
                 Some(pattern) => regex(pattern)?.is_match(&got.to_string()),
                 // Numbers are compared by their text: a connector's state must come back as it was.
-                None => {
-                    *got == serde_json::from_str::<Value>(wanted)
-                        .map_err(|e| format!("{line}: {e}"))?
-                }
+                None => *got == serde_json::from_str::<Value>(wanted).map_err(|e| format!("{line}: {e}"))?,
             },
         };
         if !as_wanted {
@@ -596,9 +437,7 @@ fn collect_received(folder: &Path) -> Value {
 }
 
 fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
-    text.trim()
-        .parse()
-        .map_err(|_| format!("no number: {text}"))
+    text.trim().parse().map_err(|_| format!("no number: {text}"))
 }
 
 fn regex(text: &str) -> Result<Regex, String> {

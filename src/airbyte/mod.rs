@@ -1,1 +1,89 @@
-//! (being written)
+//! Airbyte's vocabulary: messages, commands, catalog, state. It never touches stdout.
+
+mod catalog;
+mod command;
+mod message;
+mod state;
+
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+use crate::failure::Failure;
+use crate::process::launch::Launcher;
+use crate::process::supervise::Connector;
+use crate::source::{Broken, Event, OlderCell, OlderState, Resource, Source, Spec, Stream, StreamId, SyncRequest};
+
+pub struct Airbyte;
+
+impl Source for Airbyte {
+    fn protocol(&self) -> &'static str {
+        "airbyte"
+    }
+
+    fn resource_schema(&self) -> (Value, &'static [&'static str]) {
+        let schema = json!({
+            "type": "object",
+            "title": "Airbyte stream",
+            "required": ["stream", "syncMode"],
+            "properties": {
+                "stream": {"type": "string", "title": "Stream", "description": "Name of the stream at the source.", "order": 0},
+                "namespace": {"type": "string", "title": "Namespace", "description": "Namespace of the stream, where the source has them: a schema, a database.", "order": 1},
+                "syncMode": {
+                    "type": "string",
+                    "title": "Sync mode",
+                    "description": "incremental: only what is new since the last sync. full_refresh: everything, each time.",
+                    "enum": ["incremental", "full_refresh"],
+                    "order": 2
+                },
+                "cursorField": {
+                    "type": "array",
+                    "items": {"type": "string"},
+                    "title": "Cursor field",
+                    "description": "Path of the field by which the source finds what is new, where it lets you choose. Nested fields take one item per level.",
+                    "order": 3
+                }
+            }
+        });
+        (schema, &["/namespace", "/stream"])
+    }
+
+    fn spec(&self, launcher: &Launcher) -> Result<Spec, Failure> {
+        command::spec(launcher)
+    }
+
+    fn check(&self, launcher: &Launcher, config: &RawValue) -> Result<(), Failure> {
+        command::check(launcher, config)
+    }
+
+    fn discover(&self, launcher: &Launcher, config: &RawValue) -> Result<Vec<Stream>, Failure> {
+        command::discover(launcher, config)
+    }
+
+    fn stream(&self, declared: Box<RawValue>) -> Result<Stream, Failure> {
+        catalog::stream(declared)
+    }
+
+    fn resource(&self, config: &RawValue) -> Result<Resource, Failure> {
+        catalog::resource(config)
+    }
+
+    fn read(&self, launcher: &Launcher, sync: &SyncRequest) -> Result<Connector, Failure> {
+        command::read(launcher, sync)
+    }
+
+    fn resumes(&self, stream: &Stream, state: &RawValue) -> bool {
+        state::resumes(stream, state)
+    }
+
+    fn decode<'a>(&self, line: &'a [u8]) -> Result<Event<'a>, Broken> {
+        message::event(line)
+    }
+
+    fn older_cell(&self, cell: &RawValue) -> OlderCell {
+        state::older_cell(cell)
+    }
+
+    fn older_state(&self, state: &Map<String, Value>, streams: &[&StreamId]) -> OlderState {
+        state::older(state, streams)
+    }
+}

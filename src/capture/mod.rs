@@ -1,1 +1,144 @@
-//! (being written)
+//! A running capture: from Open to the connector's end.
+
+mod catalog;
+mod document;
+mod ledger;
+mod pump;
+mod status;
+
+use std::io::Write;
+use std::sync::PoisonError;
+
+use serde_json::value::RawValue;
+
+use crate::failure::{Failure, OrFail};
+use crate::flow::log;
+use crate::flow::request::Open;
+use crate::flow::response::{Output, Response};
+use crate::process::supervise::{End, Finished};
+use crate::schema;
+use crate::shim::Shim;
+use crate::source::{Resource, Selected, Stream, SyncRequest};
+
+use ledger::{Entry, Ledger, Stored};
+use pump::{Binding, Pump};
+
+/// Runs one sync. Ends well only when all that the connector sent is committed (F8).
+pub fn run<W: Write + Send + 'static>(shim: &Shim, open: &Open, mut out: Output<W>) -> Result<(), Failure> {
+    out.send(&Response::Opened {}).and_then(|()| out.flush()).or_fail("can't write to the runtime")?;
+    let spec = &open.capture;
+    if open.range.as_ref().is_some_and(|it| it.key_begin != 0) {
+        // F20: one shard captures. An idle one that ended would be started again and again.
+        log::info("this shard stays idle: the one that begins at key 0 captures everything");
+        return Err(Failure::Stopped(shim.launcher.stop.wait()));
+    }
+    if spec.bindings.is_empty() {
+        log::warn("the capture has no bindings: there is nothing to do");
+        return Ok(());
+    }
+    let resources: Vec<Resource> =
+        spec.bindings.iter().map(|it| shim.source.resource(&it.resource_config)).collect::<Result<_, _>>()?;
+    let stored = Stored::parse(open.state.as_deref())?;
+    let (streams, refreshed) = catalog::of(shim, open, &resources, stored.catalog())?;
+    let entries: Vec<Entry> = spec
+        .bindings
+        .iter()
+        .zip(&resources)
+        .zip(&streams)
+        .map(|((binding, resource), stream)| Entry { state_key: &binding.state_key, mode: resource.mode, stream })
+        .collect();
+    let mut ledger = Ledger::open(stored, &entries, shim.source.as_ref())?;
+    if let Some(catalog) = refreshed {
+        ledger.keep_catalog(catalog);
+    }
+    let connector = {
+        let selected = |(index, (stream, resource))| Selected {
+            stream,
+            resource,
+            state: ledger.state(index),
+            fresh: ledger.cells[index].fresh,
+        };
+        let streams = streams.iter().zip(&resources).enumerate().map(selected).collect();
+        let request = SyncRequest { config: &spec.config, streams, shared_state: ledger.shared() };
+        shim.source.read(&shim.launcher, &request)?
+    };
+    let bindings: Vec<Binding> =
+        spec.bindings.iter().enumerate().map(|(index, it)| Binding::new(index, spec.key(it).to_vec())).collect();
+    let mut pump = Pump::new(shim.source.clone(), out, ledger, bindings, shim.max_document);
+    send_schemas(&mut pump, &streams)?;
+
+    let (board, activity) = (pump.board.clone(), pump.activity.clone());
+    let tick = || board.lock().unwrap_or_else(PoisonError::into_inner).show();
+    let finished = connector
+        .supervise(&shim.launcher.stop, &activity, Some(shim.idle_timeout), tick, |stdout| pump.run(stdout))?;
+    finish(shim, finished)
+}
+
+/// What the source declares goes out first (F12), and takes effect with the first checkpoint.
+fn send_schemas<W: Write>(pump: &mut Pump<W>, streams: &[Stream]) -> Result<(), Failure> {
+    for (binding, stream) in streams.iter().enumerate() {
+        let key = schema::key(&stream.schema, &stream.key).unwrap_or_else(|_| schema::Key::row_id());
+        let Some(sourced) = schema::sourced(&stream.schema, &key) else { continue };
+        let sent = pump.out.send(&Response::SourcedSchema { binding, document_schema: &sourced.schema });
+        sent.or_fail("can't write to the runtime")?;
+        pump.pending += 1;
+    }
+    pump.checkpoint().map_err(Failure::from)
+}
+
+/// Decides how a sync has gone, once the connector and all of its output have come to their end.
+fn finish<W: Write>(shim: &Shim, finished: Finished<Pump<W>>) -> Result<(), Failure> {
+    let Some(mut pump) = finished.output else {
+        // The pump is stuck in a write that nobody reads.
+        return Err(match finished.end {
+            End::Stopped(reason) => Failure::Stopped(reason),
+            _ => Failure::new("the runtime does not read what the connector sends"),
+        });
+    };
+    pump.summarize();
+    if let Some(config) = &pump.config {
+        log_rotated(config);
+    }
+    if let Some(failure) = pump.failure.take() {
+        return Err(failure);
+    }
+    match finished.end {
+        End::Exited(0) => {
+            if let Some(failure) = pump.cut.take().or_else(|| pump.trouble.reported()) {
+                return Err(failure);
+            }
+            pump.board.lock().unwrap_or_else(PoisonError::into_inner).verdict()?;
+            pump.finish()
+        }
+        End::Exited(code) => Err(pump.trouble.explain(code, finished.last_error.as_deref())),
+        End::Stopped(reason) if pump.pending > 0 => {
+            log::info(&format!("{} documents since the last state will be read again", pump.pending));
+            Err(Failure::Stopped(reason))
+        }
+        End::Stopped(reason) => {
+            log::info(&reason.to_string());
+            Ok(())
+        }
+        End::Silent => {
+            let said_nothing = format!("the connector said nothing for {}", shim.idle_timeout_text());
+            if pump.pending > 0 {
+                let sentence = format!("{said_nothing} and was stopped; {} documents were not committed", pump.pending);
+                return Err(Failure::new(sentence));
+            }
+            log::warn(&format!("{said_nothing}: it was stopped, to be started again"));
+            Ok(())
+        }
+    }
+}
+
+/// A rotated token that is not published is lost with this process (A18); its value must not be shown.
+fn log_rotated(config: &RawValue) {
+    let names: Vec<String> = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(config.get())
+        .map(|it| it.keys().cloned().collect())
+        .unwrap_or_default();
+    let message = format!(
+        "the connector has changed its config (a rotated token, mostly; its fields: {}): update the capture's config before the old one expires",
+        names.join(", ")
+    );
+    log::emit(log::Level::Error, &message, log::Fields::new());
+}

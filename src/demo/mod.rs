@@ -90,19 +90,11 @@ impl Command {
                 Config::load(config)?;
                 out.emit(&recite(include_str!("catalog.json"))?)
             }
-            Self::Read {
-                config,
-                catalog,
-                state,
-            } => {
+            Self::Read { config, catalog, state } => {
                 let config = Config::load(config)?;
                 config.log_in().map_err(Failure::config)?;
                 let catalog: Catalog = load(catalog)?;
-                let given = state
-                    .as_deref()
-                    .map(load::<Vec<StateMessage>>)
-                    .transpose()?
-                    .unwrap_or_default();
+                let given = state.as_deref().map(load::<Vec<StateMessage>>).transpose()?.unwrap_or_default();
                 read(&config, &catalog, &given, out)
             }
         }
@@ -111,8 +103,7 @@ impl Command {
 
 /// A message that is kept beside the code, to be read there; it goes out on one line.
 fn recite(text: &str) -> Result<Value, Failure> {
-    serde_json::from_str(text)
-        .map_err(|e| Failure::system(format!("The demo source is broken: {e}.")))
+    serde_json::from_str(text).map_err(|e| Failure::system(format!("The demo source is broken: {e}.")))
 }
 
 fn check(config: &Config, out: &mut Output) -> Result<(), Failure> {
@@ -124,34 +115,20 @@ fn check(config: &Config, out: &mut Output) -> Result<(), Failure> {
     out.emit(&json!({"type": "CONNECTION_STATUS", "connectionStatus": status}))
 }
 
-fn read(
-    config: &Config,
-    catalog: &Catalog,
-    given: &[StateMessage],
-    out: &mut Output,
-) -> Result<(), Failure> {
+fn read(config: &Config, catalog: &Catalog, given: &[StateMessage], out: &mut Output) -> Result<(), Failure> {
     out.log("Starting syncing the coffee shop")?;
     let mut pace = Pace::new(config.rate);
     for configured in &catalog.streams {
         let name = configured.stream.name.as_str();
-        let stream = Stream::named(name)
-            .ok_or_else(|| Failure::of_stream(name, format!("The shop has no stream {name}.")))?;
+        let stream =
+            Stream::named(name).ok_or_else(|| Failure::of_stream(name, format!("The shop has no stream {name}.")))?;
         out.status(stream, "STARTED")?;
-        let Some(cursor) =
-            Cursor::resume(stream, given).map_err(|message| Failure::of_stream(name, message))?
-        else {
+        let Some(cursor) = Cursor::resume(stream, given).map_err(|message| Failure::of_stream(name, message))? else {
             out.log(&format!("Stream {name} was read to its end already"))?;
             out.status(stream, "COMPLETE")?;
             continue;
         };
-        read_stream(
-            config,
-            stream,
-            configured.sync_mode == "incremental",
-            cursor,
-            &mut pace,
-            out,
-        )?;
+        read_stream(config, stream, configured.sync_mode == "incremental", cursor, &mut pace, out)?;
     }
     out.log("Finished syncing the coffee shop")
 }
@@ -180,22 +157,12 @@ fn read_stream(
         })?;
         since_state += 1;
         if since_state == ROWS_BETWEEN_STATES && position + 1 < end {
-            out.state(
-                stream,
-                &json!(Cursor {
-                    position: position + 1,
-                    ..start
-                }),
-                since_state,
-            )?;
+            out.state(stream, &json!(Cursor { position: position + 1, ..start }), since_state)?;
             since_state = 0;
         }
     }
     let last = match incremental {
-        true => json!(Cursor {
-            sync: start.sync + 1,
-            position: end.max(start.position)
-        }),
+        true => json!(Cursor { sync: start.sync + 1, position: end.max(start.position) }),
         false => json!({SWEPT: true}),
     };
     out.state(stream, &last, since_state)?;
@@ -255,23 +222,14 @@ impl Cursor {
     fn resume(stream: Stream, given: &[StateMessage]) -> Result<Option<Self>, String> {
         match state_of(stream, given) {
             Some(state) if state.get(SWEPT).is_some() => Ok(None),
-            Some(state) => Self::deserialize(state).map(Some).map_err(|e| {
-                format!(
-                    "The state of stream {} is not one of ours: {e}.",
-                    stream.name()
-                )
-            }),
+            Some(state) => Self::deserialize(state)
+                .map(Some)
+                .map_err(|e| format!("The state of stream {} is not one of ours: {e}.", stream.name())),
             // A sweep has no state from the one before it; that time has passed in the shop shows in its siblings' states.
             None => {
                 let logs = [Stream::Customers, Stream::Orders].into_iter();
-                let syncs = logs
-                    .filter_map(|it| Self::deserialize(state_of(it, given)?).ok())
-                    .map(|it| it.sync);
-                let sync = if stream == Stream::PageViews {
-                    syncs.max().unwrap_or(0)
-                } else {
-                    0
-                };
+                let syncs = logs.filter_map(|it| Self::deserialize(state_of(it, given)?).ok()).map(|it| it.sync);
+                let sync = if stream == Stream::PageViews { syncs.max().unwrap_or(0) } else { 0 };
                 Ok(Some(Self { sync, position: 0 }))
             }
         }
@@ -279,10 +237,7 @@ impl Cursor {
 }
 
 fn state_of(stream: Stream, given: &[StateMessage]) -> Option<&Value> {
-    let ours = given
-        .iter()
-        .filter_map(|it| it.stream.as_ref())
-        .rfind(|it| it.stream_descriptor.name == stream.name());
+    let ours = given.iter().filter_map(|it| it.stream.as_ref()).rfind(|it| it.stream_descriptor.name == stream.name());
     ours.map(|it| &it.stream_state).filter(|it| !it.is_null())
 }
 
@@ -327,26 +282,18 @@ impl Config {
         let config: Value = load(path)?;
         let text = |name: &str| match &config[name] {
             Value::String(text) => Ok(text.clone()),
-            Value::Null => Err(Failure::config(format!(
-                "Config validation error: '{name}' is a required property"
-            ))),
-            _ => Err(Failure::config(format!(
-                "Config validation error: '{name}' is not of type 'string'"
-            ))),
+            Value::Null => Err(Failure::config(format!("Config validation error: '{name}' is a required property"))),
+            _ => Err(Failure::config(format!("Config validation error: '{name}' is not of type 'string'"))),
         };
         let number = |name: &str| match &config[name] {
             Value::Null => Ok(None),
-            it => it.as_u64().map(Some).ok_or_else(|| {
-                Failure::config(format!(
-                    "Config validation error: '{name}' is not a positive integer"
-                ))
-            }),
+            it => it
+                .as_u64()
+                .map(Some)
+                .ok_or_else(|| Failure::config(format!("Config validation error: '{name}' is not a positive integer"))),
         };
         Ok(Self {
-            shop: Shop {
-                name: text("shop")?,
-                seed: number("seed")?.unwrap_or(1),
-            },
+            shop: Shop { name: text("shop")?, seed: number("seed")?.unwrap_or(1) },
             api_key: text("api_key")?,
             count: number("count")?.unwrap_or(100).max(1),
             rate: number("rate")?.filter(|it| *it > 0),
@@ -356,17 +303,13 @@ impl Config {
     fn log_in(&self) -> Result<(), String> {
         match self.api_key.strip_prefix("demo-") {
             Some(_) => Ok(()),
-            None => Err(format!(
-                "The shop {} does not know this API key. Keys start with `demo-`.",
-                self.shop.name
-            )),
+            None => Err(format!("The shop {} does not know this API key. Keys start with `demo-`.", self.shop.name)),
         }
     }
 }
 
 fn load<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, Failure> {
-    let bytes = std::fs::read(path)
-        .map_err(|e| Failure::system(format!("Cannot read {}: {e}.", path.display())))?;
+    let bytes = std::fs::read(path).map_err(|e| Failure::system(format!("Cannot read {}: {e}.", path.display())))?;
     serde_json::from_slice(&bytes)
         .map_err(|e| Failure::system(format!("{} is not what it should be: {e}.", path.display())))
 }
@@ -380,11 +323,7 @@ struct Pace {
 
 impl Pace {
     fn new(rate: Option<u64>) -> Self {
-        Self {
-            start: Instant::now(),
-            seconds_each: rate.map(|it| 1.0 / it as f64),
-            records: 0,
-        }
+        Self { start: Instant::now(), seconds_each: rate.map(|it| 1.0 / it as f64), records: 0 }
     }
 
     fn wait(&mut self, out: &mut Output) -> Result<(), Failure> {
@@ -440,10 +379,7 @@ impl Output {
     }
 
     fn status(&mut self, stream: Stream, status: &str) -> Result<(), Failure> {
-        self.trace(
-            "STREAM_STATUS",
-            json!({"stream_descriptor": {"name": stream.name()}, "status": status}),
-        )
+        self.trace("STREAM_STATUS", json!({"stream_descriptor": {"name": stream.name()}, "status": status}))
     }
 
     fn estimate(&mut self, stream: Stream, rows: u64) -> Result<(), Failure> {
@@ -461,51 +397,29 @@ impl Output {
 
 enum Failure {
     /// Told to the user in a TRACE ERROR (A4).
-    Told {
-        failure_type: &'static str,
-        message: String,
-        stream: Option<String>,
-    },
+    Told { failure_type: &'static str, message: String, stream: Option<String> },
     /// stdout is gone.
     Output,
 }
 
 impl Failure {
     fn config(message: String) -> Self {
-        Self::Told {
-            failure_type: "config_error",
-            message,
-            stream: None,
-        }
+        Self::Told { failure_type: "config_error", message, stream: None }
     }
 
     fn system(message: String) -> Self {
-        Self::Told {
-            failure_type: "system_error",
-            message,
-            stream: None,
-        }
+        Self::Told { failure_type: "system_error", message, stream: None }
     }
 
     fn of_stream(name: &str, message: String) -> Self {
-        Self::Told {
-            failure_type: "config_error",
-            message,
-            stream: Some(name.to_owned()),
-        }
+        Self::Told { failure_type: "config_error", message, stream: Some(name.to_owned()) }
     }
 
     fn tell(self, out: &mut Output) -> Result<(), Failure> {
-        let Self::Told {
-            failure_type,
-            message,
-            stream,
-        } = self
-        else {
+        let Self::Told { failure_type, message, stream } = self else {
             return Ok(());
         };
-        let mut error =
-            json!({"message": message, "internal_message": message, "failure_type": failure_type});
+        let mut error = json!({"message": message, "internal_message": message, "failure_type": failure_type});
         if let Some(name) = stream {
             error["stream_descriptor"] = json!({"name": name});
         }

@@ -7,24 +7,11 @@
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
-const FIRST_NAMES: &[&str] = &[
-    "Ada", "Björn", "Chloé", "Dmitri", "Esra", "Femi", "Grace", "Łukasz", "Mei", "Søren", "Yuki",
-    "Zoë",
-];
-const LAST_NAMES: &[&str] = &[
-    "Abara", "Castro", "Ek", "Haddad", "Ito", "Jansen", "Kowalska", "Meyer", "O'Neill", "Peña",
-    "Shah", "Tran",
-];
-const CITIES: &[&str] = &[
-    "Lisbon",
-    "Zürich",
-    "São Paulo",
-    "Oslo",
-    "Kraków",
-    "Nairobi",
-    "Québec",
-    "Osaka",
-];
+const FIRST_NAMES: &[&str] =
+    &["Ada", "Björn", "Chloé", "Dmitri", "Esra", "Femi", "Grace", "Łukasz", "Mei", "Søren", "Yuki", "Zoë"];
+const LAST_NAMES: &[&str] =
+    &["Abara", "Castro", "Ek", "Haddad", "Ito", "Jansen", "Kowalska", "Meyer", "O'Neill", "Peña", "Shah", "Tran"];
+const CITIES: &[&str] = &["Lisbon", "Zürich", "São Paulo", "Oslo", "Kraków", "Nairobi", "Québec", "Osaka"];
 const COFFEES: &[(&str, u64)] = &[
     ("espresso", 240),
     ("flat-white", 380),
@@ -33,21 +20,8 @@ const COFFEES: &[(&str, u64)] = &[
     ("beans-1kg", 2890),
     ("filter-papers", 590),
 ];
-const PAGES: &[&str] = &[
-    "/",
-    "/beans",
-    "/beans/yirgacheffe",
-    "/brewing",
-    "/cart",
-    "/checkout",
-    "/about",
-];
-const REFERRERS: &[Option<&str>] = &[
-    None,
-    Some("https://search.example/"),
-    Some("https://news.example/coffee"),
-    None,
-];
+const PAGES: &[&str] = &["/", "/beans", "/beans/yirgacheffe", "/brewing", "/cart", "/checkout", "/about"];
+const REFERRERS: &[Option<&str>] = &[None, Some("https://search.example/"), Some("https://news.example/coffee"), None];
 const DEVICES: &[&str] = &["phone", "phone", "laptop", "tablet"];
 
 /// 2026-01-01T00:00:00Z: the morning on which the shop opened. Everything happens a minute after what came before.
@@ -119,11 +93,7 @@ impl Shop {
     pub fn customer(&self, change: u64) -> Customer {
         let (cycle, slot) = (change / (NEW_CUSTOMERS + 1), change % (NEW_CUSTOMERS + 1));
         let known = cycle * NEW_CUSTOMERS + slot.min(NEW_CUSTOMERS - 1) + 1;
-        let id = if slot < NEW_CUSTOMERS {
-            known
-        } else {
-            1 + self.dice("which customer", change).roll(known)
-        };
+        let id = if slot < NEW_CUSTOMERS { known } else { 1 + self.dice("which customer", change).roll(known) };
         let created = (id - 1) / NEW_CUSTOMERS * (NEW_CUSTOMERS + 1) + (id - 1) % NEW_CUSTOMERS;
 
         let mut person = self.dice("customer", id);
@@ -171,11 +141,7 @@ impl Shop {
             .map(|_| {
                 let ((product, price), quantity) = (dice.pick(COFFEES), 1 + dice.roll(3));
                 cents += price * quantity;
-                Item {
-                    product,
-                    quantity,
-                    price: euros(price),
-                }
+                Item { product, quantity, price: euros(price) }
             })
             .collect();
         Order {
@@ -193,9 +159,7 @@ impl Shop {
 
     /// The dice of one thing in the shop: the same ones whenever, and in whatever order, one asks.
     fn dice(&self, what: &str, number: u64) -> Dice {
-        let salt = what.bytes().fold(self.seed, |sum, byte| {
-            sum.wrapping_mul(31).wrapping_add(u64::from(byte))
-        });
+        let salt = what.bytes().fold(self.seed, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
         Dice(Dice(salt).next() ^ number.wrapping_mul(0x2545_f491_4f6c_dd1d))
     }
 }
@@ -226,10 +190,7 @@ pub(super) struct Moment(Timestamp);
 
 impl Moment {
     pub fn of(number: u64) -> Self {
-        let seconds = i64::try_from(number)
-            .unwrap_or(i64::MAX)
-            .saturating_mul(MINUTE)
-            .saturating_add(OPENING);
+        let seconds = i64::try_from(number).unwrap_or(i64::MAX).saturating_mul(MINUTE).saturating_add(OPENING);
         Self(Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX))
     }
 

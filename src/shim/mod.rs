@@ -1,1 +1,120 @@
-//! (being written)
+//! One shim's configuration: from the command line, shim.yaml and the environment to a source that can be run.
+
+mod file;
+pub mod secrets;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::airbyte::Airbyte;
+use crate::failure::{Failure, OrFail};
+use crate::process::launch::{Launcher, Target};
+use crate::process::stop::Stop;
+use crate::source::Source;
+
+pub use file::Protocol;
+use file::ShimFile;
+
+/// A connector, and how it is wrapped.
+pub struct Shim {
+    pub source: Arc<dyn Source>,
+    pub launcher: Launcher,
+    pub documentation_url: Option<String>,
+    /// The largest message that a document may make (F23).
+    pub max_document: usize,
+    /// How long a connector may say nothing.
+    pub idle_timeout: Duration,
+    /// The folder that shim.yaml lies in.
+    pub folder: Option<PathBuf>,
+}
+
+const MAX_DOCUMENT: usize = 16 * 1024 * 1024;
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60 * 60);
+
+/// Where Airbyte's images say how their connector is started.
+const AIRBYTE_ENTRYPOINT: &str = "AIRBYTE_ENTRYPOINT";
+
+/// Which source to run, as the command line tells it.
+#[derive(clap::Args, Debug, Default)]
+pub struct SourceArgs {
+    /// The shim to use: a shim.yaml, or the folder that holds one [default: ./shim.yaml, where there is one]
+    #[arg(long, value_name = "DIR|FILE")]
+    shim: Option<PathBuf>,
+    /// What the connector speaks [default: what shim.yaml says, else airbyte]
+    #[arg(long, value_enum)]
+    protocol: Option<Protocol>,
+    /// Run the connector as a container of this image, with docker or podman
+    #[arg(long, value_name = "NAME", conflicts_with = "command")]
+    image: Option<String>,
+    /// The connector's command [default: shim.yaml's, else what AIRBYTE_ENTRYPOINT says]
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+impl Shim {
+    /// Finds the source: the arguments first, then ./shim.yaml, then AIRBYTE_ENTRYPOINT.
+    pub fn resolve(args: &SourceArgs, stop: Stop) -> Result<Self, Failure> {
+        let path = file_of(args);
+        let file = path.as_deref().map(ShimFile::read).transpose()?.unwrap_or_default();
+        let folder = path.as_deref().and_then(Path::parent).map(Path::to_owned);
+        let target = match (args.command.as_slice(), &args.image, &file.command, &file.image) {
+            ([_, ..], ..) => Target::Command(args.command.clone()),
+            (_, Some(image), ..) => Target::Image(image.clone()),
+            (.., Some(command), _) => Target::Command(beside(folder.as_deref(), command)),
+            (.., Some(image)) => Target::Image(image.clone()),
+            _ => Target::Command(entrypoint()?),
+        };
+        let source: Arc<dyn Source> = match args.protocol.or(file.protocol).unwrap_or(Protocol::Airbyte) {
+            Protocol::Airbyte => Arc::new(Airbyte),
+        };
+        Ok(Self {
+            source,
+            launcher: Launcher { target, env: file.env.into_iter().collect(), stop },
+            documentation_url: file.documentation_url,
+            max_document: file.max_document.map_or(MAX_DOCUMENT, |it| it.0),
+            idle_timeout: file.idle_timeout.map_or(IDLE_TIMEOUT, |it| it.0),
+            folder,
+        })
+    }
+
+    /// As shim.yaml would say it.
+    pub fn idle_timeout_text(&self) -> String {
+        match self.idle_timeout.as_secs() {
+            it if it > 0 && it % 3600 == 0 => format!("{}h", it / 3600),
+            it if it > 0 && it % 60 == 0 => format!("{}m", it / 60),
+            it => format!("{it}s"),
+        }
+    }
+}
+
+fn file_of(args: &SourceArgs) -> Option<PathBuf> {
+    match &args.shim {
+        Some(path) if path.is_dir() => Some(path.join(file::NAME)),
+        Some(path) => Some(path.clone()),
+        None => {
+            let here = PathBuf::from(file::NAME);
+            (args.command.is_empty() && args.image.is_none() && here.exists()).then_some(here)
+        }
+    }
+}
+
+/// A program with a relative path lies beside its shim.yaml.
+fn beside(folder: Option<&Path>, command: &[String]) -> Vec<String> {
+    let mut command = command.to_vec();
+    if let (Some(program), Some(folder)) = (command.first_mut(), folder)
+        && program.contains('/')
+    {
+        // An absolute path replaces the folder.
+        *program = folder.join(&*program).to_string_lossy().into_owned();
+    }
+    command
+}
+
+fn entrypoint() -> Result<Vec<String>, Failure> {
+    let nothing =
+        "there is no connector to run: say `-- COMMAND`, `--image NAME` or `--shim DIR`, or set AIRBYTE_ENTRYPOINT";
+    let command = std::env::var(AIRBYTE_ENTRYPOINT).map_err(|_| Failure::new(nothing))?;
+    let words = shell_words::split(&command).or_fail(format!("{AIRBYTE_ENTRYPOINT} can't be split into words"))?;
+    if words.is_empty() { Err(Failure::new(nothing)) } else { Ok(words) }
+}

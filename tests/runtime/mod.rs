@@ -116,14 +116,8 @@ impl Runtime {
 
     /// The shim of this crate around a source: what comes after `flow-shim serve`.
     pub fn shim<S: Into<OsString>>(arguments: impl IntoIterator<Item = S>) -> Self {
-        let shim = [
-            OsString::from(env!("CARGO_BIN_EXE_flow-shim")),
-            "serve".into(),
-        ];
-        Self::new(
-            shim.into_iter()
-                .chain(arguments.into_iter().map(Into::into)),
-        )
+        let shim = [OsString::from(env!("CARGO_BIN_EXE_flow-shim")), "serve".into()];
+        Self::new(shim.into_iter().chain(arguments.into_iter().map(Into::into)))
     }
 
     pub fn config(mut self, config: Value) -> Self {
@@ -181,15 +175,17 @@ impl Runtime {
     pub fn ask_validate(&self, bindings: &[Binding]) -> Answer {
         let bindings: Vec<Value> = bindings
             .iter()
-            .map(|it| without_zeros(json!({"resourceConfig": it.resource, "collection": it.collection(), "backfill": it.backfill})))
+            .map(|it| {
+                without_zeros(
+                    json!({"resourceConfig": it.resource, "collection": it.collection(), "backfill": it.backfill}),
+                )
+            })
             .collect();
         self.ask(json!({"validate": {"name": "acmeCo/capture", "connectorType": "IMAGE", "config": self.config, "bindings": bindings}}))
     }
 
     pub fn ask_apply(&self, bindings: &[Binding]) -> Answer {
-        self.ask(
-            json!({"apply": {"capture": self.capture(bindings), "version": "1111111111111111"}}),
-        )
+        self.ask(json!({"apply": {"capture": self.capture(bindings), "version": "1111111111111111"}}))
     }
 
     /// Sends one request, closes stdin, and reads to the end (F4).
@@ -249,30 +245,20 @@ impl Runtime {
     }
 
     /// Reads a process to its end, hands each event over, and checks what is asked of every process.
-    fn follow(
-        &self,
-        mut process: Process,
-        mut on_event: impl FnMut(&Event, &mut Vec<String>, &mut Process),
-    ) -> End {
+    fn follow(&self, mut process: Process, mut on_event: impl FnMut(&Event, &mut Vec<String>, &mut Process)) -> End {
         let start = Instant::now();
         let (mut logs, mut broken) = (Vec::new(), Vec::new());
         loop {
             let left = self.patience.saturating_sub(start.elapsed());
             let Some(event) = process.next(left) else {
-                broken.push(format!(
-                    "ends: the connector still ran after {:?}",
-                    self.patience
-                ));
+                broken.push(format!("ends: the connector still ran after {:?}", self.patience));
                 process.signal(Signal::KILL);
                 break;
             };
             match &event {
                 Event::End => break,
                 Event::Partial(_) if process.was_killed() => {}
-                Event::Partial(text) => broken.push(format!(
-                    "F1: the output ends in a partial message: {}",
-                    cut(text)
-                )),
+                Event::Partial(text) => broken.push(format!("F1: the output ends in a partial message: {}", cut(text))),
                 Event::Log(line) => {
                     for _ in self.secrets.iter().filter(|it| line.contains(it.as_str())) {
                         broken.push(format!("secrets: a log line shows one: {}", cut(line)));
@@ -292,13 +278,7 @@ impl Runtime {
         let exit = process.wait();
         let took = start.elapsed();
         broken.extend(process.leftovers());
-        End {
-            exit,
-            logs,
-            broken,
-            took,
-            peak_memory: process.peak_memory(),
-        }
+        End { exit, logs, broken, took, peak_memory: process.peak_memory() }
     }
 }
 
@@ -318,9 +298,8 @@ impl Opening<'_> {
     pub fn shard(mut self, index: u32, count: u32) -> Self {
         let width = u64::from(u32::MAX) + 1;
         let at = |it: u32| width * u64::from(it) / u64::from(count);
-        self.request["open"]["range"] = without_zeros(
-            json!({"keyBegin": at(index), "keyEnd": at(index + 1) - 1, "rClockEnd": u32::MAX}),
-        );
+        self.request["open"]["range"] =
+            without_zeros(json!({"keyBegin": at(index), "keyEnd": at(index + 1) - 1, "rClockEnd": u32::MAX}));
         self
     }
 
@@ -332,10 +311,7 @@ impl Opening<'_> {
             process.close_stdin();
         }
         let mut it = Capturing {
-            session: Reduced {
-                state: self.state,
-                ..Reduced::default()
-            },
+            session: Reduced { state: self.state, ..Reduced::default() },
             bindings: self.bindings,
             opened: false,
             seen: 0,
@@ -365,14 +341,7 @@ impl Opening<'_> {
                 !now
             });
         });
-        let Reduced {
-            documents,
-            uncommitted,
-            state,
-            checkpoints,
-            sourced_schemas,
-            dirty,
-        } = it.session;
+        let Reduced { documents, uncommitted, state, checkpoints, sourced_schemas, dirty } = it.session;
         for (when, _) in hooks {
             let what = match when {
                 When::Documents(n) => format!("{n} documents"),
@@ -383,8 +352,7 @@ impl Opening<'_> {
         }
         if end.exit.success() {
             if !it.opened {
-                end.broken
-                    .push("Open: it ended well and never said opened".to_owned());
+                end.broken.push("Open: it ended well and never said opened".to_owned());
             }
             if dirty {
                 end.broken.push(format!(
@@ -393,14 +361,7 @@ impl Opening<'_> {
                 ));
             }
         }
-        Session {
-            documents,
-            uncommitted,
-            state,
-            checkpoints,
-            sourced_schemas,
-            end,
-        }
+        Session { documents, uncommitted, state, checkpoints, sourced_schemas, end }
     }
 }
 
@@ -428,13 +389,8 @@ impl Capturing {
         if !std::mem::replace(&mut self.opened, true) {
             return match response {
                 Response::Opened(opened) if !opened.explicit_acknowledgements => Ok(()),
-                Response::Opened(_) => {
-                    Err("F10: asks for acknowledgements, which are not sent".to_owned())
-                }
-                _ => Err(format!(
-                    "Open: the first response is not opened: {}",
-                    cut(line)
-                )),
+                Response::Opened(_) => Err("F10: asks for acknowledgements, which are not sent".to_owned()),
+                _ => Err(format!("Open: the first response is not opened: {}", cut(line))),
             };
         }
         let it = &mut self.session;
@@ -443,10 +399,7 @@ impl Capturing {
                 let binding = known(captured.binding, self.bindings)?;
                 let text = captured.doc.get();
                 wire::check_document(text)?;
-                it.uncommitted.push(Document {
-                    binding,
-                    text: text.to_owned(),
-                });
+                it.uncommitted.push(Document { binding, text: text.to_owned() });
                 it.dirty = true;
                 self.seen += 1;
             }
@@ -458,16 +411,9 @@ impl Capturing {
             Response::Checkpoint(checkpoint) => {
                 if let Some(state) = checkpoint.state {
                     if !state.updated.is_object() {
-                        return Err(format!(
-                            "F8: a checkpoint whose state is no object: {}",
-                            cut(line)
-                        ));
+                        return Err(format!("F8: a checkpoint whose state is no object: {}", cut(line)));
                     }
-                    let before = if state.merge_patch {
-                        std::mem::take(&mut it.state)
-                    } else {
-                        Value::Null
-                    };
+                    let before = if state.merge_patch { std::mem::take(&mut it.state) } else { Value::Null };
                     it.state = merge_patch(before, state.updated);
                 }
                 it.documents.append(&mut it.uncommitted);
@@ -493,10 +439,7 @@ impl Answer {
     pub fn body(&self, kind: &str) -> Result<&Value, String> {
         match self.responses.as_slice() {
             [one] if one.get(kind).is_some() => Ok(&one[kind]),
-            all => Err(format!(
-                "F4: wants one {kind}, got {}",
-                cut(&json!(all).to_string())
-            )),
+            all => Err(format!("F4: wants one {kind}, got {}", cut(&json!(all).to_string()))),
         }
     }
 }
@@ -508,27 +451,15 @@ impl Session {
     }
 
     pub fn documents_of(&self, binding: usize) -> impl Iterator<Item = &str> {
-        self.documents
-            .iter()
-            .filter(move |it| it.binding == binding)
-            .map(|it| it.text.as_str())
+        self.documents.iter().filter(move |it| it.binding == binding).map(|it| it.text.as_str())
     }
 }
 
 impl End {
     /// Panics where the exit was not 0 or a rule was broken.
     pub fn expect_clean(&self) {
-        assert!(
-            self.broken.is_empty(),
-            "rules were broken: {:#?}",
-            self.broken
-        );
-        assert!(
-            self.exit.success(),
-            "{}; the last log says: {}",
-            self.exit,
-            self.last_message()
-        );
+        assert!(self.broken.is_empty(), "rules were broken: {:#?}", self.broken);
+        assert!(self.exit.success(), "{}; the last log says: {}", self.exit, self.last_message());
     }
 
     /// What Flow shows as the error of a task that failed (F5).
@@ -574,10 +505,7 @@ impl Binding {
 
     /// The values at `/namespace` and `/stream`: absent and null ones are skipped (F17).
     pub fn resource_path(&self) -> Vec<&str> {
-        ["namespace", "stream"]
-            .iter()
-            .filter_map(|it| self.resource[*it].as_str())
-            .collect()
+        ["namespace", "stream"].iter().filter_map(|it| self.resource[*it].as_str()).collect()
     }
 
     pub fn name(&self) -> String {
@@ -588,23 +516,13 @@ impl Binding {
     pub fn state_key(&self) -> String {
         let encode = |part: &&str| {
             let bytes = part.bytes().map(|byte| match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'*' => {
-                    char::from(byte).to_string()
-                }
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'*' => char::from(byte).to_string(),
                 b' ' => "+".to_owned(),
                 _ => format!("%{byte:02X}"),
             });
             bytes.collect::<String>()
         };
-        format!(
-            "{}.v{}",
-            self.resource_path()
-                .iter()
-                .map(encode)
-                .collect::<Vec<_>>()
-                .join("%2F"),
-            self.backfill
-        )
+        format!("{}.v{}", self.resource_path().iter().map(encode).collect::<Vec<_>>().join("%2F"), self.backfill)
     }
 
     fn collection(&self) -> Value {
@@ -641,21 +559,13 @@ pub fn merge_patch(target: Value, patch: Value) -> Value {
 
 /// Fields that no connector has heard of yet: they appear over time, and are to be ignored (F2).
 fn add_news(request: &mut Value) {
-    let body = request
-        .as_object_mut()
-        .and_then(|it| it.values_mut().next());
+    let body = request.as_object_mut().and_then(|it| it.values_mut().next());
     for place in [body].into_iter().flatten() {
         place["fieldOfTheYear2031"] = json!({"nested": [1, null]});
         for name in ["capture", "bindings"] {
-            let inner = if place["capture"].is_object() {
-                &mut place["capture"]
-            } else {
-                &mut *place
-            };
+            let inner = if place["capture"].is_object() { &mut place["capture"] } else { &mut *place };
             match inner.get_mut(name) {
-                Some(Value::Array(all)) => all
-                    .iter_mut()
-                    .for_each(|it| it["fieldOfTheYear2031"] = json!(true)),
+                Some(Value::Array(all)) => all.iter_mut().for_each(|it| it["fieldOfTheYear2031"] = json!(true)),
                 Some(it @ Value::Object(_)) => it["fieldOfTheYear2031"] = json!("text"),
                 _ => {}
             }
@@ -666,9 +576,8 @@ fn add_news(request: &mut Value) {
 /// Flow's JSON leaves out what is zero or empty.
 fn without_zeros(mut it: Value) -> Value {
     if let Value::Object(fields) = &mut it {
-        fields.retain(|_, value| {
-            !(value.is_null() || *value == json!(0) || *value == json!("") || *value == json!([]))
-        });
+        fields
+            .retain(|_, value| !(value.is_null() || *value == json!(0) || *value == json!("") || *value == json!([])));
     }
     it
 }

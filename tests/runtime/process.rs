@@ -46,17 +46,9 @@ pub struct Process {
 }
 
 impl Process {
-    pub fn start(
-        command: &[OsString],
-        env: &[(OsString, OsString)],
-        folder: Option<&Path>,
-    ) -> Self {
+    pub fn start(command: &[OsString], env: &[(OsString, OsString)], folder: Option<&Path>) -> Self {
         let temporary = TempDir::new().expect("a temporary folder");
-        let mark = format!(
-            "{}-{}",
-            std::process::id(),
-            STARTS.fetch_add(1, Ordering::Relaxed)
-        );
+        let mark = format!("{}-{}", std::process::id(), STARTS.fetch_add(1, Ordering::Relaxed));
         let mut child = Command::new(&command[0])
             .args(&command[1..])
             .env("LOG_FORMAT", "json")
@@ -73,21 +65,11 @@ impl Process {
         // Bounded, so that a connector meets the backpressure that it meets in Flow.
         let (sender, events) = sync_channel(1024);
         let deaf = Arc::new(AtomicBool::new(false));
-        let (stdout, stderr) = (
-            child.stdout.take().expect("stdout is piped"),
-            child.stderr.take().expect("stderr is piped"),
-        );
+        let (stdout, stderr) =
+            (child.stdout.take().expect("stdout is piped"), child.stderr.take().expect("stderr is piped"));
         let (out, err, stop) = (sender.clone(), sender, Arc::clone(&deaf));
         thread::spawn(move || read_lines(stdout, &out, &stop, Event::Line, Event::Partial));
-        thread::spawn(move || {
-            read_lines(
-                stderr,
-                &err,
-                &AtomicBool::new(false),
-                Event::Log,
-                Event::Log,
-            )
-        });
+        thread::spawn(move || read_lines(stderr, &err, &AtomicBool::new(false), Event::Log, Event::Log));
         Self {
             stdin: child.stdin.take(),
             child,
@@ -155,15 +137,9 @@ impl Process {
     }
 
     pub fn look_at_memory(&mut self) {
-        let status =
-            fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
-        let peak = status
-            .lines()
-            .find_map(|it| it.strip_prefix("VmHWM:"))
-            .and_then(|it| it.trim().strip_suffix(" kB"));
-        self.peak_memory = self
-            .peak_memory
-            .max(peak.and_then(|it| it.parse::<u64>().ok()).unwrap_or(0) * 1024);
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let peak = status.lines().find_map(|it| it.strip_prefix("VmHWM:")).and_then(|it| it.trim().strip_suffix(" kB"));
+        self.peak_memory = self.peak_memory.max(peak.and_then(|it| it.parse::<u64>().ok()).unwrap_or(0) * 1024);
     }
 
     pub fn peak_memory(&self) -> u64 {
@@ -186,18 +162,12 @@ impl Process {
                 let _ = kill_process(pid, Signal::KILL);
             }
         }
-        let mut broken: Vec<String> = broken
-            .drain(..)
-            .map(|(_, name)| format!("orphans: a process outlives the connector: {name}"))
-            .collect();
+        let mut broken: Vec<String> =
+            broken.drain(..).map(|(_, name)| format!("orphans: a process outlives the connector: {name}")).collect();
         // Nothing can tidy up after SIGKILL.
         if !self.killed {
             let files = files_below(self.temporary.path());
-            broken.extend(
-                files
-                    .iter()
-                    .map(|it| format!("files: left behind: {}", it.display())),
-            );
+            broken.extend(files.iter().map(|it| format!("files: left behind: {}", it.display())));
         }
         broken
     }
@@ -208,19 +178,10 @@ impl Process {
         let pids = all.filter_map(|it| it.file_name().to_str()?.parse::<i32>().ok());
         let ours = pids.filter(|pid| {
             let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            environment
-                .split(|it| *it == 0)
-                .any(|it| it == mark.as_bytes())
+            environment.split(|it| *it == 0).any(|it| it == mark.as_bytes())
         });
-        ours.map(|pid| {
-            (
-                pid,
-                fs::read_to_string(format!("/proc/{pid}/cmdline"))
-                    .unwrap_or_default()
-                    .replace('\0', " "),
-            )
-        })
-        .collect()
+        ours.map(|pid| (pid, fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default().replace('\0', " ")))
+            .collect()
     }
 }
 

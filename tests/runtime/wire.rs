@@ -142,16 +142,12 @@ pub fn check_document(text: &str) -> Result<(), String> {
         rest = &rest[at + 1..];
         match unit(rest) {
             Some(0xd800..=0xdbff)
-                if rest.get(5..6) == Some("\\")
-                    && matches!(unit(&rest[6..]), Some(0xdc00..=0xdfff)) =>
+                if rest.get(5..6) == Some("\\") && matches!(unit(&rest[6..]), Some(0xdc00..=0xdfff)) =>
             {
                 rest = &rest[11..]
             }
             Some(0xd800..=0xdfff) => {
-                return Err(format!(
-                    "a document has a lone surrogate: {}",
-                    super::cut(text)
-                ));
+                return Err(format!("a document has a lone surrogate: {}", super::cut(text)));
             }
             // The escaped character, so that `\\u` is not taken for an escape.
             _ => rest = &rest[1..],
@@ -167,14 +163,8 @@ fn unit(text: &str) -> Option<u32> {
 
 impl Log {
     pub fn parse(line: &str) -> Result<Self, String> {
-        let it: Value =
-            serde_json::from_str(line).map_err(|e| format!("a log line is not JSON ({e})"))?;
-        let text = |name: &str| {
-            it[name]
-                .as_str()
-                .map(str::to_owned)
-                .ok_or_else(|| format!("a log line has no {name}"))
-        };
+        let it: Value = serde_json::from_str(line).map_err(|e| format!("a log line is not JSON ({e})"))?;
+        let text = |name: &str| it[name].as_str().map(str::to_owned).ok_or_else(|| format!("a log line has no {name}"));
         let level = text("level")?;
         if !["trace", "debug", "info", "warn", "error"].contains(&level.as_str()) {
             return Err(format!("{level} is no level"));
@@ -184,20 +174,10 @@ impl Log {
             return Err("a log line's fields are no object".to_owned());
         }
         text("ts")?;
-        Ok(Self {
-            level,
-            message: text("message")?,
-            fields,
-            line: line.to_owned(),
-        })
+        Ok(Self { level, message: text("message")?, fields, line: line.to_owned() })
     }
 
     pub fn unstructured(line: &str) -> Self {
-        Self {
-            level: "warn".to_owned(),
-            message: line.to_owned(),
-            fields: Value::Null,
-            line: line.to_owned(),
-        }
+        Self { level: "warn".to_owned(), message: line.to_owned(), fields: Value::Null, line: line.to_owned() }
     }
 }

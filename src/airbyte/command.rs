@@ -1,0 +1,165 @@
+//! Commands: spec, check, discover, read, each a run of the connector.
+
+use std::process::ChildStdout;
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::message::{self, Message};
+use super::{catalog, state};
+use crate::failure::{Failure, OrFail};
+use crate::flow::log;
+use crate::json::mend::mend;
+use crate::process::launch::Launcher;
+use crate::process::lines::{Line, Lines};
+use crate::process::supervise::{Activity, Connector, End, Reading};
+use crate::source::{Broken, Spec, Stream, SyncRequest, Trouble};
+
+/// The names of the private files.
+const CONFIG: &str = "config.json";
+const CATALOG: &str = "catalog.json";
+const STATE: &str = "state.json";
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ConnectorSpecification {
+    connection_specification: Option<Value>,
+    documentation_url: Option<String>,
+}
+
+pub fn spec(launcher: &Launcher) -> Result<Spec, Failure> {
+    let answers = ask(launcher, "spec", None)?;
+    let raw = answers.spec.as_deref().ok_or_else(|| answers.nothing("spec"))?;
+    let spec: ConnectorSpecification = serde_json::from_str(raw.get()).or_fail("the connector's SPEC can't be read")?;
+    let config_schema = spec
+        .connection_specification
+        .ok_or_else(|| Failure::new("the connector's SPEC has no connectionSpecification"))?;
+    Ok(Spec { config_schema, documentation_url: spec.documentation_url })
+}
+
+/// A3: FAILED is the user's error, anything else that is no SUCCEEDED the connector's.
+pub fn check(launcher: &Launcher, config: &RawValue) -> Result<(), Failure> {
+    let answers = ask(launcher, "check", Some(config))?;
+    match answers.status {
+        Some((true, _)) => Ok(()),
+        Some((false, Some(ref message))) => {
+            Err(Failure::new(format!("the connector can't use this config: {message}")))
+        }
+        Some((false, None)) => Err(Failure::new("the connector can't use this config, and doesn't say why")),
+        None => Err(answers.nothing("check")),
+    }
+}
+
+pub fn discover(launcher: &Launcher, config: &RawValue) -> Result<Vec<Stream>, Failure> {
+    let answers = ask(launcher, "discover", Some(config))?;
+    catalog::streams(answers.catalog.as_deref().ok_or_else(|| answers.nothing("discover"))?)
+}
+
+pub fn read(launcher: &Launcher, sync: &SyncRequest) -> Result<Connector, Failure> {
+    let folder = launcher.folder()?;
+    let configured = catalog::configured(&sync.streams)?;
+    let state = state::input(sync)?;
+    let mut arguments = vec!["read".to_owned()];
+    for (option, name, content) in [
+        ("--config", CONFIG, sync.config.get()),
+        ("--catalog", CATALOG, configured.get()),
+        ("--state", STATE, state.get()),
+    ] {
+        arguments.push(option.to_owned());
+        arguments.push(folder.write(name, content.as_bytes()).or_fail("can't write the connector's files")?);
+    }
+    launcher.start(&arguments, folder)
+}
+
+/// What a connector answered to a command, read to the end of its output (A2).
+#[derive(Default)]
+struct Answers {
+    spec: Option<Box<RawValue>>,
+    catalog: Option<Box<RawValue>>,
+    status: Option<(bool, Option<String>)>,
+    trouble: Trouble,
+    /// A message of the connector's that can't be read.
+    unreadable: Option<String>,
+    code: i32,
+    last_error: Option<String>,
+}
+
+impl Answers {
+    /// Why there is no answer.
+    fn nothing(&self, command: &str) -> Failure {
+        match &self.unreadable {
+            Some(reason) => Failure::new(format!("the connector's answer to {command} can't be read: {reason}")),
+            None if self.code == 0 && self.trouble.reported().is_none() => {
+                Failure::new(format!("the connector gave no answer to {command}: is it an Airbyte source?"))
+            }
+            None => self.trouble.explain(self.code, self.last_error.as_deref()),
+        }
+    }
+
+    fn take(&mut self, line: &[u8]) {
+        let message = match message::answer(line) {
+            Err(Broken::Flawed) => message::answer(&mend(line).0),
+            other => other,
+        };
+        match message {
+            Ok(Message::Spec(it)) => self.spec = Some(it),
+            Ok(Message::Catalog(it)) => self.catalog = Some(it),
+            Ok(Message::ConnectionStatus { succeeded, message }) => self.status = Some((succeeded, message)),
+            Ok(Message::Log { level, message, fields }) => self.trouble.log(level, message, fields),
+            Ok(Message::Error(error)) => self.trouble.error(error),
+            Ok(_) => {}
+            Err(Broken::Lost { reason, .. }) => self.unreadable = Some(reason),
+            Err(_) => log::info(String::from_utf8_lossy(line).trim()),
+        }
+    }
+}
+
+fn ask(launcher: &Launcher, command: &str, config: Option<&RawValue>) -> Result<Answers, Failure> {
+    let folder = launcher.folder()?;
+    let mut arguments = vec![command.to_owned()];
+    if let Some(config) = config {
+        arguments.push("--config".to_owned());
+        arguments.push(folder.write(CONFIG, config.get().as_bytes()).or_fail("can't write the connector's config")?);
+    }
+    let connector = launcher.start(&arguments, folder)?;
+    let finished = connector.supervise(&launcher.stop, &Activity::default(), None, || (), read_answers)?;
+    match finished.end {
+        End::Stopped(reason) => Err(Failure::Stopped(reason)),
+        End::Silent => Err(Failure::new(format!("the connector said nothing in answer to {command}"))),
+        End::Exited(code) => {
+            let mut answers = finished.output.unwrap_or_default();
+            answers.code = code;
+            answers.last_error = finished.last_error;
+            if code != 0 && command != "check" { Err(answers.nothing(command)) } else { Ok(answers) }
+        }
+    }
+}
+
+fn read_answers(stdout: ChildStdout) -> (Answers, Reading) {
+    let mut answers = Answers::default();
+    let mut lines = Lines::new(stdout);
+    loop {
+        while let Some(line) = lines.take() {
+            match line {
+                Line::Whole(line) | Line::Cut(line) => answers.take(line),
+                Line::TooLong { length, .. } => answers.unreadable = Some(format!("a message of {length} bytes")),
+            }
+        }
+        match lines.fill() {
+            Ok(true) => {}
+            // One more look for a last line without its newline.
+            Ok(false) => match lines.take() {
+                Some(Line::Whole(line) | Line::Cut(line)) => {
+                    answers.take(line);
+                    return (answers, Reading::Ended);
+                }
+                _ => return (answers, Reading::Ended),
+            },
+            Err(error) => {
+                answers.unreadable = Some(error.to_string());
+                return (answers, Reading::Ended);
+            }
+        }
+    }
+}

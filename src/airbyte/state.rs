@@ -1,0 +1,199 @@
+//! States: from STATE messages to what Flow keeps, and back into the `--state` file (A6, A7, A12).
+//!
+//! Flow keeps a state for each stream, and in the shared state what belongs to none: `{"type": "GLOBAL",
+//! "shared_state"?: ...}` or `{"type": "LEGACY", "data": ...}`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Map, Value};
+
+use crate::failure::{Failure, OrFail};
+use crate::source::{Broken, OlderCell, OlderState, Selected, StateUpdate, Stream, StreamId, SyncRequest};
+
+#[derive(Deserialize)]
+pub struct StateMessage {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    stream: Option<StreamState>,
+    global: Option<GlobalState>,
+    data: Option<Box<RawValue>>,
+    #[serde(rename = "sourceStats")]
+    source_stats: Option<SourceStats>,
+}
+
+#[derive(Deserialize)]
+struct SourceStats {
+    #[serde(rename = "recordCount")]
+    record_count: Option<f64>,
+}
+
+#[derive(Deserialize)]
+struct GlobalState {
+    shared_state: Option<Box<RawValue>>,
+    #[serde(default)]
+    stream_states: Vec<StreamState>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StreamState {
+    stream_descriptor: Descriptor,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream_state: Option<Box<RawValue>>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub struct Descriptor {
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<String>,
+}
+
+impl From<Descriptor> for StreamId {
+    fn from(it: Descriptor) -> Self {
+        Self { namespace: it.namespace, name: it.name }
+    }
+}
+
+impl From<&StreamId> for Descriptor {
+    fn from(it: &StreamId) -> Self {
+        Self { namespace: it.namespace.clone(), name: it.name.clone() }
+    }
+}
+
+/// What a STATE message changes.
+pub fn update(message: StateMessage) -> Result<StateUpdate, Broken> {
+    let record_count = message.source_stats.and_then(|it| it.record_count);
+    let lost = |reason: &str| Err(Broken::lost(None, format!("a STATE message {reason}")));
+    match (message.kind.as_deref(), message.stream, message.global, message.data) {
+        (Some("STREAM") | None, Some(it), ..) => {
+            let streams = vec![(it.stream_descriptor.into(), it.stream_state)];
+            Ok(StateUpdate { streams, record_count, ..StateUpdate::default() })
+        }
+        (Some("GLOBAL") | None, _, Some(global), _) => {
+            let streams = global.stream_states.into_iter().map(|it| (it.stream_descriptor.into(), it.stream_state));
+            let shared = Some(shared("GLOBAL", "shared_state", global.shared_state.as_deref()));
+            Ok(StateUpdate { streams: streams.collect(), shared, complete: true, record_count })
+        }
+        (Some("LEGACY") | None, .., Some(data)) => {
+            let shared = Some(shared("LEGACY", "data", Some(&data)));
+            Ok(StateUpdate { shared, complete: true, record_count, ..StateUpdate::default() })
+        }
+        (Some("STREAM" | "GLOBAL" | "LEGACY"), ..) => lost("lacks what its type announces"),
+        (Some(other), ..) => lost(&format!("has the unknown type {other:?}")),
+        (None, ..) => lost("holds no state"),
+    }
+}
+
+/// A shared state as text around the connector's own, which stays as it is.
+fn shared(kind: &str, name: &str, value: Option<&RawValue>) -> Box<RawValue> {
+    let member = value.map(|it| format!(r#","{name}":{}"#, it.get())).unwrap_or_default();
+    raw(format!(r#"{{"type":"{kind}"{member}}}"#))
+}
+
+fn raw(text: String) -> Box<RawValue> {
+    // Put together from JSON, so it is JSON; null would be a state reset.
+    RawValue::from_string(text).unwrap_or_else(|_| RawValue::NULL.to_owned())
+}
+
+/// The content of the `--state` file. A list (A7), but for a LEGACY state, which connectors of its time want bare.
+pub fn input(sync: &SyncRequest) -> Result<Box<RawValue>, Failure> {
+    #[derive(Deserialize)]
+    struct SharedState {
+        #[serde(rename = "type")]
+        kind: String,
+        shared_state: Option<Box<RawValue>>,
+        data: Option<Box<RawValue>>,
+    }
+    #[derive(Serialize)]
+    struct StreamMessage {
+        r#type: &'static str,
+        stream: StreamState,
+    }
+    #[derive(Serialize)]
+    struct Global {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        shared_state: Option<Box<RawValue>>,
+        stream_states: Vec<StreamState>,
+    }
+    #[derive(Serialize)]
+    struct GlobalMessage {
+        r#type: &'static str,
+        global: Global,
+    }
+
+    let shared: Option<SharedState> = match sync.shared_state {
+        Some(raw) => Some(serde_json::from_str(raw.get()).or_fail("the shared state in Flow can't be read")?),
+        None => None,
+    };
+    let streams = sync.streams.iter().filter_map(stream_state);
+    let written = match shared {
+        Some(SharedState { data: Some(data), .. }) => return legacy_input(data, sync),
+        Some(SharedState { kind, shared_state, .. }) if kind == "GLOBAL" => {
+            let global = Global { shared_state, stream_states: streams.collect() };
+            to_raw_value(&[GlobalMessage { r#type: "GLOBAL", global }])
+        }
+        _ => {
+            let messages: Vec<_> = streams.map(|stream| StreamMessage { r#type: "STREAM", stream }).collect();
+            to_raw_value(&messages)
+        }
+    };
+    written.or_fail("can't write the connector's state")
+}
+
+fn stream_state(selected: &Selected) -> Option<StreamState> {
+    let stream_state = Some(selected.state?.to_owned());
+    Some(StreamState { stream_descriptor: (&selected.resource.id).into(), stream_state })
+}
+
+/// A LEGACY blob is keyed by stream, by convention: streams that start afresh are taken out of it.
+fn legacy_input(data: Box<RawValue>, sync: &SyncRequest) -> Result<Box<RawValue>, Failure> {
+    let fresh: Vec<&str> = sync.streams.iter().filter(|it| it.fresh).map(|it| it.resource.id.name.as_str()).collect();
+    if fresh.is_empty() {
+        return Ok(data);
+    }
+    let Ok(mut members) = serde_json::from_str::<BTreeMap<String, Box<RawValue>>>(data.get()) else {
+        return Ok(data);
+    };
+    members.retain(|name, _| !fresh.contains(&name.as_str()));
+    to_raw_value(&members).or_fail("can't write the connector's state")
+}
+
+/// Whether a full refresh that was interrupted goes on from this state. The CDK's markers would make it read nothing
+/// (A12); a stream that says it is not resumable would begin anew.
+pub fn resumes(stream: &Stream, state: &RawValue) -> bool {
+    #[derive(Deserialize)]
+    struct Resumable {
+        is_resumable: Option<bool>,
+    }
+    let resumable = serde_json::from_str::<Resumable>(stream.declared.get());
+    let marker = |name: &str| state.get().contains(name);
+    !resumable.is_ok_and(|it| it.is_resumable == Some(false))
+        && !marker("\"__ab_full_refresh_sync_complete\"")
+        && !marker("\"__ab_no_cursor_state_message\"")
+}
+
+/// The CaptureShim of flow_sdk kept `{"rowId": 451234, "state": <STATE message of type STREAM>}`.
+pub fn older_cell(cell: &RawValue) -> OlderCell {
+    #[derive(Deserialize)]
+    struct Cell {
+        #[serde(default, rename = "rowId")]
+        row_id: u64,
+        state: Option<StateMessage>,
+    }
+    let Ok(cell) = serde_json::from_str::<Cell>(cell.get()) else { return OlderCell::default() };
+    let stream = cell.state.and_then(|it| it.stream);
+    OlderCell { row_id: cell.row_id, state: stream.and_then(|it| it.stream_state) }
+}
+
+/// The airbyte-to-flow wrapper kept `{"<stream>": <stream_state>, ...}`, or a LEGACY blob as it was.
+pub fn older(state: &Map<String, Value>, streams: &[&StreamId]) -> OlderState {
+    let found: Vec<(StreamId, Box<RawValue>)> =
+        streams.iter().filter_map(|id| Some(((*id).clone(), to_raw_value(state.get(&id.name)?).ok()?))).collect();
+    if found.is_empty() && !state.is_empty() {
+        let data = to_raw_value(state).ok();
+        return OlderState { streams: found, shared: Some(shared("LEGACY", "data", data.as_deref())) };
+    }
+    OlderState { streams: found, shared: None }
+}

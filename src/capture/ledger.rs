@@ -1,0 +1,409 @@
+//! The state that Flow keeps for a capture, and the merge patches that bring it up to date (DESIGN: "State in Flow").
+//!
+//!     {"bindingStateV1": {"<stateKey>": {"rowId": 451234, "highRowId": 451234, "state": [...]}},
+//!      "sharedStateV1": [...], "catalogV1": [...]}
+//!
+//! A state of the connector's is in an array of one: merge patches replace arrays whole and keep the nulls in them
+//! (F8). A patch holds what has changed since the one before, and nothing else.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Deserialize;
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Map, Value};
+
+use crate::failure::{Failure, OrFail};
+use crate::source::{Mode, Source, StateUpdate, Stream, StreamId};
+
+const BINDINGS: &str = "bindingStateV1";
+const SHARED: &str = "sharedStateV1";
+const CATALOG: &str = "catalogV1";
+
+/// Flow's state as a session finds it.
+pub struct Stored {
+    cells: HashMap<String, Box<RawValue>>,
+    shared: Option<Box<RawValue>>,
+    catalog: Option<Box<RawValue>>,
+    /// What is neither: an older wrapper's state at the top.
+    older: BTreeMap<String, Box<RawValue>>,
+}
+
+impl Stored {
+    pub fn parse(state: Option<&RawValue>) -> Result<Self, Failure> {
+        let what = "the state that Flow keeps for this capture can't be read";
+        let mut older: BTreeMap<String, Box<RawValue>> = match state {
+            Some(raw) => serde_json::from_str::<Option<_>>(raw.get()).or_fail(what)?.unwrap_or_default(),
+            None => BTreeMap::new(),
+        };
+        let cells = match older.remove(BINDINGS) {
+            Some(raw) => serde_json::from_str::<Option<_>>(raw.get()).or_fail(what)?.unwrap_or_default(),
+            None => HashMap::new(),
+        };
+        let shared = older.remove(SHARED).and_then(|it| unwrap_cell(&it));
+        let catalog = older.remove(CATALOG).and_then(|it| unwrap_cell(&it));
+        Ok(Self { cells, shared, catalog, older })
+    }
+
+    /// The catalog that an earlier session kept.
+    pub fn catalog(&self) -> Option<&RawValue> {
+        self.catalog.as_deref()
+    }
+
+    /// Whether the binding has run under another backfill counter.
+    fn has_other_version(&self, state_key: &str) -> bool {
+        let Some((path, _)) = state_key.rsplit_once(".v") else { return false };
+        self.cells.keys().any(|key| key.rsplit_once(".v").is_some_and(|(it, _)| it == path))
+    }
+}
+
+/// What a session keeps of one binding.
+pub struct Cell {
+    state_key: String,
+    id: StreamId,
+    mode: Mode,
+    /// The last row id that was given out; the number of rows of this sweep.
+    pub row_id: u64,
+    /// Full refresh: the highest row id that a row of this or an earlier sweep may still have.
+    pub high_row_id: u64,
+    state: Option<Box<RawValue>>,
+    /// It has no state yet that this session could go on from.
+    pub fresh: bool,
+    /// Full refresh: the sweep is complete, and states that come now belong to no next one (A12).
+    swept: bool,
+    /// Where the row id stood when the source last counted its records (A15).
+    counted: u64,
+    committed_row_id: Option<u64>,
+    committed_high: Option<u64>,
+    state_changed: bool,
+    /// Members that an older wrapper left in the cell.
+    stale: Vec<String>,
+    dirty: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct StoredCell {
+    row_id: Option<u64>,
+    high_row_id: Option<u64>,
+    state: Option<Box<RawValue>>,
+}
+
+pub struct Ledger {
+    pub cells: Vec<Cell>,
+    by_stream: HashMap<StreamId, usize>,
+    dirty: Vec<usize>,
+    shared: Option<Box<RawValue>>,
+    shared_changed: bool,
+    catalog: Option<Box<RawValue>>,
+    /// Older top-level members that this session has taken over.
+    taken_over: Vec<String>,
+}
+
+/// A binding, as far as its state goes.
+pub struct Entry<'a> {
+    pub state_key: &'a str,
+    pub mode: Mode,
+    pub stream: &'a Stream,
+}
+
+impl Ledger {
+    /// Takes up the state where the last session left it.
+    pub fn open(stored: Stored, entries: &[Entry], source: &dyn Source) -> Result<Self, Failure> {
+        let what = "the state that Flow keeps for this capture can't be read";
+        let mut ledger = Self {
+            cells: Vec::new(),
+            by_stream: HashMap::new(),
+            dirty: Vec::new(),
+            shared: stored.shared.clone(),
+            shared_changed: false,
+            catalog: None,
+            taken_over: Vec::new(),
+        };
+        for (index, entry) in entries.iter().enumerate() {
+            let mut cell = Cell::new(entry);
+            if let Some(raw) = stored.cells.get(entry.state_key) {
+                let found: StoredCell = serde_json::from_str(raw.get()).or_fail(what)?;
+                match (found.row_id, found.state.as_deref().map(unwrap_cell)) {
+                    (Some(_), None | Some(Some(_))) => cell.resume(found, entry.stream, source),
+                    _ => cell.take_over(raw, entry.stream, source),
+                }
+            }
+            ledger.by_stream.insert(entry.stream.id.clone(), index);
+            ledger.cells.push(cell);
+        }
+        ledger.take_over_top(&stored, entries, source).or_fail(what)?;
+        // Each binding has a cell from now on: one without is fresh, be it new or its backfill counter raised.
+        for index in 0..ledger.cells.len() {
+            if ledger.cells[index].changed() {
+                ledger.touch(index);
+            }
+        }
+        Ok(ledger)
+    }
+
+    /// An older wrapper's state at the top holds for bindings that never ran under this one.
+    fn take_over_top(&mut self, stored: &Stored, entries: &[Entry], source: &dyn Source) -> serde_json::Result<()> {
+        if stored.older.is_empty() {
+            return Ok(());
+        }
+        let orphans: Vec<usize> = (0..self.cells.len())
+            .filter(|&index| self.cells[index].fresh && !stored.has_other_version(&self.cells[index].state_key))
+            .collect();
+        let older: Map<String, Value> = serde_json::from_str(&serde_json::to_string(&stored.older)?)?;
+        let ids: Vec<&StreamId> = orphans.iter().map(|&index| &entries[index].stream.id).collect();
+        let found = source.older_state(&older, &ids);
+        if let Some(shared) = found.shared.filter(|_| stored.cells.is_empty() && stored.shared.is_none()) {
+            self.shared = Some(shared);
+            self.shared_changed = true;
+            self.taken_over = stored.older.keys().cloned().collect();
+            orphans.iter().for_each(|&index| self.cells[index].fresh = false);
+        }
+        for (id, state) in found.streams {
+            let Some(&index) = self.by_stream.get(&id) else { continue };
+            self.cells[index].adopt(0, Some(state), entries[index].stream, source);
+            self.taken_over.push(id.name);
+        }
+        Ok(())
+    }
+
+    pub fn index_of(&self, id: &StreamId) -> Option<usize> {
+        self.by_stream.get(id).copied()
+    }
+
+    pub fn state(&self, index: usize) -> Option<&RawValue> {
+        self.cells[index].state.as_deref()
+    }
+
+    pub fn shared(&self) -> Option<&RawValue> {
+        self.shared.as_deref()
+    }
+
+    /// Keeps a catalog for later sessions.
+    pub fn keep_catalog(&mut self, catalog: Box<RawValue>) {
+        self.catalog = Some(catalog);
+    }
+
+    /// The next row id of a binding.
+    #[inline]
+    pub fn next_row(&mut self, index: usize) -> u64 {
+        let cell = &mut self.cells[index];
+        cell.row_id += 1;
+        let row_id = cell.row_id;
+        if !cell.dirty {
+            self.touch(index);
+        }
+        row_id
+    }
+
+    /// Takes what the connector said of its state. Gives the streams among them that are not bound.
+    pub fn update(&mut self, update: StateUpdate) -> Vec<StreamId> {
+        let mut unbound = Vec::new();
+        let mut named = vec![false; if update.complete { self.cells.len() } else { 0 }];
+        for (id, state) in update.streams {
+            match self.index_of(&id) {
+                Some(index) => {
+                    if let Some(it) = named.get_mut(index) {
+                        *it = true;
+                    }
+                    self.set_state(index, state);
+                }
+                None => unbound.push(id),
+            }
+        }
+        for index in (0..named.len()).filter(|&index| !named[index]) {
+            self.set_state(index, None);
+        }
+        if raw_text(&self.shared) != raw_text(&update.shared) {
+            self.shared = update.shared;
+            self.shared_changed = true;
+        }
+        unbound
+    }
+
+    fn set_state(&mut self, index: usize, state: Option<Box<RawValue>>) {
+        let cell = &mut self.cells[index];
+        if !cell.swept && raw_text(&cell.state) != raw_text(&state) {
+            cell.state = state;
+            cell.state_changed = true;
+            self.touch(index);
+        }
+    }
+
+    /// A full refresh has read everything. Gives the row ids that earlier sweeps have used beyond it.
+    pub fn complete_sweep(&mut self, index: usize) -> std::ops::RangeInclusive<u64> {
+        let cell = &mut self.cells[index];
+        let surplus = cell.row_id + 1..=cell.high_row_id;
+        cell.high_row_id = cell.row_id;
+        cell.set_none();
+        cell.swept = true;
+        self.touch(index);
+        surplus
+    }
+
+    /// How many records of a binding came since this was last asked.
+    pub fn count_records(&mut self, index: usize) -> u64 {
+        let cell = &mut self.cells[index];
+        let count = cell.row_id.saturating_sub(cell.counted);
+        cell.counted = cell.row_id;
+        count
+    }
+
+    pub fn is_dirty(&self) -> bool {
+        !self.dirty.is_empty() || self.shared_changed || self.catalog.is_some() || !self.taken_over.is_empty()
+    }
+
+    fn touch(&mut self, index: usize) {
+        let cell = &mut self.cells[index];
+        if !cell.dirty {
+            cell.dirty = true;
+            self.dirty.push(index);
+        }
+    }
+
+    /// What has changed since the last patch, as a merge patch.
+    pub fn patch(&mut self) -> Result<Box<RawValue>, Failure> {
+        let mut patch: Vec<(String, Box<RawValue>)> = Vec::new();
+        let mut cells: BTreeMap<String, BTreeMap<String, Box<RawValue>>> = BTreeMap::new();
+        let null = || RawValue::NULL.to_owned();
+        for name in self.taken_over.drain(..) {
+            patch.push((name, null()));
+        }
+        for index in std::mem::take(&mut self.dirty) {
+            let cell = &mut self.cells[index];
+            cell.dirty = false;
+            let mut members = BTreeMap::new();
+            if cell.committed_row_id != Some(cell.row_id) {
+                cell.committed_row_id = Some(cell.row_id);
+                members.insert("rowId".to_owned(), number(cell.row_id));
+            }
+            cell.high_row_id = cell.high_row_id.max(cell.row_id);
+            match cell.mode {
+                Mode::FullRefresh if cell.committed_high != Some(cell.high_row_id) => {
+                    cell.committed_high = Some(cell.high_row_id);
+                    members.insert("highRowId".to_owned(), number(cell.high_row_id));
+                }
+                Mode::Incremental if cell.committed_high.take().is_some() => {
+                    members.insert("highRowId".to_owned(), null());
+                }
+                _ => {}
+            }
+            if std::mem::take(&mut cell.state_changed) {
+                members.insert("state".to_owned(), cell.state.as_deref().map_or_else(null, wrap_cell));
+            }
+            // An older wrapper's member has another name than any of ours.
+            members.extend(cell.stale.drain(..).map(|name| (name, null())));
+            cells.insert(cell.state_key.clone(), members);
+        }
+        let encode = "can't write the capture's state";
+        if !cells.is_empty() {
+            patch.push((BINDINGS.into(), to_raw_value(&cells).or_fail(encode)?));
+        }
+        if std::mem::take(&mut self.shared_changed) {
+            patch.push((SHARED.into(), self.shared.as_deref().map_or_else(null, wrap_cell)));
+        }
+        if let Some(catalog) = self.catalog.take() {
+            patch.push((CATALOG.into(), wrap_cell(&catalog)));
+        }
+        to_raw_value(&patch.into_iter().collect::<BTreeMap<_, _>>()).or_fail(encode)
+    }
+}
+
+impl Cell {
+    fn new(entry: &Entry) -> Self {
+        Self {
+            state_key: entry.state_key.to_owned(),
+            id: entry.stream.id.clone(),
+            mode: entry.mode,
+            row_id: 0,
+            high_row_id: 0,
+            state: None,
+            fresh: true,
+            swept: false,
+            counted: 0,
+            committed_row_id: None,
+            committed_high: None,
+            state_changed: false,
+            stale: Vec::new(),
+            dirty: false,
+        }
+    }
+
+    pub fn id(&self) -> &StreamId {
+        &self.id
+    }
+
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Goes on from a cell of this wrapper's own. One with a `highRowId` was left by a full refresh.
+    fn resume(&mut self, found: StoredCell, stream: &Stream, source: &dyn Source) {
+        self.fresh = false;
+        self.committed_row_id = found.row_id;
+        self.committed_high = found.high_row_id;
+        let row_id = found.row_id.unwrap_or_default();
+        let high = found.high_row_id.unwrap_or_default().max(row_id);
+        self.state = found.state.and_then(|it| unwrap_cell(&it));
+        match (self.mode, found.high_row_id) {
+            (Mode::Incremental, None) => self.row_id = row_id,
+            // The user chose another mode: a state of the one is none of the other.
+            (Mode::Incremental, Some(_)) => {
+                self.row_id = high;
+                self.set_none();
+            }
+            (Mode::FullRefresh, was_one) => {
+                self.high_row_id = high;
+                let resumes = was_one.is_some() && self.state.as_deref().is_some_and(|it| source.resumes(stream, it));
+                if resumes {
+                    self.row_id = row_id;
+                } else {
+                    self.set_none();
+                }
+            }
+        }
+        self.counted = self.row_id;
+    }
+
+    /// Goes on from what an older wrapper kept of a binding.
+    fn take_over(&mut self, raw: &RawValue, stream: &Stream, source: &dyn Source) {
+        let older = source.older_cell(raw);
+        let names: BTreeMap<String, Box<RawValue>> = serde_json::from_str(raw.get()).unwrap_or_default();
+        self.stale = names.into_keys().filter(|it| !["rowId", "highRowId", "state"].contains(&it.as_str())).collect();
+        self.adopt(older.row_id, older.state, stream, source);
+    }
+
+    /// Older wrappers never resumed a full refresh: it begins anew, over the rows that it had.
+    fn adopt(&mut self, row_id: u64, state: Option<Box<RawValue>>, stream: &Stream, source: &dyn Source) {
+        let state = state.and_then(|it| RawValue::from_string(format!("[{}]", it.get())).ok());
+        self.resume(StoredCell { row_id: Some(row_id), high_row_id: None, state }, stream, source);
+        (self.committed_row_id, self.state_changed) = (None, true);
+    }
+
+    fn set_none(&mut self) {
+        self.state_changed |= self.state.take().is_some();
+    }
+
+    fn changed(&self) -> bool {
+        let high = (self.mode == Mode::FullRefresh).then_some(self.high_row_id);
+        self.state_changed || self.committed_row_id != Some(self.row_id) || self.committed_high != high
+    }
+}
+
+fn raw_text(raw: &Option<Box<RawValue>>) -> Option<&str> {
+    raw.as_deref().map(RawValue::get)
+}
+
+fn wrap_cell(raw: &RawValue) -> Box<RawValue> {
+    // An array around JSON is JSON.
+    RawValue::from_string(format!("[{}]", raw.get())).unwrap_or_else(|_| raw.to_owned())
+}
+
+/// What is in an array of one.
+fn unwrap_cell(raw: &RawValue) -> Option<Box<RawValue>> {
+    let [value]: [Box<RawValue>; 1] = serde_json::from_str::<Vec<_>>(raw.get()).ok()?.try_into().ok()?;
+    Some(value)
+}
+
+fn number(value: u64) -> Box<RawValue> {
+    RawValue::from_string(value.to_string()).unwrap_or_else(|_| RawValue::NULL.to_owned())
+}

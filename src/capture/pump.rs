@@ -1,0 +1,447 @@
+//! The pump: records from the connector's pipe into Flow's, and whatever comes between them.
+//!
+//! It runs on a thread of its own, over large buffers, and knows neither protocol: the source decodes a line into an
+//! event that borrows from it.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::process::ChildStdout;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::document::{self, Added, Op};
+use super::ledger::Ledger;
+use super::status::Board;
+use crate::failure::Failure;
+use crate::flow::log::{self, Level};
+use crate::flow::response::{Output, Response, StateUpdate};
+use crate::json::mend::{Mended, What, mend};
+use crate::json::scan::string_text;
+use crate::process::lines::{Line, Lines};
+use crate::process::stop::Reason;
+use crate::process::supervise::{Activity, Reading};
+use crate::source::{self, Broken, Event, Mode, Phase, Record, Source, Status, StreamId, Trouble};
+
+pub struct Pump<W> {
+    pub source: Arc<dyn Source>,
+    pub out: Output<W>,
+    pub ledger: Ledger,
+    pub bindings: Vec<Binding>,
+    pub board: Arc<Mutex<Board>>,
+    pub activity: Activity,
+    pub trouble: Trouble,
+    pub max_document: usize,
+    /// Documents and schemas that no checkpoint has followed yet.
+    pub pending: u64,
+    /// Why the pump gave up.
+    pub failure: Option<Failure>,
+    /// What the connector's output ended with, where that is no whole message.
+    pub cut: Option<Failure>,
+    /// A new config that the connector has told of.
+    pub config: Option<Box<RawValue>>,
+    last: LastStream,
+    unknown: HashMap<StreamId, u64>,
+    mended: HashMap<(usize, Mended), u64>,
+}
+
+/// What the pump has to know of a binding.
+pub struct Binding {
+    pub key: Vec<String>,
+    /// Documents are keyed by their row id alone.
+    pub keyed_by_row: bool,
+    head: Vec<u8>,
+}
+
+impl Binding {
+    pub fn new(index: usize, key: Vec<String>) -> Self {
+        let keyed_by_row = key == ["/_meta/row_id"];
+        Self { key, keyed_by_row, head: document::head(index) }
+    }
+}
+
+/// The stream of the last record, as its line had it: the next record mostly has the same.
+#[derive(Default)]
+struct LastStream {
+    stream: Vec<u8>,
+    namespace: Option<Vec<u8>>,
+    binding: usize,
+}
+
+/// What ends the pump.
+pub enum Halt {
+    Failed(Failure),
+    Output(io::Error),
+}
+
+impl From<io::Error> for Halt {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+impl From<Failure> for Halt {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl<W: Write> Pump<W> {
+    pub fn new(
+        source: Arc<dyn Source>,
+        out: Output<W>,
+        ledger: Ledger,
+        bindings: Vec<Binding>,
+        max_document: usize,
+    ) -> Self {
+        let board = Board::new(ledger.cells.iter().map(|it| it.id().clone()));
+        Self {
+            source,
+            out,
+            ledger,
+            bindings,
+            board: Arc::new(Mutex::new(board)),
+            activity: Activity::default(),
+            trouble: Trouble::default(),
+            max_document,
+            pending: 0,
+            failure: None,
+            cut: None,
+            config: None,
+            last: LastStream::default(),
+            unknown: HashMap::new(),
+            mended: HashMap::new(),
+        }
+    }
+
+    /// Pumps until the connector's output ends.
+    pub fn run(mut self, stdout: ChildStdout) -> (Self, Reading) {
+        match self.pump(stdout) {
+            Ok(()) => (self, Reading::Ended),
+            Err(halt) => {
+                self.failure = Some(halt.into());
+                (self, Reading::Refused)
+            }
+        }
+    }
+
+    fn pump(&mut self, stdout: ChildStdout) -> Result<(), Halt> {
+        let source = self.source.clone();
+        let mut lines = Lines::new(stdout);
+        let mut more = true;
+        while more {
+            // Nobody waits for what we hold while more is coming anyway.
+            if !self.out.is_empty() && !lines.ready() {
+                self.out.flush()?;
+            }
+            let filled = self.activity.while_waiting(|| lines.fill());
+            more = filled.map_err(|error| Failure::new(format!("can't read the connector's output: {error}")))?;
+            while let Some(line) = lines.take() {
+                match line {
+                    Line::Whole(line) => self.line(&*source, line)?,
+                    Line::Cut(line) => match self.line(&*source, line) {
+                        Err(Halt::Failed(failure)) => self.cut = Some(failure),
+                        other => other?,
+                    },
+                    Line::TooLong { head, length } => Err(self.too_long(head, length))?,
+                }
+            }
+        }
+        Ok(self.out.flush()?)
+    }
+
+    #[inline]
+    fn line(&mut self, source: &dyn Source, line: &[u8]) -> Result<(), Halt> {
+        match source.decode(line) {
+            Ok(Event::Record(record)) => self.record(record),
+            Ok(event) => self.event(event),
+            Err(Broken::Flawed) => self.mended_line(source, line),
+            Err(broken) => self.broken(broken, line),
+        }
+    }
+
+    #[inline]
+    fn record(&mut self, record: Record) -> Result<(), Halt> {
+        let Some(index) = self.binding_of(&record) else { return Ok(()) };
+        let binding = &self.bindings[index];
+        let row_id = self.ledger.next_row(index);
+        let op = match record.data.deleted {
+            true => Op::Delete,
+            false if binding.keyed_by_row && row_id > self.ledger.cells[index].high_row_id => Op::Create,
+            false => Op::Update,
+        };
+        let added = Added { row_id, op, changes: record.changes };
+        let size = document::size(&binding.head, &added, &record.data);
+        if size > self.max_document {
+            return Err(self.too_large(index, &record, size).into());
+        }
+        self.pending += 1;
+        Ok(document::write(&mut self.out, &binding.head, &added, &record.data)?)
+    }
+
+    /// The binding of a record; none where the stream is not bound.
+    #[inline]
+    fn binding_of(&mut self, record: &Record) -> Option<usize> {
+        let last = &self.last;
+        if last.stream == record.stream && last.namespace.as_deref() == record.namespace {
+            return Some(last.binding);
+        }
+        self.look_up(record)
+    }
+
+    #[cold]
+    fn look_up(&mut self, record: &Record) -> Option<usize> {
+        let name = string_text(record.stream).into_owned();
+        let id = StreamId { namespace: record.namespace.map(|it| string_text(it).into_owned()), name };
+        match self.ledger.index_of(&id) {
+            Some(binding) => {
+                let namespace = record.namespace.map(<[u8]>::to_vec);
+                self.last = LastStream { stream: record.stream.to_vec(), namespace, binding };
+                Some(binding)
+            }
+            None => {
+                if !self.unknown.contains_key(&id) {
+                    log::warn(&format!(
+                        "the connector sends records of stream {id}, which has no binding: they are ignored"
+                    ));
+                }
+                *self.unknown.entry(id).or_default() += 1;
+                None
+            }
+        }
+    }
+
+    fn event(&mut self, event: Event) -> Result<(), Halt> {
+        match event {
+            Event::Record(record) => self.record(record)?,
+            Event::State(update) => self.state(update)?,
+            Event::Log { level, message, fields } => self.trouble.log(level, message, fields),
+            Event::Error(error) => self.trouble.error(error),
+            Event::Status(status) => self.status(status)?,
+            Event::Estimate { stream, rows, bytes } => self.estimate(stream, rows, bytes),
+            Event::Config(config) => self.config = Some(config),
+            Event::Noise => {}
+        }
+        Ok(())
+    }
+
+    fn state(&mut self, update: source::StateUpdate) -> Result<(), Halt> {
+        self.compare_counts(&update);
+        for id in self.ledger.update(update) {
+            log::debug(&format!("the connector sends a state of stream {id}, which has no binding: it is ignored"));
+        }
+        self.checkpoint()
+    }
+
+    /// A15: a source that counts its records counts what we have seen.
+    fn compare_counts(&mut self, update: &source::StateUpdate) {
+        let indices: Vec<usize> = match update.complete {
+            true => (0..self.bindings.len()).collect(),
+            false => update.streams.iter().filter_map(|(id, _)| self.ledger.index_of(id)).collect(),
+        };
+        let seen: u64 = indices.into_iter().map(|index| self.ledger.count_records(index)).sum();
+        let Some(told) = update.record_count else { return };
+        if told != seen as f64 {
+            let name = update.streams.first().map_or("all streams".to_owned(), |(id, _)| format!("stream {id}"));
+            log::warn(&format!(
+                "{name}: the connector counts {told} records since its last state, {seen} have arrived"
+            ));
+        }
+    }
+
+    /// Commits what was sent so far (F8).
+    pub fn checkpoint(&mut self) -> Result<(), Halt> {
+        if self.pending == 0 && !self.ledger.is_dirty() {
+            return Ok(());
+        }
+        let patch = self.ledger.patch()?;
+        self.out.send(&Response::Checkpoint { state: StateUpdate { updated: &patch, merge_patch: true } })?;
+        self.pending = 0;
+        Ok(())
+    }
+
+    fn status(&mut self, status: Status) -> Result<(), Halt> {
+        if let Some(pause) = status.pause {
+            self.activity.touch_until(pause);
+        }
+        let Some(index) = self.ledger.index_of(&status.stream) else { return Ok(()) };
+        log::debug(&format!("stream {} is {:?}", status.stream, status.phase).to_lowercase());
+        self.on_board(|board| board.phase(index, status.phase));
+        if status.phase == Phase::Complete && self.ledger.cells[index].mode() == Mode::FullRefresh {
+            self.complete_sweep(index)?;
+        }
+        Ok(())
+    }
+
+    /// Rows of earlier sweeps that a complete one did not bring again are gone.
+    fn complete_sweep(&mut self, index: usize) -> Result<(), Halt> {
+        let surplus = self.ledger.complete_sweep(index);
+        let binding = &self.bindings[index];
+        if binding.keyed_by_row {
+            for row_id in surplus {
+                document::write_tombstone(&mut self.out, &binding.head, row_id)?;
+                self.pending += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn estimate(&mut self, stream: Option<StreamId>, rows: Option<f64>, bytes: Option<f64>) {
+        let Some((id, index)) = stream.and_then(|id| self.ledger.index_of(&id).map(|index| (id, index))) else {
+            return;
+        };
+        let number = |it: Option<f64>| it.map_or(Value::Null, |it| (it as u64).into());
+        let fields = log::fields([
+            ("eventType", "estimate".into()),
+            ("stream", id.to_string().into()),
+            ("rows", number(rows)),
+            ("bytes", number(bytes)),
+        ]);
+        log::emit(Level::Debug, &format!("the connector estimates the size of stream {id}"), fields);
+        if let Some(rows) = rows {
+            self.on_board(|board| board.estimate(index, rows));
+        }
+    }
+
+    fn on_board(&self, change: impl FnOnce(&mut Board)) {
+        let mut board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut board);
+        board.show();
+    }
+
+    /// A message that is none before it is mended.
+    #[cold]
+    fn mended_line(&mut self, source: &dyn Source, line: &[u8]) -> Result<(), Halt> {
+        let (mended, found) = mend(line);
+        match source.decode(&mended) {
+            Ok(Event::Record(record)) => {
+                if let Some(index) = self.binding_of(&record) {
+                    found.into_iter().for_each(|it| self.note_mended(index, it));
+                }
+                self.record(record)
+            }
+            // A state has to come back exactly as it was.
+            Ok(Event::State(_)) if found.iter().any(|it| it.what != What::Control) => {
+                let fields: Vec<&str> = found.iter().map(|it| it.field.as_str()).collect();
+                let reason = "the connector's STATE holds what JSON can't carry (NaN, Infinity or broken text)";
+                Err(Failure::new(format!("{reason} at {}", fields.join(", "))).into())
+            }
+            Ok(event) => self.event(event),
+            Err(broken) => self.broken(broken, &mended),
+        }
+    }
+
+    fn note_mended(&mut self, index: usize, mended: Mended) {
+        let id = self.ledger.cells[index].id();
+        let field =
+            mended.field.strip_prefix("/record/data").or(mended.field.strip_prefix("/record")).unwrap_or(&mended.field);
+        let what = match mended.what {
+            What::NotANumber => "NaN or Infinity, which JSON does not have: it becomes null",
+            What::Text => "text that is no Unicode (a lone surrogate or invalid UTF-8): that part becomes U+FFFD",
+            What::Control => "a raw control character: it is escaped",
+        };
+        let message = format!("stream {id}: {field} holds {what}");
+        let count = self.mended.entry((index, mended)).or_default();
+        if *count == 0 {
+            log::warn(&message);
+        }
+        *count += 1;
+    }
+
+    #[cold]
+    fn broken(&mut self, broken: Broken, line: &[u8]) -> Result<(), Halt> {
+        match broken {
+            Broken::Lost { stream, reason } => {
+                let of = stream.map_or(String::new(), |it| format!(" of stream {it}"));
+                let sentence = format!(
+                    "the connector printed a message{of} that can't be read: {reason}; nothing may be skipped, so the capture stops here"
+                );
+                Err(Failure::new(sentence).into())
+            }
+            Broken::Flawed | Broken::Noise => {
+                let text = String::from_utf8_lossy(line);
+                match text.trim() {
+                    "" => {}
+                    text => log::emit(Level::Info, &text.chars().take(4096).collect::<String>(), log::Fields::new()),
+                }
+                Ok(())
+            }
+        }
+    }
+
+    #[cold]
+    fn too_large(&self, index: usize, record: &Record, size: usize) -> Failure {
+        let id = self.ledger.cells[index].id();
+        let key = key_text(&self.bindings[index].key, record.data.bytes);
+        Failure::new(format!(
+            "stream {id}: a document of {size} bytes exceeds the {} that one may have{key}; raise maxDocument in shim.yaml (Flow takes up to 64MiB) or leave the row out at the source",
+            self.max_document
+        ))
+    }
+
+    #[cold]
+    fn too_long(&mut self, head: &[u8], length: usize) -> Failure {
+        let stream = match self.source.decode(head) {
+            Err(Broken::Lost { stream: Some(stream), .. }) => format!("stream {stream}: "),
+            _ => String::new(),
+        };
+        Failure::new(format!(
+            "{stream}the connector printed a message of {length} bytes, more than Flow can take (64 MiB)"
+        ))
+    }
+
+    /// Says how often it happened what was warned of once.
+    pub fn summarize(&self) {
+        for (id, count) in &self.unknown {
+            log::warn(&format!("{count} records of stream {id}, which has no binding, were ignored"));
+        }
+        for ((index, mended), count) in &self.mended {
+            let field = mended.field.strip_prefix("/record/data").unwrap_or(&mended.field);
+            log::warn(&format!("stream {}: {field} was mended in {count} records", self.ledger.cells[*index].id()));
+        }
+    }
+
+    /// The sync has ended well: sweeps are complete, and all that was sent is committed.
+    pub fn finish(&mut self) -> Result<(), Failure> {
+        self.finish_or_halt().map_err(Failure::from)
+    }
+
+    fn finish_or_halt(&mut self) -> Result<(), Halt> {
+        for index in 0..self.bindings.len() {
+            let complete = {
+                let board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
+                !board.told || board.is_complete(index)
+            };
+            if complete && self.ledger.cells[index].mode() == Mode::FullRefresh {
+                self.complete_sweep(index)?;
+            }
+        }
+        self.checkpoint()?;
+        Ok(self.out.flush()?)
+    }
+}
+
+impl From<Halt> for Failure {
+    fn from(halt: Halt) -> Self {
+        match halt {
+            Halt::Failed(failure) => failure,
+            Halt::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Self::Stopped(Reason::OutputClosed),
+            Halt::Output(error) => Self::new(format!("can't write to the runtime: {error}")),
+        }
+    }
+}
+
+/// The key of a document, for a message: ` (key {"/id":5})`.
+fn key_text(key: &[String], data: &[u8]) -> String {
+    let Ok(document) = serde_json::from_slice::<HashMap<String, &RawValue>>(data) else { return String::new() };
+    let part = |pointer: &String| {
+        let name = pointer.strip_prefix('/')?.replace("~1", "/").replace("~0", "~");
+        let value: String = document.get(&name)?.get().chars().take(100).collect();
+        Some(format!("{pointer} = {value}"))
+    };
+    match key.iter().filter_map(part).collect::<Vec<_>>() {
+        parts if parts.is_empty() => String::new(),
+        parts => format!(" (key: {})", parts.join(", ")),
+    }
+}

@@ -1,0 +1,116 @@
+//! What the runtime asks. Fields that we don't know are ignored (F2): new ones appear over time.
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+
+use crate::failure::{Failure, OrFail};
+
+pub enum Request {
+    Spec,
+    Discover(Discover),
+    Validate(Validate),
+    Apply,
+    Open(Box<Open>),
+    Acknowledge,
+}
+
+#[derive(Deserialize)]
+pub struct Discover {
+    pub config: Box<RawValue>,
+}
+
+#[derive(Deserialize)]
+pub struct Validate {
+    pub config: Box<RawValue>,
+    #[serde(default)]
+    pub bindings: Vec<ValidateBinding>,
+}
+
+#[derive(Deserialize)]
+pub struct ValidateBinding {
+    #[serde(rename = "resourceConfig", alias = "resource_config")]
+    pub resource_config: Box<RawValue>,
+}
+
+#[derive(Deserialize)]
+pub struct Open {
+    pub capture: CaptureSpec,
+    #[serde(default)]
+    pub version: String,
+    #[serde(default)]
+    pub range: Option<Range>,
+    #[serde(default)]
+    pub state: Option<Box<RawValue>>,
+}
+
+#[derive(Deserialize, Default)]
+pub struct Range {
+    #[serde(default, rename = "keyBegin", alias = "key_begin")]
+    pub key_begin: u32,
+}
+
+#[derive(Deserialize)]
+pub struct CaptureSpec {
+    pub config: Box<RawValue>,
+    #[serde(default)]
+    pub bindings: Vec<Binding>,
+    #[serde(default, rename = "linkedCollections", alias = "linked_collections")]
+    linked_collections: Vec<Collection>,
+}
+
+#[derive(Deserialize)]
+pub struct Binding {
+    #[serde(rename = "resourceConfig", alias = "resource_config")]
+    pub resource_config: Box<RawValue>,
+    #[serde(default, rename = "resourcePath", alias = "resource_path")]
+    pub resource_path: Vec<String>,
+    #[serde(default)]
+    collection: Option<Collection>,
+    /// Into `linkedCollections`, where the runtime sends those; zero is omitted.
+    #[serde(default, rename = "collectionIndex", alias = "collection_index")]
+    collection_index: usize,
+    #[serde(default, rename = "stateKey", alias = "state_key")]
+    pub state_key: String,
+}
+
+#[derive(Deserialize)]
+struct Collection {
+    #[serde(default)]
+    key: Vec<String>,
+}
+
+impl CaptureSpec {
+    /// The key of the collection that a binding writes to.
+    pub fn key<'a>(&'a self, binding: &'a Binding) -> &'a [String] {
+        let linked = || self.linked_collections.get(binding.collection_index);
+        binding.collection.as_ref().or_else(linked).map_or(&[], |it| &it.key)
+    }
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    spec: Option<IgnoredAny>,
+    discover: Option<Discover>,
+    validate: Option<Validate>,
+    apply: Option<IgnoredAny>,
+    open: Option<Box<Open>>,
+    acknowledge: Option<IgnoredAny>,
+}
+
+impl Request {
+    /// Reads one line of stdin. The error never quotes the line: it may hold secrets.
+    pub fn parse(line: &[u8]) -> Result<Self, Failure> {
+        let envelope: Envelope = serde_json::from_slice(line)
+            .map_err(|it| format!("{:?} error at column {}", it.classify(), it.column()))
+            .or_fail("the runtime sent a request that can't be read")?;
+        let Envelope { spec, discover, validate, apply, open, acknowledge } = envelope;
+        None.or(spec.map(|_| Self::Spec))
+            .or(discover.map(Self::Discover))
+            .or(validate.map(Self::Validate))
+            .or(apply.map(|_| Self::Apply))
+            .or(open.map(Self::Open))
+            .or(acknowledge.map(|_| Self::Acknowledge))
+            .ok_or_else(|| Failure::new("the runtime sent a request that this version of flow-shim does not know"))
+    }
+}

@@ -1,0 +1,548 @@
+//! A validating scanner over the bytes of one JSON text. It finds where values begin and end and never builds them.
+//!
+//! What real connectors print is not always JSON (airbyte.md, "Numbers and text seen in the wild"). Where a value
+//! can still be told apart from its neighbours, the scanner goes on and notes a flaw, for [`super::mend`] to repair;
+//! everything else is a [`Fault`] that ends the scan.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+/// Why a text is not JSON: what is wrong, and at which byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what} at byte {at}")]
+pub struct Fault {
+    pub at: usize,
+    pub what: &'static str,
+}
+
+/// A member's name, as it stands between its quotes.
+#[derive(Clone, Copy, Debug)]
+pub struct Key<'a> {
+    raw: &'a [u8],
+    escaped: bool,
+    at: usize,
+}
+
+impl<'a> Key<'a> {
+    /// Whether the name is `name`, in whatever way it is escaped.
+    #[inline]
+    pub fn is(&self, name: &str) -> bool {
+        if self.escaped { self.text() == name } else { self.raw == name.as_bytes() }
+    }
+
+    /// False only where the name can't begin with this byte.
+    #[inline]
+    pub fn may_begin_with(&self, byte: u8) -> bool {
+        self.escaped || self.raw.first() == Some(&byte)
+    }
+
+    /// Where in the scanned text the name's opening quote stands.
+    pub fn position(&self) -> usize {
+        self.at
+    }
+
+    fn text(&self) -> Cow<'a, str> {
+        unquote(self.raw, self.escaped)
+    }
+}
+
+/// The text of a JSON string from what stands between its quotes; flaws become U+FFFD.
+fn unquote(raw: &[u8], escaped: bool) -> Cow<'_, str> {
+    if !escaped {
+        return String::from_utf8_lossy(raw);
+    }
+    let quoted = [b"\"", raw, b"\""].concat();
+    serde_json::from_slice(&quoted).map(Cow::Owned).unwrap_or_else(|_| Cow::Owned(super::mend::string(raw)))
+}
+
+/// The text of a scanned string value, quotes included.
+pub fn string_text(quoted: &[u8]) -> Cow<'_, str> {
+    let raw = quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default();
+    unquote(raw, memchr::memchr(b'\\', raw).is_some())
+}
+
+/// What kind of thing a value is, by its first byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Object,
+    Array,
+    String,
+    Number,
+    Bool,
+    Null,
+}
+
+pub struct Scanner<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    flawed: bool,
+}
+
+impl<'a> Scanner<'a> {
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0, flawed: false }
+    }
+
+    /// Whether anything scanned so far needs mending before it is JSON.
+    pub fn flawed(&self) -> bool {
+        self.flawed
+    }
+
+    pub fn position(&self) -> usize {
+        self.at
+    }
+
+    /// Scans the members of an object; `member` has to consume each member's value.
+    #[inline]
+    pub fn object(&mut self, mut member: impl FnMut(&mut Self, Key<'a>) -> Result<(), Fault>) -> Result<(), Fault> {
+        self.expect(b'{', "expected an object")?;
+        if self.peek() == Some(b'}') {
+            self.at += 1;
+            return Ok(());
+        }
+        loop {
+            let key = self.key()?;
+            member(self, key)?;
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b'}') => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                _ => return Err(self.fault("expected ',' or '}'")),
+            }
+        }
+    }
+
+    /// Scans one value of any kind and tells where it stands.
+    #[inline]
+    pub fn value(&mut self) -> Result<Range<usize>, Fault> {
+        let first = self.peek();
+        let start = self.at;
+        match first {
+            Some(b'{' | b'[') => self.container()?,
+            _ => self.scalar()?,
+        }
+        Ok(start..self.at)
+    }
+
+    /// What the next value is, by its first byte.
+    pub fn kind(&mut self) -> Option<Kind> {
+        Some(match self.peek()? {
+            b'{' => Kind::Object,
+            b'[' => Kind::Array,
+            b'"' => Kind::String,
+            b't' | b'f' => Kind::Bool,
+            b'n' => Kind::Null,
+            _ => Kind::Number,
+        })
+    }
+
+    /// Only white space may follow what was scanned.
+    pub fn end(&mut self) -> Result<(), Fault> {
+        match self.peek() {
+            None => Ok(()),
+            Some(_) => Err(self.fault("something follows the end of the message")),
+        }
+    }
+
+    /// The next byte that is not white space.
+    #[inline]
+    fn peek(&mut self) -> Option<u8> {
+        loop {
+            let byte = *self.bytes.get(self.at)?;
+            if byte > b' ' || !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
+                return Some(byte);
+            }
+            self.at += 1;
+        }
+    }
+
+    #[inline]
+    fn expect(&mut self, byte: u8, what: &'static str) -> Result<(), Fault> {
+        if self.peek() != Some(byte) {
+            return Err(self.fault(what));
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    /// A member's name and the colon behind it.
+    #[inline]
+    fn key(&mut self) -> Result<Key<'a>, Fault> {
+        if self.peek() != Some(b'"') {
+            return Err(self.fault("expected a member's name"));
+        }
+        let start = self.at + 1;
+        let escaped = self.string()?;
+        let key = Key { raw: &self.bytes[start..self.at - 1], escaped, at: start - 1 };
+        self.expect(b':', "expected ':'")?;
+        Ok(key)
+    }
+
+    /// An object or array with all that is in it, without recursion: a line may nest as deep as it likes.
+    fn container(&mut self) -> Result<(), Fault> {
+        let mut open = Nesting::default();
+        loop {
+            // Here a value begins.
+            match self.peek() {
+                Some(b'{') => {
+                    self.at += 1;
+                    if self.peek() == Some(b'}') {
+                        self.at += 1;
+                    } else {
+                        open.push(true);
+                        self.key()?;
+                        continue;
+                    }
+                }
+                Some(b'[') => {
+                    self.at += 1;
+                    if self.peek() == Some(b']') {
+                        self.at += 1;
+                    } else {
+                        open.push(false);
+                        continue;
+                    }
+                }
+                _ => self.scalar()?,
+            }
+            // Here a value has ended: close what ends with it.
+            loop {
+                let Some(in_object) = open.top() else {
+                    return Ok(());
+                };
+                match (self.peek(), in_object) {
+                    (Some(b','), true) => {
+                        self.at += 1;
+                        self.key()?;
+                        break;
+                    }
+                    (Some(b','), false) => {
+                        self.at += 1;
+                        break;
+                    }
+                    (Some(b'}'), true) | (Some(b']'), false) => {
+                        self.at += 1;
+                        open.pop();
+                    }
+                    (_, true) => return Err(self.fault("expected ',' or '}'")),
+                    (_, false) => return Err(self.fault("expected ',' or ']'")),
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn scalar(&mut self) -> Result<(), Fault> {
+        match self.peek() {
+            Some(b'"') => self.string().map(|_| ()),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            Some(b't') => self.literal(b"true"),
+            Some(b'f') => self.literal(b"false"),
+            Some(b'n') => self.literal(b"null"),
+            Some(b'N') => {
+                self.flawed = true;
+                self.literal(b"NaN")
+            }
+            Some(b'I') => {
+                self.flawed = true;
+                self.literal(b"Infinity")
+            }
+            Some(_) => Err(self.fault("expected a value")),
+            None => Err(self.fault("the message ends too early")),
+        }
+    }
+
+    fn literal(&mut self, word: &'static [u8]) -> Result<(), Fault> {
+        if self.bytes[self.at..].starts_with(word) {
+            self.at += word.len();
+            Ok(())
+        } else {
+            Err(self.fault("expected a value"))
+        }
+    }
+
+    #[inline]
+    fn digits(&mut self) -> usize {
+        let start = self.at;
+        while self.bytes.get(self.at).is_some_and(u8::is_ascii_digit) {
+            self.at += 1;
+        }
+        self.at - start
+    }
+
+    #[inline]
+    fn number(&mut self) -> Result<(), Fault> {
+        if self.bytes[self.at] == b'-' {
+            self.at += 1;
+            if self.bytes.get(self.at) == Some(&b'I') {
+                self.flawed = true;
+                return self.literal(b"Infinity");
+            }
+        }
+        let leading_zero = self.bytes.get(self.at) == Some(&b'0');
+        let whole = self.digits();
+        if whole == 0 || (leading_zero && whole > 1) {
+            return Err(self.fault("not a number"));
+        }
+        if self.bytes.get(self.at) == Some(&b'.') {
+            self.at += 1;
+            if self.digits() == 0 {
+                return Err(self.fault("not a number"));
+            }
+        }
+        if let Some(b'e' | b'E') = self.bytes.get(self.at) {
+            self.at += 1;
+            if let Some(b'+' | b'-') = self.bytes.get(self.at) {
+                self.at += 1;
+            }
+            if self.digits() == 0 {
+                return Err(self.fault("not a number"));
+            }
+        }
+        Ok(())
+    }
+
+    /// A string, from its opening quote to behind its closing one; tells whether it has escapes.
+    #[inline]
+    fn string(&mut self) -> Result<bool, Fault> {
+        self.at += 1;
+        let start = self.at;
+        let mut escaped = false;
+        let mut beyond_ascii = false;
+        loop {
+            let (length, high) = plain_run(&self.bytes[self.at..]);
+            beyond_ascii |= high;
+            self.at += length;
+            match self.bytes.get(self.at) {
+                Some(b'"') => break,
+                Some(b'\\') => {
+                    escaped = true;
+                    self.escape()?;
+                }
+                Some(_) => {
+                    // A control character that should have been escaped.
+                    self.flawed = true;
+                    self.at += 1;
+                }
+                None => return Err(self.fault("the message ends within a string")),
+            }
+        }
+        if beyond_ascii && std::str::from_utf8(&self.bytes[start..self.at]).is_err() {
+            self.flawed = true;
+        }
+        self.at += 1;
+        Ok(escaped)
+    }
+
+    fn escape(&mut self) -> Result<(), Fault> {
+        match self.bytes.get(self.at + 1) {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
+                self.at += 2;
+                Ok(())
+            }
+            Some(b'u') => {
+                let Some(unit) = hex4(self.bytes, self.at + 2) else {
+                    return Err(self.fault("not an escape"));
+                };
+                self.at += 6;
+                match unit {
+                    0xD800..=0xDBFF if low_surrogate(self.bytes, self.at) => self.at += 6,
+                    0xD800..=0xDFFF => self.flawed = true,
+                    _ => {}
+                }
+                Ok(())
+            }
+            Some(_) => Err(self.fault("not an escape")),
+            None => Err(self.fault("the message ends within a string")),
+        }
+    }
+
+    fn fault(&self, what: &'static str) -> Fault {
+        Fault { at: self.at, what }
+    }
+}
+
+/// The four hexadecimal digits of a `\u` escape.
+pub(super) fn hex4(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..at + 4)?.iter().try_fold(0, |unit, &digit| Some(unit << 4 | char::from(digit).to_digit(16)?))
+}
+
+/// Whether the second half of a surrogate pair stands here.
+pub(super) fn low_surrogate(bytes: &[u8], at: usize) -> bool {
+    bytes.get(at..at + 2) == Some(b"\\u") && matches!(hex4(bytes, at + 2), Some(0xDC00..=0xDFFF))
+}
+
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGHS: u64 = 0x8080_8080_8080_8080;
+
+/// Length of the run before the next quote, backslash or control character, and whether a byte beyond ASCII may be
+/// in it. Eight bytes a step: strings are most of what a connector prints.
+#[inline]
+fn plain_run(bytes: &[u8]) -> (usize, bool) {
+    let mut high = 0;
+    let mut at = 0;
+    while let Some(chunk) = bytes[at..].first_chunk::<8>() {
+        let word = u64::from_le_bytes(*chunk);
+        let quote = word ^ (ONES * b'"' as u64);
+        let backslash = word ^ (ONES * b'\\' as u64);
+        let special = (quote.wrapping_sub(ONES) & !quote
+            | backslash.wrapping_sub(ONES) & !backslash
+            | word.wrapping_sub(ONES * 0x20) & !word)
+            & HIGHS;
+        high |= word;
+        if special != 0 {
+            return (at + (special.trailing_zeros() / 8) as usize, high & HIGHS != 0);
+        }
+        at += 8;
+    }
+    while let Some(&byte) = bytes.get(at) {
+        if byte == b'"' || byte == b'\\' || byte < 0x20 {
+            break;
+        }
+        high |= u64::from(byte);
+        at += 1;
+    }
+    (at, high & HIGHS != 0)
+}
+
+/// Which containers are open, objects and arrays told apart: a bit each, spilling to the heap below 64 levels.
+#[derive(Default)]
+struct Nesting {
+    bits: u64,
+    depth: u32,
+    spilled: Vec<u64>,
+}
+
+impl Nesting {
+    #[inline]
+    fn push(&mut self, object: bool) {
+        if self.depth == 64 {
+            self.spilled.push(self.bits);
+            self.depth = 0;
+        }
+        self.bits = self.bits << 1 | u64::from(object);
+        self.depth += 1;
+    }
+
+    #[inline]
+    fn pop(&mut self) {
+        self.bits >>= 1;
+        self.depth -= 1;
+        if self.depth == 0
+            && let Some(bits) = self.spilled.pop()
+        {
+            self.bits = bits;
+            self.depth = 64;
+        }
+    }
+
+    #[inline]
+    fn top(&self) -> Option<bool> {
+        (self.depth > 0).then_some(self.bits & 1 == 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn scan(text: &[u8]) -> Result<bool, Fault> {
+        let mut scanner = Scanner::new(text);
+        scanner.value()?;
+        scanner.end()?;
+        Ok(scanner.flawed())
+    }
+
+    #[test]
+    fn accepts_what_json_is_and_refuses_what_it_is_not() {
+        let good = [
+            "{}",
+            "[]",
+            "null",
+            "true",
+            "-0",
+            "0.5e-7",
+            "1E400",
+            r#""\u00e9\ud83d\ude00""#,
+            r#" {"a" : [ 1 , { } ] } "#,
+            r#"[[],[[]],{"a":{"b":[{}]}}]"#,
+            "123456789012345678901234567890.00",
+        ];
+        for text in good {
+            assert_eq!(scan(text.as_bytes()), Ok(false), "{text}");
+        }
+        let bad = [
+            "",
+            "{",
+            "[1,]",
+            "{\"a\"}",
+            "{\"a\":}",
+            "{a:1}",
+            "01",
+            "1.",
+            ".5",
+            "+1",
+            "--1",
+            "nul",
+            "\"\\x\"",
+            "\"abc",
+            "[1}",
+            "{\"a\":1]",
+            "1 2",
+            "Nan",
+            "-Inf",
+            "\"\\u12g4\"",
+            "{\"a\":1,}",
+        ];
+        for text in bad {
+            assert!(scan(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn notes_what_can_be_mended() {
+        let flawed: [&[u8]; 6] =
+            [b"[NaN]", b"{\"a\":-Infinity}", b"Infinity", b"\"\\ud800\"", b"\"\xff\"", b"\"a\tb\""];
+        for text in flawed {
+            assert_eq!(scan(text), Ok(true), "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_thousand_levels_need_no_stack() {
+        let text = format!("{}1{}", "[{\"a\":".repeat(50_000), "}]".repeat(50_000));
+        assert_eq!(scan(text.as_bytes()), Ok(false));
+        let crossed = format!("{}1{}", "[{\"a\":".repeat(100), "]}".repeat(100));
+        assert!(scan(crossed.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn names_are_compared_unescaped() {
+        let mut found = false;
+        Scanner::new(br#"{"\u005fmeta": 1}"#)
+            .object(|it, key| {
+                found = key.is("_meta");
+                it.value().map(|_| ())
+            })
+            .unwrap();
+        assert!(found);
+    }
+
+    proptest! {
+        /// The scanner and serde_json agree on every text that has no flaw.
+        #[test]
+        fn agrees_with_serde_json(text in r#"[\[\]{}:, "\\abtruefalsn0-9.eE+\-\u{e9}]{0,24}"#) {
+            let ours = scan(text.as_bytes());
+            let theirs = serde_json::from_str::<&serde_json::value::RawValue>(&text).is_ok();
+            prop_assert_eq!(ours == Ok(false), theirs, "{}", text);
+        }
+
+        #[test]
+        fn survives_any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let _ = scan(&bytes);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! A connector's stderr, line by line into our logs, each at the level that it seems to have.
+
+use std::io::{BufRead, BufReader, Read};
+use std::sync::LazyLock;
+
+use regex::Regex;
+use serde_json::Value;
+
+use crate::flow::log::{self, Fields, Level};
+
+/// A longer line goes out in pieces: it is only a log.
+const LONGEST: u64 = 64 * 1024;
+
+/// Forwards all lines until the pipe closes; `touch` is called for each. Gives the last error among them.
+pub fn forward(stderr: impl Read, touch: impl Fn()) -> Option<String> {
+    let mut last_error = None;
+    let mut reader = BufReader::new(stderr);
+    let mut line = Vec::new();
+    let mut levels = Levels::default();
+    loop {
+        line.clear();
+        match reader.by_ref().take(LONGEST).read_until(b'\n', &mut line) {
+            Ok(0) | Err(_) => return last_error,
+            Ok(_) => touch(),
+        }
+        let text = String::from_utf8_lossy(&line);
+        let text = text.trim_end();
+        if text.is_empty() {
+            continue;
+        }
+        let (level, message, fields) =
+            structured(text).unwrap_or_else(|| (levels.of(text), text.to_owned(), Fields::new()));
+        log::emit(level, &message, fields);
+        if level == Level::Error {
+            last_error = Some(message);
+        }
+    }
+}
+
+/// A line that is a structured log already.
+fn structured(line: &str) -> Option<(Level, String, Fields)> {
+    if !line.starts_with('{') {
+        return None;
+    }
+    let mut fields: Fields = serde_json::from_str(line).ok()?;
+    let mut take = |names: [&str; 2]| {
+        let name = names.into_iter().find(|name| matches!(fields.get(*name), Some(Value::String(_))))?;
+        match fields.shift_remove(name) {
+            Some(Value::String(text)) => Some(text),
+            _ => None,
+        }
+    };
+    let message = take(["message", "msg"])?;
+    let level = take(["level", "lvl"]).and_then(|word| Level::named(&word)).unwrap_or(Level::Info);
+    Some((level, message, fields))
+}
+
+/// Levels of plain lines: what a line says itself, else what the line before it had, where it continues that one.
+struct Levels {
+    last: Level,
+    in_traceback: bool,
+}
+
+impl Default for Levels {
+    fn default() -> Self {
+        Self { last: Level::Info, in_traceback: false }
+    }
+}
+
+static LEVEL_WORD: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(r#"(?:^|[\s\[(|:])(TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|FATAL|CRITICAL|SEVERE)(?:$|[\s\]):|])|\blevel=["']?(\w+)"#).ok()
+});
+
+impl Levels {
+    fn of(&mut self, line: &str) -> Level {
+        // Only where a level is usually written: a message may speak of an ERROR.
+        let head: String = line.chars().take(80).collect();
+        let word = LEVEL_WORD.as_ref().and_then(|regex| regex.captures(&head));
+        let named = word.and_then(|it| it.get(1).or(it.get(2)).and_then(|word| Level::named(word.as_str())));
+        let continues = line.starts_with([' ', '\t']);
+        self.last = if line.starts_with("Traceback (most recent call last)") {
+            self.in_traceback = true;
+            Level::Error
+        } else if continues {
+            self.last
+        } else if std::mem::take(&mut self.in_traceback) {
+            // The exception itself, which ends a traceback.
+            Level::Error
+        } else {
+            named.unwrap_or(Level::Info)
+        };
+        self.last
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_are_recognised() {
+        let mut levels = Levels::default();
+        for (line, want) in [
+            ("INFO Starting sync", Level::Info),
+            ("2024-01-02 03:04:05,678 - tap - WARNING - slow", Level::Warn),
+            ("time=2024 name=tap level=DEBUG message=x", Level::Debug),
+            ("[ERROR] no", Level::Error),
+            ("  continued", Level::Error),
+            ("a plain line", Level::Info),
+            ("Traceback (most recent call last):", Level::Error),
+            ("  File \"x.py\", line 1, in <module>", Level::Error),
+            ("    raise INFO", Level::Error),
+            ("ValueError: no", Level::Error),
+            ("CRITICAL:root:gone", Level::Error),
+            ("no errors were found", Level::Info),
+        ] {
+            assert_eq!(levels.of(line), want, "{line}");
+        }
+    }
+
+    #[test]
+    fn structured_lines_keep_level_and_fields() {
+        let (level, message, fields) = structured(r#"{"level":"WARNING","message":"slow","page":3}"#).unwrap();
+        assert_eq!((level, message.as_str(), fields["page"].to_string().as_str()), (Level::Warn, "slow", "3"));
+        assert!(structured(r#"{"page":3}"#).is_none());
+        assert!(structured("{no").is_none());
+    }
+}

@@ -1,0 +1,140 @@
+//! The RPC loop: one request in, one response out; Open hands over to the capture.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::sync::mpsc;
+use std::thread;
+
+use serde_json::Value;
+
+use crate::capture;
+use crate::failure::{Failure, OrFail};
+use crate::flow::PROTOCOL;
+use crate::flow::name::Names;
+use crate::flow::request::{Request, Validate};
+use crate::flow::response::{DiscoveredBinding, Output, Response, Spec, ValidatedBinding};
+use crate::json::pointer;
+use crate::process::stop::Reason;
+use crate::schema;
+use crate::shim::{Shim, secrets};
+use crate::source::{Mode, Stream};
+
+/// What reaches the loop.
+enum Incoming {
+    Line(Vec<u8>),
+    Unreadable(std::io::Error),
+    End,
+    Stop(Reason),
+}
+
+/// Answers requests until they end, or until a capture does.
+pub fn serve<R, W>(shim: &Shim, requests: R, responses: W) -> Result<(), Failure>
+where
+    R: Read + Send + 'static,
+    W: Write + Send + 'static,
+{
+    let mut out = Output::new(responses);
+    let (sender, incoming) = mpsc::sync_channel(1);
+    let stopped = sender.clone();
+    // A full inbox means that something is running, which hears of the stop itself.
+    shim.launcher.stop.listen(move |reason| drop(stopped.try_send(Incoming::Stop(reason))));
+    thread::spawn(move || read_lines(requests, |it| sender.send(it).is_ok()));
+    loop {
+        if let Some(reason) = shim.launcher.stop.reason() {
+            return Err(Failure::Stopped(reason));
+        }
+        let line = match incoming.recv() {
+            Ok(Incoming::Line(line)) if line.trim_ascii().is_empty() => continue,
+            Ok(Incoming::Line(line)) => line,
+            Ok(Incoming::Stop(reason)) => return Err(Failure::Stopped(reason)),
+            Ok(Incoming::Unreadable(error)) => return Err(error).or_fail("can't read the runtime's requests"),
+            Ok(Incoming::End) | Err(_) => return Ok(()),
+        };
+        let sent = match Request::parse(&line)? {
+            Request::Spec => out.send(&Response::Spec(&spec(shim)?)),
+            Request::Discover(it) => {
+                secrets::conceal(&it.config);
+                out.send(&Response::Discovered {
+                    bindings: discovered(shim.source.discover(&shim.launcher, &it.config)?),
+                })
+            }
+            Request::Validate(it) => {
+                secrets::conceal(&it.config);
+                out.send(&Response::Validated { bindings: validate(shim, &it)? })
+            }
+            // F21: nothing to do, and no connector needed.
+            Request::Apply => out.send(&Response::Applied {}),
+            Request::Open(open) => {
+                secrets::conceal(&open.capture.config);
+                return capture::run(shim, &open, out);
+            }
+            Request::Acknowledge => Ok(()),
+        };
+        sent.and_then(|()| out.flush()).or_fail("can't write to the runtime")?;
+    }
+}
+
+fn read_lines(requests: impl Read, send: impl Fn(Incoming) -> bool) {
+    let mut requests = BufReader::new(requests);
+    loop {
+        let mut line = Vec::new();
+        let incoming = match requests.read_until(b'\n', &mut line) {
+            Ok(0) => Incoming::End,
+            Ok(_) => Incoming::Line(line),
+            Err(error) => Incoming::Unreadable(error),
+        };
+        let more = matches!(incoming, Incoming::Line(_));
+        if !send(incoming) || !more {
+            return;
+        }
+    }
+}
+
+/// What Flow is told of the connector's configuration.
+pub fn spec(shim: &Shim) -> Result<Spec, Failure> {
+    let found = shim.source.spec(&shim.launcher)?;
+    let (resource_config_schema, pointers) = shim.source.resource_schema();
+    let documentation_url = shim.documentation_url.clone().or(found.documentation_url);
+    Ok(Spec {
+        protocol: PROTOCOL,
+        config_schema: schema::config(&found.config_schema).schema,
+        resource_config_schema,
+        documentation_url: documentation_url.filter(|it| it.starts_with("http")).unwrap_or_else(|| HOME.to_owned()),
+        resource_path_pointers: pointers.iter().map(|it| (*it).to_owned()).collect(),
+    })
+}
+
+/// Documentation of last resort.
+const HOME: &str = "https://docs.estuary.dev/reference/Connectors/capture-connectors/";
+
+/// The bindings that discovery recommends.
+pub fn discovered(streams: Vec<Stream>) -> Vec<DiscoveredBinding> {
+    let mut names = Names::default();
+    streams.into_iter().map(|stream| discovered_binding(stream, &mut names)).collect()
+}
+
+fn discovered_binding(stream: Stream, names: &mut Names) -> DiscoveredBinding {
+    let key = schema::key(&stream.schema, &stream.key);
+    // F15: rows of an incremental stream are never known to vanish; those of a full refresh get tombstones.
+    let is_fallback_key = key.is_err() && stream.mode == Mode::Incremental;
+    let key = key.unwrap_or_else(|_| schema::Key::row_id());
+    DiscoveredBinding {
+        recommended_name: names.claim(&stream.id.to_string()),
+        resource_config: stream.resource,
+        document_schema: schema::write_permissive(&key),
+        key: key.pointers(),
+        is_fallback_key,
+    }
+}
+
+fn validate(shim: &Shim, request: &Validate) -> Result<Vec<ValidatedBinding>, Failure> {
+    let (_, pointers) = shim.source.resource_schema();
+    let mut bindings = Vec::new();
+    for binding in &request.bindings {
+        shim.source.resource(&binding.resource_config)?;
+        let config: Value =
+            serde_json::from_str(binding.resource_config.get()).or_fail("a resource config can't be read")?;
+        bindings.push(ValidatedBinding { resource_path: pointer::path(&config, pointers) });
+    }
+    shim.source.check(&shim.launcher, &request.config)?;
+    Ok(bindings)
+}

@@ -1,0 +1,116 @@
+//! shim.yaml.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, de};
+
+use crate::failure::{Failure, OrFail};
+
+pub const NAME: &str = "shim.yaml";
+
+#[derive(Deserialize, Debug, Default)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ShimFile {
+    pub protocol: Option<Protocol>,
+    pub command: Option<Vec<String>>,
+    pub image: Option<String>,
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    pub documentation_url: Option<String>,
+    pub idle_timeout: Option<Interval>,
+    pub max_document: Option<Size>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    Airbyte,
+}
+
+/// A duration, written `90s`, `15m`, `1h`.
+#[derive(Clone, Copy, Debug)]
+pub struct Interval(pub Duration);
+
+/// A number of bytes, written `16MiB`, `500kB`.
+#[derive(Clone, Copy, Debug)]
+pub struct Size(pub usize);
+
+impl ShimFile {
+    pub fn read(path: &Path) -> Result<Self, Failure> {
+        let text = std::fs::read_to_string(path).or_fail(format!("can't read {}", path.display()))?;
+        Self::parse(&text).or_fail(path.display())
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+            return Ok(Self::default());
+        }
+        let file: Self = serde_saphyr::from_str(text).map_err(|error| one_line(&error))?;
+        match (&file.command, &file.image) {
+            (Some(_), Some(_)) => Err("`command` and `image` exclude each other".to_owned()),
+            (Some(command), _) if command.is_empty() => Err("`command` is empty".to_owned()),
+            _ => Ok(file),
+        }
+    }
+}
+
+/// The error without its picture of the source.
+fn one_line(error: &serde_saphyr::Error) -> String {
+    let text = error.to_string();
+    let line = text.lines().next().unwrap_or_default();
+    line.strip_prefix("error: ").unwrap_or(line).to_owned()
+}
+
+impl<'de> Deserialize<'de> for Interval {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let wrong = || de::Error::custom(format!("{text:?} is no duration: write it like 90s, 15m or 1h"));
+        let span: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
+        Duration::try_from(span).map(Self).map_err(|_| wrong())
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let size: bytesize::ByteSize = text
+            .parse()
+            .map_err(|_| de::Error::custom(format!("{text:?} is no size: write it like 16MiB or 500kB")))?;
+        usize::try_from(size.as_u64()).map(Self).map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_it_holds() {
+        let file = ShimFile::parse("command: [a, b]\nidleTimeout: 15m\nmaxDocument: 1MiB\nenv: {A: b}\n").unwrap();
+        assert_eq!(file.command.unwrap(), ["a", "b"]);
+        assert_eq!(file.idle_timeout.unwrap().0, Duration::from_secs(900));
+        assert_eq!(file.max_document.unwrap().0, 1 << 20);
+        assert_eq!(file.env["A"], "b");
+        assert!(ShimFile::parse("# nothing\n").is_ok());
+    }
+
+    #[test]
+    fn errors_name_the_key_and_the_line() {
+        let errors: Vec<String> = [
+            "protocol: airbyte\ncomand: [a]\n",
+            "protocol: kafka\n",
+            "command: a\n",
+            "idleTimeout: soon\n",
+            "maxDocument: big\n",
+            "command: [a]\nimage: b\n",
+            "command: []\n",
+            "command: [a\n",
+        ]
+        .into_iter()
+        .map(|text| format!("{}\n  {}", text.trim_end().replace('\n', "; "), ShimFile::parse(text).unwrap_err()))
+        .collect();
+        insta::assert_snapshot!(errors.join("\n"));
+    }
+}

@@ -1,0 +1,301 @@
+//! The one interface that the upstream vocabularies share. What is behind it speaks Airbyte or Singer; what is in front
+//! of it (the capture, the RPCs, the preview) knows neither.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+use std::time::Duration;
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::failure::Failure;
+use crate::flow::log::{self, Fields, Level};
+use crate::json::scan::Fault;
+use crate::process::launch::Launcher;
+use crate::process::supervise::Connector;
+
+/// A vocabulary, and what it takes to run a connector that speaks it.
+pub trait Source: Send + Sync {
+    /// What the protocol is called, for people.
+    fn protocol(&self) -> &'static str;
+
+    /// The schema of a resource config, and the pointers that make its resource path (F17).
+    fn resource_schema(&self) -> (Value, &'static [&'static str]);
+
+    fn spec(&self, launcher: &Launcher) -> Result<Spec, Failure>;
+
+    /// Whether the config works; the failure is the user's to read.
+    fn check(&self, launcher: &Launcher, config: &RawValue) -> Result<(), Failure>;
+
+    fn discover(&self, launcher: &Launcher, config: &RawValue) -> Result<Vec<Stream>, Failure>;
+
+    /// A stream as it was discovered, from its own [`Stream::declared`].
+    fn stream(&self, declared: Box<RawValue>) -> Result<Stream, Failure>;
+
+    /// What a binding's resource config asks for. Old shapes are understood (F18).
+    fn resource(&self, config: &RawValue) -> Result<Resource, Failure>;
+
+    /// Starts a sync.
+    fn read(&self, launcher: &Launcher, sync: &SyncRequest) -> Result<Connector, Failure>;
+
+    /// Whether a full refresh that was interrupted goes on from this state, instead of beginning anew.
+    fn resumes(&self, stream: &Stream, state: &RawValue) -> bool;
+
+    /// What one line of a sync says.
+    fn decode<'a>(&self, line: &'a [u8]) -> Result<Event<'a>, Broken>;
+
+    /// What an older wrapper left in a binding's state.
+    fn older_cell(&self, cell: &RawValue) -> OlderCell;
+
+    /// States that an older wrapper left at the top of Flow's state, by the stream they belong to.
+    fn older_state(&self, state: &serde_json::Map<String, Value>, streams: &[&StreamId]) -> OlderState;
+}
+
+pub struct Spec {
+    pub config_schema: Value,
+    pub documentation_url: Option<String>,
+}
+
+/// A stream is a name in a namespace; an empty namespace is not an absent one (A13).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamId {
+    pub namespace: Option<String>,
+    pub name: String,
+}
+
+impl fmt::Display for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.namespace.as_deref() {
+            None | Some("") => f.write_str(&self.name),
+            Some(namespace) => write!(f, "{namespace}/{}", self.name),
+        }
+    }
+}
+
+/// A stream as the connector's discovery tells of it.
+#[derive(Clone)]
+pub struct Stream {
+    pub id: StreamId,
+    pub schema: Value,
+    /// Paths of the key's components; empty where the source defines none.
+    pub key: Vec<Vec<String>>,
+    /// The resource config that discovery recommends.
+    pub resource: Value,
+    pub mode: Mode,
+    /// For people: the modes that it supports, in the protocol's own words, and its cursor field.
+    pub modes: Vec<String>,
+    pub cursor: Option<String>,
+    /// The discovered object itself, all fields included (A10).
+    pub declared: Box<RawValue>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Each sync continues where the last one ended.
+    Incremental,
+    /// Each sync is a sweep over everything.
+    FullRefresh,
+}
+
+/// A binding's resource config, understood.
+pub struct Resource {
+    pub id: StreamId,
+    pub mode: Mode,
+    /// As the vocabulary needs it again to start a sync.
+    pub config: Value,
+}
+
+/// All that a sync is started with.
+pub struct SyncRequest<'a> {
+    pub config: &'a RawValue,
+    pub streams: Vec<Selected<'a>>,
+    /// What the last [`StateUpdate::shared`] was.
+    pub shared_state: Option<&'a RawValue>,
+}
+
+pub struct Selected<'a> {
+    pub stream: &'a Stream,
+    pub resource: &'a Resource,
+    pub state: Option<&'a RawValue>,
+    /// It never ran before, or its backfill counter was raised: no state of its own is to be used.
+    pub fresh: bool,
+}
+
+pub enum Event<'a> {
+    Record(Record<'a>),
+    State(StateUpdate),
+    Log {
+        level: Level,
+        message: String,
+        fields: Fields,
+    },
+    Error(SourceError),
+    Status(Status),
+    Estimate {
+        stream: Option<StreamId>,
+        rows: Option<f64>,
+        bytes: Option<f64>,
+    },
+    /// The connector's config has changed: it is to be used from now on (A18).
+    Config(Box<RawValue>),
+    Noise,
+}
+
+pub struct Record<'a> {
+    /// JSON strings as they stand in the line, quotes included: a hot comparison needs no unescaping.
+    pub stream: &'a [u8],
+    pub namespace: Option<&'a [u8]>,
+    pub data: Data<'a>,
+    /// What the source changed in the record's values, a JSON array (A16).
+    pub changes: Option<&'a [u8]>,
+}
+
+/// A record's payload, an object sliced out of its line.
+#[derive(Clone)]
+pub struct Data<'a> {
+    pub bytes: &'a [u8],
+    /// The value of its own `_meta`, where it has one.
+    pub meta: Option<Meta>,
+    /// The source tells that the row was deleted.
+    pub deleted: bool,
+}
+
+#[derive(Clone)]
+pub struct Meta {
+    /// From the quote of its name to the end of its value.
+    pub member: Range<usize>,
+    pub value: Range<usize>,
+}
+
+/// A connector's state, cut where Flow's state is cut.
+#[derive(Default)]
+pub struct StateUpdate {
+    pub streams: Vec<(StreamId, Option<Box<RawValue>>)>,
+    /// What belongs to no single stream.
+    pub shared: Option<Box<RawValue>>,
+    /// Streams that are not named have no state any more.
+    pub complete: bool,
+    /// How many records the source says it sent since its last state (A15).
+    pub record_count: Option<f64>,
+}
+
+#[derive(Default)]
+pub struct OlderCell {
+    pub row_id: u64,
+    pub state: Option<Box<RawValue>>,
+}
+
+#[derive(Default)]
+pub struct OlderState {
+    pub streams: Vec<(StreamId, Box<RawValue>)>,
+    pub shared: Option<Box<RawValue>>,
+}
+
+pub struct Status {
+    pub stream: StreamId,
+    pub phase: Phase,
+    /// It will be silent for that long, and alive (A5).
+    pub pause: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    Started,
+    Running,
+    Complete,
+    Incomplete,
+}
+
+/// An error that the connector reports itself (A4).
+#[derive(Clone, Debug, Default)]
+pub struct SourceError {
+    pub message: String,
+    pub stream: Option<StreamId>,
+    pub fields: Fields,
+}
+
+impl SourceError {
+    pub fn log(&self) {
+        log::emit(Level::Error, &self.message, self.fields.clone());
+    }
+}
+
+/// Why a line can't be used.
+#[derive(Debug)]
+pub enum Broken {
+    /// It is a message once its flaws are mended.
+    Flawed,
+    /// It is no message, and carries none.
+    Noise,
+    /// It carries data that can't be read: to skip it would be to lose it (A1).
+    Lost { stream: Option<String>, reason: String },
+}
+
+impl Broken {
+    pub fn lost(stream: Option<Cow<'_, str>>, reason: impl fmt::Display) -> Self {
+        Self::Lost { stream: stream.map(Cow::into_owned), reason: reason.to_string() }
+    }
+}
+
+impl From<Fault> for Broken {
+    fn from(fault: Fault) -> Self {
+        Self::lost(None, fault)
+    }
+}
+
+/// What a connector said of its own troubles, for the one sentence at the end.
+#[derive(Default)]
+pub struct Trouble {
+    errors: Vec<SourceError>,
+    last_log: Option<String>,
+}
+
+impl Trouble {
+    pub fn error(&mut self, error: SourceError) {
+        error.log();
+        self.errors.push(error);
+    }
+
+    pub fn log(&mut self, level: Level, message: String, fields: Fields) {
+        log::emit(level, &message, fields);
+        if level == Level::Error {
+            self.last_log = Some(message);
+        }
+    }
+
+    /// The first error that the connector reported.
+    pub fn reported(&self) -> Option<Failure> {
+        let error = self.errors.first()?;
+        let sentence = match &error.stream {
+            Some(stream) => format!("stream {stream}: {}", error.message),
+            None => error.message.clone(),
+        };
+        Some(Failure::Failed { sentence, fields: error.fields.clone() })
+    }
+
+    /// Why the connector ended with this code, as far as anybody knows.
+    pub fn explain(&self, code: i32, last_stderr_error: Option<&str>) -> Failure {
+        if let Some(failure) = self.reported() {
+            return failure;
+        }
+        let how = match code {
+            137 => "the connector was killed by signal 9 (often: out of memory)".to_owned(),
+            129.. => format!("the connector was killed by signal {}", code - 128),
+            _ => format!("the connector ended with exit code {code}"),
+        };
+        let last = self.last_log.as_deref().or(last_stderr_error);
+        // One sentence on one line: of a stack trace, the line that says most.
+        match last.map(summary) {
+            Some(said) if !said.is_empty() => Failure::new(format!("{how}: {said}")),
+            _ => Failure::new(format!("{how} and said nothing of why")),
+        }
+    }
+}
+
+/// The line of a text that tells most: the first, or the last where the text is a Python traceback.
+fn summary(text: &str) -> &str {
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let first = lines.next().unwrap_or_default();
+    if first.starts_with("Traceback") { lines.next_back().unwrap_or(first) } else { first }
+}
