@@ -38,7 +38,7 @@ const EXPECTATIONS: &[&str] = &[
     "within",
     "memory",
 ];
-const SETTINGS: &[&str] = &["config", "bindings", "arguments", "env", "shard", "stdin", "when", "state"];
+const SETTINGS: &[&str] = &["config", "bindings", "shim", "arguments", "env", "shard", "stdin", "when", "state"];
 
 #[test]
 fn every_conversation_goes_as_its_case_says() {
@@ -151,8 +151,9 @@ impl Case {
 
     fn play_act(&self, file: &Path, index: usize, state: &mut Value, wrong: &mut Vec<String>) -> Result<(), String> {
         let act = &self.acts[index];
-        let received = TempDir::new().map_err(|e| e.to_string())?;
-        let runtime = self.runtime(file, index, received.path())?;
+        let folder = TempDir::new().map_err(|e| e.to_string())?;
+        let received = folder.path().join("received");
+        let runtime = self.runtime(file, index, folder.path(), &received)?;
         let bindings = self.bindings(act)?;
         let end = match act.kind.as_str() {
             "open" => {
@@ -167,7 +168,7 @@ impl Case {
             "apply" => check_answer(act, runtime.ask_apply(&bindings), "applied", wrong)?,
             other => return Err(format!("{other} is nothing that a runtime does")),
         };
-        let given = collect_received(received.path());
+        let given = collect_received(&received);
         for part in act.all("received") {
             check_pointers(part, &given, wrong)?;
         }
@@ -186,9 +187,14 @@ impl Case {
         Ok(())
     }
 
-    fn runtime(&self, file: &Path, index: usize, received: &Path) -> Result<Runtime, String> {
+    fn runtime(&self, file: &Path, index: usize, folder: &Path, received: &Path) -> Result<Runtime, String> {
         let act = &self.acts[index];
         let mut arguments: Vec<String> = self.all(act, "arguments").flat_map(Part::texts).map(str::to_owned).collect();
+        if let Some(part) = self.all(act, "shim").last() {
+            let path = folder.join("shim.yaml");
+            fs::write(&path, part.lines.join("\n")).map_err(|e| e.to_string())?;
+            arguments.extend(["--shim".to_owned(), path.to_string_lossy().into_owned()]);
+        }
         let source = repository().join("fixtures/scripted-source");
         let number = (index + 1).to_string();
         let rest = [
