@@ -196,12 +196,12 @@ impl Case {
             arguments.extend(["--shim".to_owned(), path.to_string_lossy().into_owned()]);
         }
         let source = repository().join("fixtures/scripted-source");
-        let number = (index + 1).to_string();
+        let nth = (index + 1).to_string();
         let rest = [
             "--".as_ref(),
             source.as_os_str(),
             "--act".as_ref(),
-            number.as_ref(),
+            nth.as_ref(),
             "--received".as_ref(),
             received.as_os_str(),
             file.as_os_str(),
@@ -209,6 +209,10 @@ impl Case {
         arguments.extend(rest.iter().map(|it| it.to_string_lossy().into_owned()));
         let config = self.all(act, "config").last().map_or_else(|| Ok(json!({"api_key": SECRET})), Part::json)?;
         let mut runtime = Runtime::shim(arguments).config(config).secret(SECRET);
+        // What must be quick need not be waited for much longer.
+        if let Some(part) = act.one("within") {
+            runtime = runtime.patience(Duration::from_secs(number::<u64>(&part.argument)? + 5));
+        }
         for line in self.all(act, "env").flat_map(Part::texts) {
             let (name, value) = line.split_once('=').ok_or_else(|| format!("no env: {line}"))?;
             runtime = runtime.env(name, value);
