@@ -17,11 +17,12 @@ const LONGEST: usize = 32;
 const MOST: usize = 4096;
 
 /// Where some members are optional, the expected one may come that much later.
-const AHEAD: usize = 3;
+const AHEAD: usize = 2;
 
+/// The text, and which of its bytes count. A name that is not kept has none but zeros, which no text begins with.
 struct Name {
     text: [u8x16; 2],
-    /// Zero: a name that is not kept.
+    ignored: [u32; 2],
     length: usize,
 }
 
@@ -34,11 +35,19 @@ impl Hints {
     /// The length of the expected name, if `rest` begins with it.
     #[inline]
     pub fn guess(&mut self, rest: &[u8]) -> Option<usize> {
-        let expected = self.names.get(self.next..)?;
-        let found = expected.iter().take(AHEAD).position(|name| name.begins(rest))?;
-        let length = expected[found].length;
-        self.next += found + 1;
-        Some(length)
+        let name = self.names.get(self.next)?;
+        if name.begins(rest) {
+            self.next += 1;
+            return Some(name.length);
+        }
+        self.guess_ahead(rest)
+    }
+
+    fn guess_ahead(&mut self, rest: &[u8]) -> Option<usize> {
+        let later = self.names.get(self.next + 1..)?;
+        let skipped = later.iter().take(AHEAD).position(|name| name.begins(rest))?;
+        self.next += skipped + 2;
+        Some(later[skipped].length)
     }
 
     /// The name that was found where another was expected.
@@ -56,32 +65,27 @@ impl Hints {
 impl Name {
     fn new(text: &[u8]) -> Self {
         let mut bytes = [0; LONGEST];
-        let length = match bytes.get_mut(..text.len()) {
-            Some(place) => {
-                place.copy_from_slice(text);
-                text.len()
-            }
-            None => 0,
-        };
+        let mut length = LONGEST;
+        if let Some(place) = bytes.get_mut(..text.len()) {
+            place.copy_from_slice(text);
+            length = text.len();
+        }
         let half = |from: usize| u8x16::new(std::array::from_fn(|i| bytes[from + i]));
-        Self { text: [half(0), half(16)], length }
+        let ignored = |from: usize| u32::MAX.unbounded_shl(length.saturating_sub(from) as u32) | 0xFFFF_0000;
+        Self { text: [half(0), half(16)], ignored: [ignored(0), ignored(16)], length }
     }
 
     #[inline]
     fn begins(&self, rest: &[u8]) -> bool {
-        let Some(chunk) = rest.first_chunk::<16>() else { return false };
-        let same = self.text[0].simd_eq(u8x16::new(*chunk)).to_bitmask();
-        let wanted = u32::MAX.unbounded_shl(self.length.min(16) as u32);
-        if same | wanted != u32::MAX || self.length == 0 {
-            return false;
-        }
-        self.length <= 16 || self.ends(&rest[16..])
+        self.half_begins(0, rest) && (self.length <= 16 || rest.get(16..).is_some_and(|it| self.half_begins(1, it)))
     }
 
-    fn ends(&self, rest: &[u8]) -> bool {
-        let Some(chunk) = rest.first_chunk::<16>() else { return false };
-        let same = self.text[1].simd_eq(u8x16::new(*chunk)).to_bitmask();
-        same | u32::MAX.unbounded_shl(self.length as u32 - 16) == u32::MAX
+    #[inline]
+    fn half_begins(&self, half: usize, rest: &[u8]) -> bool {
+        rest.first_chunk::<16>().is_some_and(|chunk| {
+            let same = self.text[half].simd_eq(u8x16::new(*chunk)).to_bitmask();
+            same | self.ignored[half] == u32::MAX
+        })
     }
 }
 
