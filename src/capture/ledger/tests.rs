@@ -147,7 +147,9 @@ fn a_sweep_that_shrinks_leaves_a_surplus_once() {
         [(5, true, 0..0), (3, false, 0..0), (2, true, 3..6), (4, true, 0..0), (1, true, 2..5)]
     {
         let mut ledger = open(&state, &streams, Mode::FullRefresh, 0);
-        (0..rows).for_each(|_| drop(ledger.next_row(0)));
+        for _ in 0..rows {
+            ledger.next_row(0);
+        }
         if complete {
             let found: Vec<u64> = ledger.complete_sweep(0).collect();
             assert_eq!(found, surplus.collect::<Vec<u64>>(), "after {rows} rows");
