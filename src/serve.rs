@@ -53,9 +53,7 @@ where
             Request::Spec => out.send(&Response::Spec(&spec(shim)?)),
             Request::Discover(it) => {
                 secrets::conceal(&it.config);
-                out.send(&Response::Discovered {
-                    bindings: discovered(shim.source.discover(&shim.launcher, &it.config)?),
-                })
+                out.send(&Response::Discovered { bindings: discovered(shim.discover(&it.config)?) })
             }
             Request::Validate(it) => {
                 secrets::conceal(&it.config);
