@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::thread;
@@ -10,6 +11,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::demo;
 use crate::failure::{Failure, OrFail};
+use crate::preview;
 use crate::process::keeper;
 use crate::process::stop::{Reason, Stop};
 use crate::serve;
@@ -29,6 +31,8 @@ struct Cli {
 enum Command {
     /// Speak Flow's capture protocol on stdin and stdout (what an image's ENTRYPOINT runs; the default)
     Serve(SourceArgs),
+    /// Capture here and now, without Flow: documents to stdout, progress to stderr, the state into a file
+    Preview(preview::Args),
     /// The source of shims/demo
     #[command(hide = true, disable_help_flag = true)]
     DemoSource {
@@ -43,25 +47,32 @@ enum Command {
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command.unwrap_or(Command::Serve(cli.source)) {
-        Command::Serve(source) => serve_stdio(&source),
+        Command::Serve(source) => on_stdout(|stop, stdout| serve_stdio(&source, stop, stdout)),
+        Command::Preview(args) => on_stdout(|stop, stdout| Ok(preview::run(&args, stop, stdout))),
         Command::DemoSource { arguments } => return demo::run(arguments.into_iter()),
         Command::Keeper(args) => return ExitCode::from(keeper::run(args)),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => ExitCode::from(failure.report()),
     }
 }
 
-fn serve_stdio(source: &SourceArgs) -> Result<(), Failure> {
+/// Gives what stops a command: signals, and the end of whoever reads its stdout.
+fn on_stdout(command: impl FnOnce(&Stop, File) -> Result<ExitCode, Failure>) -> Result<ExitCode, Failure> {
     let stop = Stop::default();
     stop_on_signals(&stop)?;
-    let shim = Shim::resolve(source, stop.clone())?;
     // Unbuffered, past the standard library's line buffer.
     let stdout = std::io::stdout().as_fd().try_clone_to_owned().or_fail("can't use stdout")?;
     let watched = stdout.try_clone().or_fail("can't use stdout")?;
-    thread::spawn(move || stop_when_closed(watched, &stop));
-    serve::serve(&shim, std::io::stdin(), std::fs::File::from(stdout))
+    let watching = stop.clone();
+    thread::spawn(move || stop_when_closed(watched, &watching));
+    command(&stop, File::from(stdout))
+}
+
+fn serve_stdio(source: &SourceArgs, stop: &Stop, stdout: File) -> Result<ExitCode, Failure> {
+    let shim = Shim::resolve(source, stop.clone())?;
+    serve::serve(&shim, std::io::stdin(), stdout).map(|()| ExitCode::SUCCESS)
 }
 
 /// SIGTERM and SIGINT ask for an end; a second one does not wait for it.

@@ -1,5 +1,6 @@
 //! One shim's configuration: from the command line, shim.yaml and the environment to a source that can be run.
 
+pub mod config;
 mod file;
 pub mod secrets;
 
