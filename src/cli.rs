@@ -16,6 +16,7 @@ use crate::process::keeper;
 use crate::process::stop::{Reason, Stop};
 use crate::serve;
 use crate::shim::{Shim, SourceArgs};
+use crate::terminal;
 
 /// Runs any Airbyte source as an Estuary Flow capture connector
 #[derive(Parser, Debug)]
@@ -84,6 +85,7 @@ fn stop_on_signals(stop: &Stop) -> Result<(), Failure> {
         for signal in signals.forever() {
             let reason = if signal == SIGINT { Reason::Interrupt } else { Reason::Terminate };
             if !stop.request(reason) {
+                terminal::echo::restore();
                 // The keeper ends the connector and removes what we leave.
                 std::process::exit(reason.exit_code().into());
             }

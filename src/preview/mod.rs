@@ -76,6 +76,11 @@ Examples:
 /// Captures, and says how it went.
 pub fn run(args: &Args, stop: &Stop, stdout: File) -> ExitCode {
     let screen = Screen::live();
+    let shown = screen.clone();
+    stop.listen(move |reason| match reason {
+        Reason::Terminate | Reason::Interrupt => shown.status("stopping the connector (Ctrl-C does not wait for it)"),
+        Reason::OutputClosed | Reason::Enough => shown.status("stopping the connector"),
+    });
     let result = preview(args, stop, &screen, stdout);
     screen.settle();
     match result {

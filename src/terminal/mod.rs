@@ -1,5 +1,6 @@
 //! stderr as a person sees it: log lines that read well, and below them, where it is a terminal, lines that change.
 
+pub mod echo;
 pub mod figures;
 
 use std::fmt::Write as _;
@@ -89,6 +90,7 @@ impl Screen {
         if let Some(live) = &self.0.live {
             live.status.finish_and_clear();
             let _ = live.lines.clear();
+            echo::restore();
         }
     }
 
@@ -108,6 +110,7 @@ impl Screen {
 
 impl Live {
     fn new() -> Self {
+        echo::silence();
         let lines = MultiProgress::new();
         let status = lines.add(ProgressBar::new_spinner());
         if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}") {
