@@ -11,6 +11,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::demo;
 use crate::failure::{Failure, OrFail};
+use crate::inspect;
 use crate::preview;
 use crate::process::keeper;
 use crate::process::stop::{Reason, Stop};
@@ -34,6 +35,8 @@ enum Command {
     Serve(SourceArgs),
     /// Capture here and now, without Flow: documents to stdout, progress to stderr, the state into a file
     Preview(preview::Args),
+    /// Show what becomes of a connector: its config fields, streams, keys, and what is rewritten for Flow
+    Inspect(inspect::Args),
     /// The source of shims/demo
     #[command(hide = true, disable_help_flag = true)]
     DemoSource {
@@ -50,6 +53,7 @@ pub fn run() -> ExitCode {
     let done = match cli.command.unwrap_or(Command::Serve(cli.source)) {
         Command::Serve(source) => on_stdout(|stop, stdout| serve_stdio(&source, stop, stdout)),
         Command::Preview(args) => on_stdout(|stop, stdout| Ok(preview::run(&args, stop, stdout))),
+        Command::Inspect(args) => on_stdout(|stop, stdout| Ok(inspect::run(&args, stop, stdout))),
         Command::DemoSource { arguments } => return demo::run(arguments.into_iter()),
         Command::Keeper(args) => return ExitCode::from(keeper::run(args)),
     };

@@ -23,12 +23,12 @@ use serde_json::{Map, Value, json};
 
 use crate::capture;
 use crate::failure::{Failure, OrFail};
-use crate::flow::log::{self, Fields, Level};
+use crate::flow::log;
 use crate::process::stop::{Reason, Stop};
 use crate::shim::config::ConfigArg;
 use crate::shim::{Shim, SourceArgs, secrets};
 use crate::source::Stream;
-use crate::terminal::{Screen, one_line};
+use crate::terminal::Screen;
 
 use bindings::{Binding, OpenBinding};
 use display::Display;
@@ -75,24 +75,13 @@ Examples:
 
 /// Captures, and says how it went.
 pub fn run(args: &Args, stop: &Stop, stdout: File) -> ExitCode {
-    let screen = Screen::live();
+    let screen = Screen::new();
     let shown = screen.clone();
     stop.listen(move |reason| match reason {
         Reason::Terminate | Reason::Interrupt => shown.status("stopping the connector (Ctrl-C does not wait for it)"),
         Reason::OutputClosed | Reason::Enough => shown.status("stopping the connector"),
     });
-    let result = preview(args, stop, &screen, stdout);
-    screen.settle();
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Failed { sentence, fields }) => {
-            // A person has seen the details when they came.
-            let fields = if screen.is_json() { fields } else { Fields::new() };
-            log::emit(Level::Error, &one_line(&sentence), fields);
-            ExitCode::FAILURE
-        }
-        Err(stopped) => ExitCode::from(stopped.report()),
-    }
+    screen.conclude(preview(args, stop, &screen, stdout))
 }
 
 fn preview(args: &Args, stop: &Stop, screen: &Screen, stdout: File) -> Result<(), Failure> {

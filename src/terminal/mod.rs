@@ -5,6 +5,7 @@ pub mod figures;
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use console::{Style, strip_ansi_codes};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::Value;
 
+use crate::failure::Failure;
 use crate::flow::log::{self, Fields, Level, Sink};
 
 /// What stands on stderr. Clones show the same.
@@ -33,21 +35,13 @@ struct Live {
 }
 
 impl Screen {
-    /// Logs are a person's from now on, unless `LOG_FORMAT=json` says that a program reads them.
-    pub fn plain() -> Self {
-        Self::new(false)
-    }
-
-    /// The same, with lines that change where stderr is a terminal.
-    pub fn live() -> Self {
-        Self::new(true)
-    }
-
-    fn new(live: bool) -> Self {
+    /// Logs are a person's from now on, with lines that change below where stderr is a terminal, unless
+    /// `LOG_FORMAT=json` says that a program reads them.
+    pub fn new() -> Self {
         let least = std::env::var("LOG_LEVEL").ok().and_then(|word| Level::named(&word)).unwrap_or(Level::Info);
         let json = std::env::var("LOG_FORMAT").is_ok_and(|it| it.eq_ignore_ascii_case("json"));
         let dumb = std::env::var("TERM").is_ok_and(|it| it == "dumb");
-        let live = live && !json && !dumb && std::io::stderr().is_terminal();
+        let live = !json && !dumb && std::io::stderr().is_terminal();
         let screen = Self(Arc::new(Inner { least, live: live.then(Live::new), json }));
         if !json {
             log::redirect(Box::new(screen.clone()));
@@ -91,6 +85,20 @@ impl Screen {
             live.status.finish_and_clear();
             let _ = live.lines.clear();
             echo::restore();
+        }
+    }
+
+    /// Ends a command: what failed, if anything did, is the last line.
+    pub fn conclude(&self, result: Result<(), Failure>) -> ExitCode {
+        self.settle();
+        match result {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(Failure::Failed { sentence, .. }) if !self.is_json() => {
+                // The details were logged when they came.
+                log::emit(Level::Error, &one_line(&sentence), Fields::new());
+                ExitCode::FAILURE
+            }
+            Err(failure) => ExitCode::from(failure.report()),
         }
     }
 
