@@ -106,6 +106,15 @@ pub fn resource(config: &RawValue) -> Result<Resource, Failure> {
     Ok(Resource { id, mode, config })
 }
 
+/// What [`Stream::resource`] would be, were the stream to be read by full refresh.
+pub fn full_refresh(stream: &Stream) -> Option<Value> {
+    let mut resource = stream.resource.as_object()?.clone();
+    stream.modes.iter().find(|it| *it == FULL_REFRESH)?;
+    resource.insert("syncMode".into(), FULL_REFRESH.into());
+    resource.shift_remove("cursorField");
+    Some(resource.into())
+}
+
 /// The configured catalog (A9, A10).
 pub fn configured(streams: &[Selected]) -> Result<Box<RawValue>, Failure> {
     let configured: Result<Vec<Value>, Failure> = streams.iter().map(configured_stream).collect();

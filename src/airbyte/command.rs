@@ -3,6 +3,7 @@
 use std::process::ChildStdout;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -26,6 +27,10 @@ const STATE: &str = "state.json";
 struct ConnectorSpecification {
     connection_specification: Option<Value>,
     documentation_url: Option<String>,
+    /// How users log in by OAuth, in the newer form and in the older one.
+    #[serde(rename = "advanced_auth")]
+    advanced_auth: Option<IgnoredAny>,
+    auth_specification: Option<IgnoredAny>,
 }
 
 pub fn spec(launcher: &Launcher) -> Result<Spec, Failure> {
@@ -35,7 +40,8 @@ pub fn spec(launcher: &Launcher) -> Result<Spec, Failure> {
     let config_schema = spec
         .connection_specification
         .ok_or_else(|| Failure::new("the connector's SPEC has no connectionSpecification"))?;
-    Ok(Spec { config_schema, documentation_url: spec.documentation_url })
+    let advanced_auth = spec.advanced_auth.is_some() || spec.auth_specification.is_some();
+    Ok(Spec { config_schema, documentation_url: spec.documentation_url, advanced_auth })
 }
 
 /// A3: FAILED is the user's error, anything else that is no SUCCEEDED the connector's.

@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 use crate::failure::{Failure, OrFail};
 use crate::source::{Mode, Source, StateUpdate, Stream, StreamId};
 
-const BINDINGS: &str = "bindingStateV1";
+pub(super) const BINDINGS: &str = "bindingStateV1";
 const SHARED: &str = "sharedStateV1";
 const CATALOG: &str = "catalogV1";
 
