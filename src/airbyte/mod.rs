@@ -10,10 +10,23 @@ use serde_json::{Map, Value, json};
 
 use crate::failure::Failure;
 use crate::process::launch::Launcher;
-use crate::process::supervise::Connector;
-use crate::source::{Broken, Event, OlderCell, OlderState, Resource, Source, Spec, Stream, StreamId, SyncRequest};
+use crate::process::private::Folder;
+use crate::source::{
+    Broken, Decoder, Event, OlderCell, OlderState, Resource, Rows, Source, Spec, Started, Stream, StreamId, Sweeps,
+    SyncRequest,
+};
 
 pub struct Airbyte;
+
+/// Airbyte's messages each speak for themselves.
+struct Messages;
+
+impl Decoder for Messages {
+    #[inline]
+    fn decode<'a>(&'a mut self, line: &'a [u8]) -> Result<Event<'a>, Broken> {
+        message::event(line)
+    }
+}
 
 impl Source for Airbyte {
     fn protocol(&self) -> &'static str {
@@ -51,7 +64,7 @@ impl Source for Airbyte {
         command::spec(launcher)
     }
 
-    fn check(&self, launcher: &Launcher, config: &RawValue) -> Result<(), Failure> {
+    fn check(&self, launcher: &Launcher, config: &RawValue, _resources: &[Resource]) -> Result<(), Failure> {
         command::check(launcher, config)
     }
 
@@ -67,16 +80,27 @@ impl Source for Airbyte {
         catalog::resource(config)
     }
 
-    fn read(&self, launcher: &Launcher, sync: &SyncRequest) -> Result<Connector, Failure> {
-        command::read(launcher, sync)
+    /// A configured catalog holds what is to be read, and nothing else (A9).
+    fn outline(&self, _stream: &Stream) -> Option<Box<RawValue>> {
+        None
     }
 
-    fn resumes(&self, stream: &Stream, state: &RawValue) -> bool {
+    fn read(&self, launcher: &Launcher, sync: &SyncRequest) -> Result<Started, Failure> {
+        Ok(Started { connector: command::read(launcher, sync)?, decoder: Box::new(Messages) })
+    }
+
+    /// What is to be used again is told in a CONTROL message (A18); the file is rewritten by mere migrations (A17).
+    fn config_after(&self, _folder: &Folder, _given: &RawValue) -> Option<Box<RawValue>> {
+        None
+    }
+
+    /// A12; who tells of streams at all does so in statuses.
+    fn sweeps(&self) -> Sweeps {
+        Sweeps { state_outlives: false, announced: false }
+    }
+
+    fn resumes(&self, stream: &Stream, state: &RawValue, _rows: Rows) -> bool {
         state::resumes(stream, state)
-    }
-
-    fn decode<'a>(&self, line: &'a [u8]) -> Result<Event<'a>, Broken> {
-        message::event(line)
     }
 
     fn older_cell(&self, cell: &RawValue) -> OlderCell {
