@@ -1,4 +1,4 @@
-//! flow-shim runs any Airbyte source as a capture connector of Estuary Flow. ARCHITECTURE.md shows the way around.
+//! flow-shim runs any Airbyte source or Singer tap as a capture connector of Estuary Flow. ARCHITECTURE.md shows the way around.
 
 pub mod airbyte;
 pub mod capture;
@@ -11,4 +11,5 @@ pub mod process;
 pub mod schema;
 pub mod serve;
 pub mod shim;
+pub mod singer;
 pub mod source;

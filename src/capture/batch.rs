@@ -19,8 +19,11 @@ impl<W: Write> Pump<W> {
     pub(super) fn batch(&mut self, batch: &Batch) -> Result<(), Halt> {
         for file in &batch.files {
             let opened = File::open(file).or_fail(self.place(batch, file))?;
-            let mut reader: Box<dyn BufRead> =
-                if batch.gzip { Box::new(BufReader::new(MultiGzDecoder::new(opened))) } else { Box::new(BufReader::new(opened)) };
+            let mut reader: Box<dyn BufRead> = if batch.gzip {
+                Box::new(BufReader::new(MultiGzDecoder::new(opened)))
+            } else {
+                Box::new(BufReader::new(opened))
+            };
             let mut line = Vec::new();
             loop {
                 line.clear();

@@ -34,12 +34,7 @@ pub struct Catalog {
 }
 
 /// What is known of the source's streams, or found out now.
-pub fn of(
-    shim: &Shim,
-    open: &Open,
-    resources: &[Resource],
-    kept: Option<&RawValue>,
-) -> Result<Catalog, Failure> {
+pub fn of(shim: &Shim, open: &Open, resources: &[Resource], kept: Option<&RawValue>) -> Result<Catalog, Failure> {
     let kept = kept.and_then(|it| serde_json::from_str::<Kept>(it.get()).ok());
     let is_current = kept.as_ref().is_some_and(|it| it.version == open.version);
     let remembered = kept.and_then(|it| {
@@ -53,7 +48,9 @@ pub fn of(
             Ok(discovered) => refreshed(shim, open, resources, &discovered),
             Err(failure @ Failure::Stopped(_)) => Err(failure),
             Err(failure) => {
-                log::warn(&format!("can't discover the streams again ({failure}): going on with what is known of them"));
+                log::warn(&format!(
+                    "can't discover the streams again ({failure}): going on with what is known of them"
+                ));
                 Ok(remembered)
             }
         },

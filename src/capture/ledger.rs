@@ -14,7 +14,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 
 use crate::failure::{Failure, OrFail};
-use crate::source::{Mode, Rows, Source, Sweeps, StateUpdate, Stream, StreamId};
+use crate::source::{Mode, Rows, Source, StateUpdate, Stream, StreamId, Sweeps};
 
 const BINDINGS: &str = "bindingStateV1";
 const SHARED: &str = "sharedStateV1";

@@ -23,9 +23,7 @@ use crate::process::lines::{Line, Lines};
 use crate::process::stop::Reason;
 use crate::process::supervise::{Activity, Reading};
 use crate::schema;
-use crate::source::{
-    self, Broken, Decoder, Event, Mode, Phase, Record, Rows, Status, StreamId, StreamSchema, Trouble,
-};
+use crate::source::{self, Broken, Decoder, Event, Mode, Phase, Record, Rows, Status, StreamId, StreamSchema, Trouble};
 
 pub struct Pump<W> {
     pub out: Output<W>,
