@@ -11,6 +11,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use crate::demo;
 use crate::failure::{Failure, OrFail};
 use crate::process::keeper;
+use crate::process::launch::PIPE;
 use crate::process::stop::{Reason, Stop};
 use crate::serve;
 use crate::shim::{Shim, SourceArgs};
@@ -59,6 +60,8 @@ fn serve_stdio(source: &SourceArgs) -> Result<(), Failure> {
     let shim = Shim::resolve(source, stop.clone())?;
     // Unbuffered, past the standard library's line buffer.
     let stdout = std::io::stdout().as_fd().try_clone_to_owned().or_fail("can't use stdout")?;
+    // Where it is a pipe, a larger one wakes both ends less often.
+    let _ = rustix::pipe::fcntl_setpipe_size(&stdout, PIPE);
     let watched = stdout.try_clone().or_fail("can't use stdout")?;
     thread::spawn(move || stop_when_closed(watched, &stop));
     serve::serve(&shim, std::io::stdin(), std::fs::File::from(stdout))

@@ -126,7 +126,7 @@ fn ask(launcher: &Launcher, command: &str, config: Option<&RawValue>) -> Result<
     let finished = connector.supervise(&launcher.stop, &Activity::default(), None, || (), read_answers)?;
     match finished.end {
         End::Stopped(reason) => Err(Failure::Stopped(reason)),
-        End::Silent => Err(Failure::new(format!("the connector said nothing in answer to {command}"))),
+        End::Silent | End::Lingering => Err(Failure::new(format!("the connector does not end after {command}"))),
         End::Exited(code) => {
             let mut answers = finished.output.unwrap_or_default();
             answers.code = code;

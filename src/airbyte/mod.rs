@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::failure::Failure;
+use crate::json::hints::Hints;
 use crate::process::launch::Launcher;
 use crate::process::private::Folder;
 use crate::source::{
@@ -19,12 +20,15 @@ use crate::source::{
 pub struct Airbyte;
 
 /// Airbyte's messages each speak for themselves.
-struct Messages;
+#[derive(Default)]
+pub struct Messages {
+    hints: Hints,
+}
 
 impl Decoder for Messages {
     #[inline]
     fn decode<'a>(&'a mut self, line: &'a [u8]) -> Result<Event<'a>, Broken> {
-        message::event(line)
+        message::event(line, &mut self.hints)
     }
 }
 
@@ -86,7 +90,7 @@ impl Source for Airbyte {
     }
 
     fn read(&self, launcher: &Launcher, sync: &SyncRequest) -> Result<Started, Failure> {
-        Ok(Started { connector: command::read(launcher, sync)?, decoder: Box::new(Messages) })
+        Ok(Started { connector: command::read(launcher, sync)?, decoder: Box::new(Messages::default()) })
     }
 
     /// What is to be used again is told in a CONTROL message (A18); the file is rewritten by mere migrations (A17).

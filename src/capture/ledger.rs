@@ -1,7 +1,9 @@
 //! The state that Flow keeps for a capture, and the merge patches that bring it up to date (DESIGN: "State in Flow").
 //!
-//!     {"bindingStateV1": {"<stateKey>": {"rowId": 451234, "highRowId": 451234, "state": [...], "swept": true}},
-//!      "sharedStateV1": [...], "catalogV1": [...]}
+//! ```json
+//! {"bindingStateV1": {"<stateKey>": {"rowId": 451234, "highRowId": 451234, "state": [...], "swept": true}},
+//!  "sharedStateV1": [...], "catalogV1": [...]}
+//! ```
 //!
 //! `highRowId` is a full refresh's, `swept` that of one which was complete and whose state is handed back all the same.
 //! A state of the connector's is in an array of one: merge patches replace arrays whole and keep the nulls in them

@@ -23,6 +23,7 @@ use crate::process::lines::{Line, Lines};
 use crate::process::stop::Reason;
 use crate::process::supervise::{Activity, Reading};
 use crate::schema;
+use crate::shim::secrets;
 use crate::source::{self, Broken, Decoder, Event, Mode, Phase, Record, Rows, Status, StreamId, StreamSchema, Trouble};
 
 pub struct Pump<W> {
@@ -114,7 +115,9 @@ impl<W: Write> Pump<W> {
         match self.pump(&mut *decoder, stdout) {
             Ok(()) => (self, Reading::Ended),
             Err(halt) => {
-                self.failure = Some(halt.into());
+                // What was complete before it went wrong is committed all the same.
+                let flushed = if matches!(halt, Halt::Failed(_)) { self.out.flush() } else { Ok(()) };
+                self.failure = Some(flushed.map_or_else(Halt::from, |()| halt).into());
                 (self, Reading::Refused)
             }
         }
@@ -216,7 +219,10 @@ impl<W: Write> Pump<W> {
             Event::Error(error) => self.trouble.error(error),
             Event::Status(status) => self.status(status)?,
             Event::Estimate { stream, rows, bytes } => self.estimate(stream, rows, bytes),
-            Event::Config(config) => self.config = Some(config),
+            Event::Config(config) => {
+                secrets::conceal(&config);
+                self.config = Some(config);
+            }
             Event::Noise => {}
         }
         Ok(())

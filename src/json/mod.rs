@@ -2,6 +2,7 @@
 //! merge patches, follow pointers. It knows no protocol.
 
 pub mod compact;
+pub mod hints;
 pub mod members;
 pub mod mend;
 pub mod merge;

@@ -47,9 +47,18 @@ pub fn run(args: Args) -> u8 {
             return 127;
         }
     };
+    let_go_of_the_pipes();
     pass_signals_on(connector);
     end_with_the_lifeline(connector, args.folder, args.container);
     reap(connector)
+}
+
+/// The connector's pipes end with the connector, not with us.
+fn let_go_of_the_pipes() {
+    if let Ok(null) = std::fs::File::options().write(true).open("/dev/null") {
+        let _ = rustix::stdio::dup2_stdout(&null);
+        let _ = rustix::stdio::dup2_stderr(&null);
+    }
 }
 
 /// What asks us to stop asks the connector and its group.

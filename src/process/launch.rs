@@ -16,7 +16,7 @@ use crate::failure::{Failure, OrFail};
 const OURSELVES: &str = "/proc/self/exe";
 
 /// As much as an unprivileged process may have in a pipe.
-const PIPE: usize = 1024 * 1024;
+pub const PIPE: usize = 1024 * 1024;
 
 #[derive(Clone)]
 pub struct Launcher {

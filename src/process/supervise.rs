@@ -21,6 +21,9 @@ const DRAIN: Duration = Duration::from_secs(8);
 /// How long one whose messages nobody wants any more may take to end.
 const LEAVE: Duration = Duration::from_secs(2);
 
+/// How long one that has closed its stdout may take to end.
+const LINGER: Duration = Duration::from_secs(15);
+
 /// How long the kernel may take to end what was killed.
 const KILL: Duration = Duration::from_secs(1);
 
@@ -97,6 +100,8 @@ pub enum End {
     Stopped(Reason),
     /// It said nothing for too long.
     Silent,
+    /// It closed its stdout and did not end.
+    Lingering,
 }
 
 pub struct Finished<T> {
@@ -165,6 +170,9 @@ impl Connector {
             let patience_for = match inbox.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(Event::Read(result, reading)) => {
                     output = Some(result);
+                    if reading == Reading::Ended {
+                        deadline.advance(LINGER);
+                    }
                     (reading == Reading::Refused).then_some(LEAVE)
                 }
                 Ok(Event::LoggedAll(error)) => {
@@ -182,6 +190,9 @@ impl Connector {
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) if deadline.passed() => {
+                    if output.is_some() && exited.is_none() {
+                        ended_by_us = ended_by_us.or(Some(End::Lingering));
+                    }
                     if lifeline.take().is_none() {
                         break;
                     }

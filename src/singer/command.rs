@@ -12,6 +12,7 @@ use super::{CatalogOption, Singer, about, catalog, state};
 use crate::failure::{Failure, OrFail};
 use crate::flow::log;
 use crate::json::compact::compact;
+use crate::json::hints::Hints;
 use crate::json::mend::mend;
 use crate::json::scan::{Kind, Scanner};
 use crate::process::launch::Launcher;
@@ -115,7 +116,7 @@ fn run(launcher: &Launcher, arguments: &[&str], folder: Folder) -> Result<Run, F
         connector.supervise(&launcher.stop, &Activity::default(), None, || (), read_all)?;
     match end {
         End::Stopped(reason) => Err(Failure::Stopped(reason)),
-        End::Silent => Err(Failure::new(format!("the tap said nothing in answer to {}", arguments.join(" ")))),
+        End::Silent | End::Lingering => Err(Failure::new("the tap does not end when it was asked about itself")),
         End::Exited(code) => {
             let stdout = output.unwrap_or(Ok(Vec::new())).or_fail("can't read the tap's output")?;
             Ok(Run { stdout, code, last_error, folder })
@@ -155,7 +156,8 @@ fn document(output: &[u8], member: &str) -> Option<Box<RawValue>> {
 
 /// The object at the beginning of a text, and its length there, if it has the member.
 fn object_with(text: &[u8], member: &str) -> Option<(Box<RawValue>, usize)> {
-    let mut scanner = Scanner::new(text);
+    let mut hints = Hints::default();
+    let mut scanner = Scanner::new(text, &mut hints);
     let mut has = false;
     scanner
         .object(|it, key| {

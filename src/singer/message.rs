@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::json::hints::Hints;
 use crate::json::scan::{Kind, Scanner, string_text};
 use crate::source::line;
 use crate::source::{Broken, Data};
@@ -40,10 +41,10 @@ pub enum Message<'a> {
 
 /// Goes once through a line, whatever the order of its members.
 #[inline]
-pub fn message(line: &[u8]) -> Result<Message<'_>, Broken> {
+pub fn message<'a>(line: &'a [u8], hints: &mut Hints) -> Result<Message<'a>, Broken> {
     let line = line::without_bom(line);
     let (mut kind, mut stream, mut data) = (None, None, None);
-    let mut scanner = Scanner::new(line);
+    let mut scanner = Scanner::new(line, hints);
     if scanner.kind() != Some(Kind::Object) {
         return Err(line::not_an_object(line));
     }
@@ -63,7 +64,8 @@ pub fn message(line: &[u8]) -> Result<Message<'_>, Broken> {
         .and_then(|()| scanner.end());
     let name = || stream.map(string_text);
     if let Err(fault) = scanned {
-        return Err(if line::is_message(line) { Broken::lost(name(), fault) } else { Broken::Noise });
+        let begun = kind.is_some() && (stream.is_some() || data.is_some());
+        return Err(if begun || line::is_message(line) { Broken::lost(name(), fault) } else { Broken::Noise });
     }
     if scanner.flawed() {
         return Err(if kind.is_some() { Broken::Flawed } else { Broken::Noise });

@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 
 use crate::failure::Failure;
 use crate::flow::log::{Fields, Level};
+use crate::json::hints::Hints;
 use crate::process::launch::Launcher;
 use crate::process::private::Folder;
 use crate::source::{
@@ -84,7 +85,10 @@ impl Source for Singer {
 
     fn read(&self, launcher: &Launcher, sync: &SyncRequest) -> Result<Started, Failure> {
         let names = Names::new(sync, self.catalog == CatalogOption::None)?;
-        Ok(Started { connector: command::read(self, launcher, sync)?, decoder: Box::new(Messages { names }) })
+        Ok(Started {
+            connector: command::read(self, launcher, sync)?,
+            decoder: Box::new(Messages { names, hints: Hints::default() }),
+        })
     }
 
     fn config_after(&self, folder: &Folder, given: &RawValue) -> Option<Box<RawValue>> {
@@ -113,12 +117,13 @@ impl Source for Singer {
 /// The messages of one sync.
 struct Messages {
     names: Names,
+    hints: Hints,
 }
 
 impl Decoder for Messages {
     #[inline]
     fn decode<'a>(&'a mut self, line: &'a [u8]) -> Result<Event<'a>, Broken> {
-        match message::message(line)? {
+        match message::message(line, &mut self.hints)? {
             Message::Record { stream, data } => {
                 let stream = self.names.resolve_quoted(stream)?;
                 Ok(Event::Record(Record { stream, namespace: None, data, changes: None }))

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{Broken, Data, Meta};
+use crate::json::hints::Hints;
 use crate::json::scan::{Fault, Kind, Scanner};
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
@@ -21,7 +22,7 @@ pub fn without_bom(line: &[u8]) -> &[u8] {
 /// Scans the object that a record's payload is. `deleted_at` is the member that is set in rows that were deleted at the
 /// source.
 #[inline]
-pub fn payload<'a>(line: &'a [u8], scanner: &mut Scanner<'a>, deleted_at: &str) -> Result<Data<'a>, Fault> {
+pub fn payload<'a>(line: &'a [u8], scanner: &mut Scanner<'a, '_>, deleted_at: &str) -> Result<Data<'a>, Fault> {
     let start = scanner.position();
     let (mut meta, mut deleted) = (None, false);
     scanner.object(|it, key| {
@@ -44,7 +45,8 @@ pub fn payload<'a>(line: &'a [u8], scanner: &mut Scanner<'a>, deleted_at: &str) 
 
 /// A line that is a payload and nothing else.
 pub fn bare_payload<'a>(line: &'a [u8], deleted_at: &str) -> Result<Data<'a>, Broken> {
-    let mut scanner = Scanner::new(line);
+    let mut hints = Hints::default();
+    let mut scanner = Scanner::new(line, &mut hints);
     // Where the payload begins is where its brace stands.
     scanner.kind();
     let data = payload(line, &mut scanner, deleted_at)?;
