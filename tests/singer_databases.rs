@@ -29,7 +29,7 @@ const MELTANOLABS_POSTGRES: Tap = Tap {
     command: "tap-postgres",
     config: |server| {
         json!({"host": "127.0.0.1", "port": server.port, "user": "postgres", "password": "s3cret-of-the-db",
-               "database": DATABASE, "filter_schemas": ["public"]})
+               "database": DATABASE, "filter_schemas": ["public"], "replication_idle_exit_seconds": 2})
     },
     prefix: "public-",
     takes_snapshot: false,

@@ -37,7 +37,14 @@ impl Server {
         succeed(initdb.arg("-D").arg(&data).args(["-U", user, "--auth=trust", "--encoding=UTF8", "--no-sync"]));
         let port = free_port();
         let mut server = as_user(user, &tool("postgres"));
-        server.arg("-D").arg(&data).args(["-c", "fsync=off", "-c", "wal_level=logical", "-c", "max_connections=50"]);
+        server.arg("-D").arg(&data).args([
+            "-c",
+            "fsync=off",
+            "-c",
+            "wal_level=logical",
+            "-c",
+            "output_plugin_libraries=wal2json",
+        ]);
         server.args(["-c", "max_replication_slots=20", "-c", "max_wal_senders=20", "-c", "listen_addresses=127.0.0.1"]);
         server.arg("-c").arg(format!("port={port}"));
         server.arg("-c").arg(format!("unix_socket_directories={}", folder.path().display()));
