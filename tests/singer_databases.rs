@@ -6,10 +6,11 @@ mod runtime;
 
 use std::collections::BTreeMap;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use databases::{Kind, Server, tap};
-use runtime::{Binding, Document, Runtime};
+use runtime::{Binding, Document, Runtime, Then, When};
 
 const DATABASE: &str = "shop";
 
@@ -282,4 +283,65 @@ fn pipelinewise_tap_mysql_follows_its_tables() {
 #[test]
 fn tap_mysql_follows_its_tables() {
     follows_its_tables(&MYSQL, &Server::maria_db(), Kind::MariaDb);
+}
+
+/// A sync of many rows, killed when a part of them is captured and some of it committed; then resumed as often as it
+/// takes.
+fn loses_nothing_when_killed(tap: &Tap, server: &Server, kind: Kind) {
+    const ROWS: u32 = 30_000;
+    fill(server, kind);
+    let runtime = tap.runtime(server);
+    if kind == Kind::Postgres {
+        let slot = if tap.takes_snapshot { "pipelinewise_shop_test" } else { "tappostgres" };
+        server.run(DATABASE, &format!("select pg_create_logical_replication_slot('{slot}', 'wal2json')"));
+    }
+    for from in (0..ROWS).step_by(10_000) {
+        insert(server, "orders", from + 1..=from + 10_000, 0);
+        insert(server, "visits", from + 1..=from + 10_000, 0);
+    }
+    let orders = |method: &str| binding(format!("{}orders", tap.prefix), method, &["/id"]);
+    let visits = binding(format!("{}visits", tap.prefix), "FULL_TABLE", &["/_meta/row_id"]);
+    let cases = [
+        (orders("INCREMENTAL"), "orders", ORDERS),
+        (orders("LOG_BASED"), "orders", ORDERS),
+        (orders("FULL_TABLE"), "orders", ORDERS),
+        (visits, "visits", VISITS),
+    ];
+    for (binding, name, columns) in cases {
+        let place = format!("{} {}", tap.environment, binding.resource);
+        let bindings = [binding];
+        let mut table = Table::new();
+        let mut state = json!({});
+        for documents in [12_345, 4_000] {
+            let kill = Then::Signal(Signal::KILL);
+            let killed = runtime.open(&bindings, &state).when(When::Documents(documents), kill).run();
+            state = killed.state.clone();
+            reduce(&killed.documents, 0, &bindings[0].key, &mut table);
+        }
+        let done = runtime.open(&bindings, &state).run().expect_clean();
+        reduce(&done.documents, 0, &bindings[0].key, &mut table);
+        let (got, want) = (printed(&table, columns), in_database(server, name, columns));
+        assert_eq!(got.len(), want.len(), "{place}");
+        assert!(got == want, "{place}");
+    }
+}
+
+#[test]
+fn meltanolabs_tap_postgres_loses_nothing_when_killed() {
+    loses_nothing_when_killed(&MELTANOLABS_POSTGRES, &Server::postgres(), Kind::Postgres);
+}
+
+#[test]
+fn pipelinewise_tap_postgres_loses_nothing_when_killed() {
+    loses_nothing_when_killed(&PIPELINEWISE_POSTGRES, &Server::postgres(), Kind::Postgres);
+}
+
+#[test]
+fn pipelinewise_tap_mysql_loses_nothing_when_killed() {
+    loses_nothing_when_killed(&PIPELINEWISE_MYSQL, &Server::maria_db(), Kind::MariaDb);
+}
+
+#[test]
+fn tap_mysql_loses_nothing_when_killed() {
+    loses_nothing_when_killed(&MYSQL, &Server::maria_db(), Kind::MariaDb);
 }
