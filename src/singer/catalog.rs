@@ -165,10 +165,21 @@ pub fn paths(names: Vec<String>) -> Vec<Vec<String>> {
     names.into_iter().map(|it| vec![it]).collect()
 }
 
-/// What a catalog says of a stream that is not to be read (S6).
+/// What a catalog says of a stream that is not to be read (S6): what was discovered, but for its fields. Taps look at more
+/// of such a stream than whether it is selected.
 pub fn outline(stream: &Stream) -> Option<Box<RawValue>> {
-    let entry = Entry::parse(&stream.declared).ok()?;
-    to_raw_value(&json!({"tap_stream_id": entry.id(), "stream": entry.name(), "key_properties": entry.key()})).ok()
+    let mut outline: Value = serde_json::from_str(stream.declared.get()).ok()?;
+    let mut own = match outline["metadata"].take() {
+        Value::Array(items) => items.into_iter().find(|it| it["breadcrumb"].as_array().is_some_and(Vec::is_empty)),
+        _ => None,
+    }
+    .unwrap_or_else(|| json!({"breadcrumb": [], "metadata": {}}));
+    if own["metadata"].is_object() {
+        own["metadata"]["selected"] = false.into();
+    }
+    outline["metadata"] = json!([own]);
+    outline["schema"] = json!({"type": "object", "properties": {}});
+    to_raw_value(&outline).ok()
 }
 
 impl Method {

@@ -24,11 +24,9 @@ pub fn catalog(sync: &SyncRequest, form: Form) -> Result<Box<RawValue>, Failure>
     let mut streams: Vec<Value> = sync.streams.iter().map(|it| selected(it, form)).collect::<Result<_, _>>()?;
     for outline in sync.others {
         let mut stream: Value = serde_json::from_str(outline.get()).or_fail("the kept catalog can't be read")?;
-        stream["schema"] = json!({"type": "object", "properties": {}});
         if form == Form::Schemas {
             stream["schema"]["selected"] = false.into();
         }
-        stream["metadata"] = json!([{"breadcrumb": [], "metadata": {"selected": false}}]);
         streams.push(stream);
     }
     to_raw_value(&json!({"streams": streams})).or_fail("can't write the tap's catalog")
