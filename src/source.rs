@@ -37,6 +37,11 @@ pub trait Source: Send + Sync {
     /// What a binding's resource config asks for. Old shapes are understood (F18).
     fn resource(&self, config: &RawValue) -> Result<Resource, Failure>;
 
+    /// The resource config that reads a stream by full refresh; none where the stream has no such mode.
+    fn full_refresh(&self, _stream: &Stream) -> Option<Value> {
+        None
+    }
+
     /// Starts a sync.
     fn read(&self, launcher: &Launcher, sync: &SyncRequest) -> Result<Connector, Failure>;
 
@@ -56,6 +61,8 @@ pub trait Source: Send + Sync {
 pub struct Spec {
     pub config_schema: Value,
     pub documentation_url: Option<String>,
+    /// The source declares how users may log in by OAuth.
+    pub advanced_auth: bool,
 }
 
 /// A stream is a name in a namespace; an empty namespace is not an absent one (A13).

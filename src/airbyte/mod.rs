@@ -68,6 +68,10 @@ impl Source for Airbyte {
         catalog::resource(config)
     }
 
+    fn full_refresh(&self, stream: &Stream) -> Option<Value> {
+        catalog::full_refresh(stream)
+    }
+
     fn read(&self, launcher: &Launcher, sync: &SyncRequest) -> Result<Connector, Failure> {
         command::read(launcher, sync)
     }

@@ -33,7 +33,7 @@ pub fn of(
     if let (Some(streams), true) = (&remembered, is_current) {
         return Ok((streams.clone(), None));
     }
-    let streams = match (shim.source.discover(&shim.launcher, &open.capture.config), remembered) {
+    let streams = match (shim.streams(&open.capture.config), remembered) {
         (Ok(discovered), _) => pick(&discovered, resources)?,
         (Err(failure @ Failure::Failed { .. }), Some(remembered)) => {
             log::warn(&format!("can't discover the streams again ({failure}): going on with what is known of them"));

@@ -2,6 +2,7 @@
 
 mod catalog;
 mod document;
+mod forget;
 mod ledger;
 mod pump;
 mod status;
@@ -20,6 +21,7 @@ use crate::schema;
 use crate::shim::Shim;
 use crate::source::{Resource, Selected, Stream, SyncRequest};
 
+pub use forget::forget;
 use ledger::{Entry, Ledger, Stored};
 use pump::{Binding, Pump};
 

@@ -1,17 +1,20 @@
 //! One shim's configuration: from the command line, shim.yaml and the environment to a source that can be run.
 
+pub mod config;
 mod file;
 pub mod secrets;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+use serde_json::value::RawValue;
 
 use crate::airbyte::Airbyte;
 use crate::failure::{Failure, OrFail};
 use crate::process::launch::{Launcher, Target};
 use crate::process::stop::Stop;
-use crate::source::Source;
+use crate::source::{Source, Stream};
 
 pub use file::Protocol;
 use file::ShimFile;
@@ -27,6 +30,8 @@ pub struct Shim {
     pub idle_timeout: Duration,
     /// The folder that shim.yaml lies in.
     pub folder: Option<PathBuf>,
+    /// The config of the last discovery, and what it found.
+    discovered: Mutex<Option<(Box<RawValue>, Vec<Stream>)>>,
 }
 
 const MAX_DOCUMENT: usize = 16 * 1024 * 1024;
@@ -75,7 +80,24 @@ impl Shim {
             max_document: file.max_document.map_or(MAX_DOCUMENT, |it| it.0),
             idle_timeout: file.idle_timeout.map_or(IDLE_TIMEOUT, |it| it.0),
             folder,
+            discovered: Mutex::default(),
         })
+    }
+
+    /// Asks the connector for its streams, and remembers them for [`Shim::streams`].
+    pub fn discover(&self, config: &RawValue) -> Result<Vec<Stream>, Failure> {
+        let streams = self.source.discover(&self.launcher, config)?;
+        *self.discovered.lock().unwrap_or_else(PoisonError::into_inner) = Some((config.to_owned(), streams.clone()));
+        Ok(streams)
+    }
+
+    /// The streams that this process has just discovered with this config; else it does so now.
+    pub fn streams(&self, config: &RawValue) -> Result<Vec<Stream>, Failure> {
+        let remembered = self.discovered.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match remembered {
+            Some((with, streams)) if with.get() == config.get() => Ok(streams),
+            _ => self.source.discover(&self.launcher, config),
+        }
     }
 
     /// As shim.yaml would say it.
