@@ -81,7 +81,7 @@ fn table(rows: &[Vec<String>], count: usize) -> Vec<String> {
 
 fn field_rows(field: &Field, depth: usize, rows: &mut Vec<Vec<String>>) {
     let name = format!("{}{}", "  ".repeat(depth), field.name);
-    rows.push(vec![name, field.kind.clone(), notes(field), first_sentence(field.description.as_deref())]);
+    rows.push(vec![name, field.kind.clone(), notes(field), purpose(field)]);
     field.fields.iter().for_each(|it| field_rows(it, depth + 1, rows));
     for Branch { title, chosen_by, fields } in &field.branches {
         let chosen: Vec<String> = chosen_by.iter().map(|(name, value)| format!("{name}: {}", compact(value))).collect();
@@ -99,17 +99,23 @@ fn notes(field: &Field) -> String {
     if field.secret {
         notes.push("secret".to_owned());
     }
-    if !field.values.is_empty() {
-        let mut text = field.values.iter().take(VALUES).map(compact).collect::<Vec<_>>().join(" | ");
-        if field.values.len() > VALUES {
-            text += &format!(" | {} more", field.values.len() - VALUES);
-        }
-        notes.push(text);
-    }
     if let Some(default) = &field.default {
-        notes.push(format!("default {}", truncate_str(&compact(default), 40, "…")));
+        notes.push(format!("default {}", truncate_str(&compact(default), 30, "…")));
     }
     notes.join(", ")
+}
+
+/// Which values it takes, and what it is for.
+fn purpose(field: &Field) -> String {
+    let description = first_sentence(field.description.as_deref());
+    if field.values.is_empty() {
+        return description;
+    }
+    let mut values = field.values.iter().take(VALUES).map(compact).collect::<Vec<_>>().join(" | ");
+    if field.values.len() > VALUES {
+        values += &format!(" | {} more", field.values.len() - VALUES);
+    }
+    format!("[{values}] {description}")
 }
 
 fn compact(value: &Value) -> String {

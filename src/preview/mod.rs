@@ -38,40 +38,45 @@ use state::StateFile;
 use tally::Tally;
 
 #[derive(clap::Args, Debug)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = HELP)]
 pub struct Args {
     #[command(flatten)]
-    source: SourceArgs,
-    #[command(flatten)]
     config: ConfigArg,
-    /// Go on from the state in this file, and keep it there; it never passes what was printed
+    /// Go on from the state in this file, and keep it there
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
-    /// Capture the streams whose names match; may be repeated [default: all streams]
+    /// Capture the streams whose names match; may be repeated [default: all]
     #[arg(long, value_name = "GLOB", value_parser = bindings::glob)]
     select: Vec<GlobMatcher>,
-    /// Stop after N documents, whether or not their checkpoint has come
+    /// Stop after N documents
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
-    /// Read the streams from the beginning and in full, whatever the state says
-    ///
-    /// The state of the captured streams is left aside, as if each had been backfilled in Flow, and replaced by the
-    /// first checkpoint; streams that --select leaves out keep theirs. Streams that have a full refresh mode are read
-    /// in it, the others as ever. A later run without --full-refresh reads streams incrementally again, from the
-    /// beginning at first: a full refresh leaves no position to go on from.
+    /// Read everything, from the beginning
     #[arg(long)]
     full_refresh: bool,
+    #[command(flatten, next_help_heading = "Source")]
+    source: SourceArgs,
 }
 
-const EXAMPLES: &str = "\
-Each document is printed as [\"<stream>\",{...}] once a checkpoint has committed it, byte for byte as Flow would get it.
-Logs, progress and a table of what was captured go to stderr. Ctrl-C stops the connector and keeps what it has
-checkpointed; a second Ctrl-C does not wait.
+const HELP: &str = "\
+Each document goes to stdout as [\"<stream>\",{...}], byte for byte as Flow would get it, once a checkpoint has \
+committed it. Logs, progress and a table at the end go to stderr. Ctrl-C stops the connector and keeps what was \
+checkpointed; a second one does not wait.
+
+--state: The file is written after each checkpoint, once its documents are printed. It may hold secrets: only its \
+owner can read it.
+
+--limit: The last documents are printed without waiting for their checkpoint. If it does not follow, the next run \
+with the same --state brings them again.
+
+--full-refresh: What the state says of the selected streams is left aside, as by a backfill in Flow, and replaced at \
+the first checkpoint. Streams that have a full refresh mode are read in it, others as ever. The next run without \
+--full-refresh begins anew, too: a full refresh leaves no cursor to go on from.
 
 Examples:
   flow-shim preview --shim shims/demo
   flow-shim preview --config config.json --state state.json -- source-faker
-  flow-shim preview --config config.json --select 'public/*' --limit 10 --image airbyte/source-postgres | jq .";
+  flow-shim preview --config config.json --select 'public/*' --limit 10 -- source-postgres";
 
 /// Captures, and says how it went.
 pub fn run(args: &Args, stop: &Stop, stdout: File) -> ExitCode {

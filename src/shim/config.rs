@@ -13,7 +13,7 @@ const NAME: &str = "config.json";
 
 #[derive(clap::Args, Debug, Default)]
 pub struct ConfigArg {
-    /// The connector's config: a file, or JSON [default: the config.json beside shim.yaml, where there is one]
+    /// The connector's config [default: the config.json beside shim.yaml, where there is one]
     #[arg(long, value_name = "FILE|JSON")]
     config: Option<String>,
 }
