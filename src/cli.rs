@@ -14,6 +14,7 @@ use crate::failure::{Failure, OrFail};
 use crate::inspect;
 use crate::preview;
 use crate::process::keeper;
+use crate::process::launch::PIPE;
 use crate::process::stop::{Reason, Stop};
 use crate::serve;
 use crate::shim::{Shim, SourceArgs};
@@ -82,6 +83,8 @@ fn on_stdout(command: impl FnOnce(&Stop, File) -> Result<ExitCode, Failure>) -> 
     stop_on_signals(&stop)?;
     // Unbuffered, past the standard library's line buffer.
     let stdout = std::io::stdout().as_fd().try_clone_to_owned().or_fail("can't use stdout")?;
+    // Where it is a pipe, a larger one wakes both ends less often.
+    let _ = rustix::pipe::fcntl_setpipe_size(&stdout, PIPE);
     let watched = stdout.try_clone().or_fail("can't use stdout")?;
     let watching = stop.clone();
     thread::spawn(move || stop_when_closed(watched, &watching));

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::failure::Failure;
 use crate::flow::log::{self, Fields, Level};
+use crate::json::hints::Hints;
 use crate::json::scan::Fault;
 use crate::process::launch::Launcher;
 use crate::process::supervise::Connector;
@@ -47,8 +48,8 @@ pub trait Source: Send + Sync {
     /// Whether a full refresh that was interrupted goes on from this state, instead of beginning anew.
     fn resumes(&self, stream: &Stream, state: &RawValue) -> bool;
 
-    /// What one line of a sync says.
-    fn decode<'a>(&self, line: &'a [u8]) -> Result<Event<'a>, Broken>;
+    /// What one line of a sync says; `hints` are what the lines before it have taught.
+    fn decode<'a>(&self, line: &'a [u8], hints: &mut Hints) -> Result<Event<'a>, Broken>;
 
     /// What an older wrapper left in a binding's state.
     fn older_cell(&self, cell: &RawValue) -> OlderCell;

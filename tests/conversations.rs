@@ -38,7 +38,7 @@ const EXPECTATIONS: &[&str] = &[
     "within",
     "memory",
 ];
-const SETTINGS: &[&str] = &["config", "bindings", "arguments", "env", "shard", "stdin", "when", "state"];
+const SETTINGS: &[&str] = &["config", "bindings", "shim", "arguments", "env", "shard", "stdin", "when", "state"];
 
 #[test]
 fn every_conversation_goes_as_its_case_says() {
@@ -151,8 +151,9 @@ impl Case {
 
     fn play_act(&self, file: &Path, index: usize, state: &mut Value, wrong: &mut Vec<String>) -> Result<(), String> {
         let act = &self.acts[index];
-        let received = TempDir::new().map_err(|e| e.to_string())?;
-        let runtime = self.runtime(file, index, received.path())?;
+        let folder = TempDir::new().map_err(|e| e.to_string())?;
+        let received = folder.path().join("received");
+        let runtime = self.runtime(file, index, folder.path(), &received)?;
         let bindings = self.bindings(act)?;
         let end = match act.kind.as_str() {
             "open" => {
@@ -167,7 +168,7 @@ impl Case {
             "apply" => check_answer(act, runtime.ask_apply(&bindings), "applied", wrong)?,
             other => return Err(format!("{other} is nothing that a runtime does")),
         };
-        let given = collect_received(received.path());
+        let given = collect_received(&received);
         for part in act.all("received") {
             check_pointers(part, &given, wrong)?;
         }
@@ -186,16 +187,21 @@ impl Case {
         Ok(())
     }
 
-    fn runtime(&self, file: &Path, index: usize, received: &Path) -> Result<Runtime, String> {
+    fn runtime(&self, file: &Path, index: usize, folder: &Path, received: &Path) -> Result<Runtime, String> {
         let act = &self.acts[index];
         let mut arguments: Vec<String> = self.all(act, "arguments").flat_map(Part::texts).map(str::to_owned).collect();
+        if let Some(part) = self.all(act, "shim").last() {
+            let path = folder.join("shim.yaml");
+            fs::write(&path, part.lines.join("\n")).map_err(|e| e.to_string())?;
+            arguments.extend(["--shim".to_owned(), path.to_string_lossy().into_owned()]);
+        }
         let source = repository().join("fixtures/scripted-source");
-        let number = (index + 1).to_string();
+        let nth = (index + 1).to_string();
         let rest = [
             "--".as_ref(),
             source.as_os_str(),
             "--act".as_ref(),
-            number.as_ref(),
+            nth.as_ref(),
             "--received".as_ref(),
             received.as_os_str(),
             file.as_os_str(),
@@ -203,6 +209,10 @@ impl Case {
         arguments.extend(rest.iter().map(|it| it.to_string_lossy().into_owned()));
         let config = self.all(act, "config").last().map_or_else(|| Ok(json!({"api_key": SECRET})), Part::json)?;
         let mut runtime = Runtime::shim(arguments).config(config).secret(SECRET);
+        // What must be quick need not be waited for much longer.
+        if let Some(part) = act.one("within") {
+            runtime = runtime.patience(Duration::from_secs(number::<u64>(&part.argument)? + 5));
+        }
         for line in self.all(act, "env").flat_map(Part::texts) {
             let (name, value) = line.split_once('=').ok_or_else(|| format!("no env: {line}"))?;
             runtime = runtime.env(name, value);
@@ -332,10 +342,10 @@ fn check_session(act: &Act, bindings: &[Binding], session: &Session, wrong: &mut
             wrong.push(format!("{got} documents of {name} were committed, not {count}"));
         }
     }
-    let uncommitted = act.one("uncommitted").map_or(Ok(0), |it| number(&it.argument))?;
-    if session.uncommitted.len() != uncommitted {
-        let first = session.uncommitted.first().map(show).unwrap_or_default();
-        wrong.push(format!("{} documents were not committed, not {uncommitted}: {first}", session.uncommitted.len()));
+    if let Some(part) = act.one("uncommitted")
+        && session.uncommitted.len() != number::<usize>(&part.argument)?
+    {
+        wrong.push(format!("{} documents were not committed, not {}", session.uncommitted.len(), part.argument));
     }
     if let Some(part) = act.one("checkpoints") {
         let (low, high) = part.argument.split_once("..").unwrap_or((&part.argument, &part.argument));

@@ -5,6 +5,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
 use crate::failure::{Failure, OrFail};
+use crate::flow::log;
 use crate::source::{Mode, Resource, Selected, Stream, StreamId};
 
 #[derive(Deserialize)]
@@ -40,7 +41,18 @@ struct ResourceConfig {
 
 pub fn streams(catalog: &RawValue) -> Result<Vec<Stream>, Failure> {
     let catalog: Catalog = serde_json::from_str(catalog.get()).or_fail("the connector's CATALOG can't be read")?;
-    catalog.streams.into_iter().map(stream).collect()
+    let mut streams: Vec<Stream> = Vec::new();
+    for declared in catalog.streams {
+        // One stream that can't be used is no reason to do without the others.
+        match stream(declared) {
+            Ok(it) if streams.iter().any(|other| other.id == it.id) => {
+                log::warn(&format!("the connector's CATALOG names stream {} twice: the first one counts", it.id));
+            }
+            Ok(it) => streams.push(it),
+            Err(failure) => log::warn(&format!("{failure}: it is left out")),
+        }
+    }
+    Ok(streams)
 }
 
 pub fn stream(declared: Box<RawValue>) -> Result<Stream, Failure> {

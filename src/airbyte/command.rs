@@ -63,9 +63,9 @@ pub fn discover(launcher: &Launcher, config: &RawValue) -> Result<Vec<Stream>, F
 }
 
 pub fn read(launcher: &Launcher, sync: &SyncRequest) -> Result<Connector, Failure> {
-    let folder = launcher.folder()?;
     let configured = catalog::configured(&sync.streams)?;
     let state = state::input(sync)?;
+    let prepared = launcher.prepare()?;
     let mut arguments = vec!["read".to_owned()];
     for (option, name, content) in [
         ("--config", CONFIG, sync.config.get()),
@@ -73,9 +73,9 @@ pub fn read(launcher: &Launcher, sync: &SyncRequest) -> Result<Connector, Failur
         ("--state", STATE, state.get()),
     ] {
         arguments.push(option.to_owned());
-        arguments.push(folder.write(name, content.as_bytes()).or_fail("can't write the connector's files")?);
+        arguments.push(prepared.write(name, content)?);
     }
-    launcher.start(&arguments, folder)
+    prepared.start(arguments)
 }
 
 /// What a connector answered to a command, read to the end of its output (A2).
@@ -122,17 +122,17 @@ impl Answers {
 }
 
 fn ask(launcher: &Launcher, command: &str, config: Option<&RawValue>) -> Result<Answers, Failure> {
-    let folder = launcher.folder()?;
+    let prepared = launcher.prepare()?;
     let mut arguments = vec![command.to_owned()];
     if let Some(config) = config {
         arguments.push("--config".to_owned());
-        arguments.push(folder.write(CONFIG, config.get().as_bytes()).or_fail("can't write the connector's config")?);
+        arguments.push(prepared.write(CONFIG, config.get())?);
     }
-    let connector = launcher.start(&arguments, folder)?;
+    let connector = prepared.start(arguments)?;
     let finished = connector.supervise(&launcher.stop, &Activity::default(), None, || (), read_answers)?;
     match finished.end {
         End::Stopped(reason) => Err(Failure::Stopped(reason)),
-        End::Silent => Err(Failure::new(format!("the connector said nothing in answer to {command}"))),
+        End::Silent | End::Lingering => Err(Failure::new(format!("the connector does not end after {command}"))),
         End::Exited(code) => {
             let mut answers = finished.output.unwrap_or_default();
             answers.code = code;

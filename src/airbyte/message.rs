@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use super::state::{self, Descriptor, StateMessage};
 use crate::flow::log::{Fields, Level};
+use crate::json::hints::Hints;
 use crate::json::scan::{Fault, Kind, Scanner, string_text};
 use crate::source::{Broken, Data, Event, Meta, Phase, Record, SourceError, Status, StreamId};
 
@@ -26,8 +27,8 @@ pub enum Message {
 }
 
 /// What a line of a sync says.
-pub fn event(line: &[u8]) -> Result<Event<'_>, Broken> {
-    match scan(line)? {
+pub fn event<'a>(line: &'a [u8], hints: &mut Hints) -> Result<Event<'a>, Broken> {
+    match scan(line, hints)? {
         Scanned::Record(record) => Ok(Event::Record(record)),
         Scanned::Other(kind) => Ok(match parse(&kind, line)? {
             Message::State(it) => Event::State(state::update(it)?),
@@ -45,7 +46,7 @@ pub fn event(line: &[u8]) -> Result<Event<'_>, Broken> {
 
 /// What a line says that answers a spec, check or discover.
 pub fn answer(line: &[u8]) -> Result<Message, Broken> {
-    match scan(line)? {
+    match scan(line, &mut Hints::default())? {
         Scanned::Record(_) => Ok(Message::Unknown),
         Scanned::Other(kind) => parse(&kind, line),
     }
@@ -61,10 +62,10 @@ const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// Goes once through a line, whatever the order of its members.
 #[inline]
-fn scan(line: &[u8]) -> Result<Scanned<'_>, Broken> {
+fn scan<'a>(line: &'a [u8], hints: &mut Hints) -> Result<Scanned<'a>, Broken> {
     let line = line.strip_prefix(BOM).unwrap_or(line);
     let mut parts = Parts::default();
-    let mut scanner = Scanner::new(line);
+    let mut scanner = Scanner::new(line, hints);
     if scanner.kind() != Some(Kind::Object) {
         return Err(if carries_data(line) {
             Broken::lost(None, "a message begins within a line")
@@ -86,7 +87,8 @@ fn scan(line: &[u8]) -> Result<Scanned<'_>, Broken> {
         .and_then(|()| scanner.end());
     let stream = || parts.stream.map(string_text);
     if let Err(fault) = scanned {
-        return Err(if is_message(line) { Broken::lost(stream(), fault) } else { Broken::Noise });
+        let begun = parts.stream.is_some() || parts.data.is_some();
+        return Err(if begun || is_message(line) { Broken::lost(stream(), fault) } else { Broken::Noise });
     }
     if scanner.flawed() {
         return Err(if parts.kind.is_some() { Broken::Flawed } else { Broken::Noise });
@@ -123,7 +125,7 @@ struct Parts<'a> {
 
 impl<'a> Parts<'a> {
     #[inline]
-    fn record(&mut self, line: &'a [u8], scanner: &mut Scanner<'a>) -> Result<(), Fault> {
+    fn record(&mut self, line: &'a [u8], scanner: &mut Scanner<'a, '_>) -> Result<(), Fault> {
         scanner.object(|it, key| {
             if key.is("data") && it.kind() == Some(Kind::Object) {
                 self.data = Some(data(line, it)?);
@@ -152,7 +154,7 @@ impl<'a> Parts<'a> {
 const DELETED_AT: &str = "_ab_cdc_deleted_at";
 
 #[inline]
-fn data<'a>(line: &'a [u8], scanner: &mut Scanner<'a>) -> Result<Data<'a>, Fault> {
+fn data<'a>(line: &'a [u8], scanner: &mut Scanner<'a, '_>) -> Result<Data<'a>, Fault> {
     let start = scanner.position();
     let (mut meta, mut deleted) = (None, false);
     scanner.object(|it, key| {

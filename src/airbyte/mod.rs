@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::failure::Failure;
+use crate::json::hints::Hints;
 use crate::process::launch::Launcher;
 use crate::process::supervise::Connector;
 use crate::source::{Broken, Event, OlderCell, OlderState, Resource, Source, Spec, Stream, StreamId, SyncRequest};
@@ -79,8 +80,8 @@ impl Source for Airbyte {
         state::resumes(stream, state)
     }
 
-    fn decode<'a>(&self, line: &'a [u8]) -> Result<Event<'a>, Broken> {
-        message::event(line)
+    fn decode<'a>(&self, line: &'a [u8], hints: &mut Hints) -> Result<Event<'a>, Broken> {
+        message::event(line, hints)
     }
 
     fn older_cell(&self, cell: &RawValue) -> OlderCell {

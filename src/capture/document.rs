@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use crate::flow::response::Output;
+use crate::json::hints::Hints;
 use crate::json::scan::{Kind, Scanner};
 use crate::source::Data;
 
@@ -77,7 +78,8 @@ pub fn write_tombstone<W: Write>(out: &mut Output<W>, head: &[u8], row_id: u64) 
 fn with_own_meta<W: Write>(out: &mut Output<W>, added: &Added, data: &Data) -> io::Result<()> {
     let Some(meta) = &data.meta else { return Ok(()) };
     let value = &data.bytes[meta.value.clone()];
-    let mut scanner = Scanner::new(value);
+    let mut hints = Hints::default();
+    let mut scanner = Scanner::new(value, &mut hints);
     match scanner.kind() {
         Some(Kind::Object) => {
             let mut kept = Vec::new();

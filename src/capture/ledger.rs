@@ -1,7 +1,10 @@
-//! The state that Flow keeps for a capture, and the merge patches that bring it up to date (DESIGN: "State in Flow").
+//! The state that Flow keeps for a capture, and the merge patches that bring it up to date.
 //!
-//!     {"bindingStateV1": {"<stateKey>": {"rowId": 451234, "highRowId": 451234, "state": [...]}},
-//!      "sharedStateV1": [...], "catalogV1": [...]}
+//! ```json
+//! {"bindingStateV1": {"<stateKey>": {"rowId": 451234, "highRowId": 451234, "state": [{"cursor": 7}]}},
+//!  "sharedStateV1": [{"type": "GLOBAL"}],
+//!  "catalogV1": [{"version": "1122334455667788", "streams": []}]}
+//! ```
 //!
 //! A state of the connector's is in an array of one: merge patches replace arrays whole and keep the nulls in them
 //! (F8). A patch holds what has changed since the one before, and nothing else.
@@ -407,3 +410,6 @@ fn unwrap_cell(raw: &RawValue) -> Option<Box<RawValue>> {
 fn number(value: u64) -> Box<RawValue> {
     RawValue::from_string(value.to_string()).unwrap_or_else(|_| RawValue::NULL.to_owned())
 }
+
+#[cfg(test)]
+mod tests;

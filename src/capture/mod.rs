@@ -121,6 +121,7 @@ fn finish<W: Write>(shim: &Shim, finished: Finished<Pump<W>>) -> Result<(), Fail
             log::info(&reason.to_string());
             Ok(())
         }
+        End::Lingering => Err(Failure::new("the connector closed its output and did not end: it was killed")),
         End::Silent => {
             let said_nothing = format!("the connector said nothing for {}", shim.idle_timeout_text());
             if pump.pending > 0 {

@@ -17,11 +17,13 @@ use super::status::Board;
 use crate::failure::Failure;
 use crate::flow::log::{self, Level};
 use crate::flow::response::{Output, Response, StateUpdate};
+use crate::json::hints::Hints;
 use crate::json::mend::{Mended, What, mend};
 use crate::json::scan::string_text;
 use crate::process::lines::{Line, Lines};
 use crate::process::stop::Reason;
 use crate::process::supervise::{Activity, Reading};
+use crate::shim::secrets;
 use crate::source::{self, Broken, Event, Mode, Phase, Record, Source, Status, StreamId, Trouble};
 
 pub struct Pump<W> {
@@ -41,6 +43,7 @@ pub struct Pump<W> {
     pub cut: Option<Failure>,
     /// A new config that the connector has told of.
     pub config: Option<Box<RawValue>>,
+    hints: Hints,
     last: LastStream,
     unknown: HashMap<StreamId, u64>,
     mended: HashMap<(usize, Mended), u64>,
@@ -109,6 +112,7 @@ impl<W: Write> Pump<W> {
             failure: None,
             cut: None,
             config: None,
+            hints: Hints::default(),
             last: LastStream::default(),
             unknown: HashMap::new(),
             mended: HashMap::new(),
@@ -120,7 +124,9 @@ impl<W: Write> Pump<W> {
         match self.pump(stdout) {
             Ok(()) => (self, Reading::Ended),
             Err(halt) => {
-                self.failure = Some(halt.into());
+                // What was complete before it went wrong is committed all the same.
+                let flushed = if matches!(halt, Halt::Failed(_)) { self.out.flush() } else { Ok(()) };
+                self.failure = Some(flushed.map_or_else(Halt::from, |()| halt).into());
                 (self, Reading::Refused)
             }
         }
@@ -153,7 +159,7 @@ impl<W: Write> Pump<W> {
 
     #[inline]
     fn line(&mut self, source: &dyn Source, line: &[u8]) -> Result<(), Halt> {
-        match source.decode(line) {
+        match source.decode(line, &mut self.hints) {
             Ok(Event::Record(record)) => self.record(record),
             Ok(event) => self.event(event),
             Err(Broken::Flawed) => self.mended_line(source, line),
@@ -220,7 +226,10 @@ impl<W: Write> Pump<W> {
             Event::Error(error) => self.trouble.error(error),
             Event::Status(status) => self.status(status)?,
             Event::Estimate { stream, rows, bytes } => self.estimate(stream, rows, bytes),
-            Event::Config(config) => self.config = Some(config),
+            Event::Config(config) => {
+                secrets::conceal(&config);
+                self.config = Some(config);
+            }
             Event::Noise => {}
         }
         Ok(())
@@ -314,7 +323,7 @@ impl<W: Write> Pump<W> {
     #[cold]
     fn mended_line(&mut self, source: &dyn Source, line: &[u8]) -> Result<(), Halt> {
         let (mended, found) = mend(line);
-        match source.decode(&mended) {
+        match source.decode(&mended, &mut self.hints) {
             Ok(Event::Record(record)) => {
                 if let Some(index) = self.binding_of(&record) {
                     found.into_iter().for_each(|it| self.note_mended(index, it));
@@ -382,7 +391,7 @@ impl<W: Write> Pump<W> {
 
     #[cold]
     fn too_long(&mut self, head: &[u8], length: usize) -> Failure {
-        let stream = match self.source.decode(head) {
+        let stream = match self.source.decode(head, &mut self.hints) {
             Err(Broken::Lost { stream: Some(stream), .. }) => format!("stream {stream}: "),
             _ => String::new(),
         };

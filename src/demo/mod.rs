@@ -162,7 +162,7 @@ fn read_stream(
         }
     }
     let last = match incremental {
-        true => json!(Cursor { sync: start.sync + 1, position: end.max(start.position) }),
+        true => json!(Cursor { sync: start.sync.saturating_add(1), position: end.max(start.position) }),
         false => json!({SWEPT: true}),
     };
     out.state(stream, &last, since_state)?;

@@ -78,7 +78,8 @@ impl<W: Write> Output<W> {
 
     pub fn send(&mut self, response: &Response) -> io::Result<()> {
         serde_json::to_writer(&mut self.buffer, response)?;
-        self.text(b"\n")
+        self.buffer.push(b'\n');
+        if self.buffer.len() > PIECE { self.flush() } else { Ok(()) }
     }
 
     /// Appends a part of a message. A large part is written from where it lies.

@@ -169,6 +169,7 @@ impl Mender<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json::hints::Hints;
     use crate::json::scan::Scanner;
     use proptest::prelude::*;
 
@@ -180,7 +181,8 @@ mod tests {
 
     #[test]
     fn repairs_values_and_names_their_fields() {
-        let cases: [(&[u8], &str, &[(&str, What)]); 6] = [
+        type Case = (&'static [u8], &'static str, &'static [(&'static str, What)]);
+        let cases: [Case; 6] = [
             (br#"{"a":NaN}"#, r#"{"a":null}"#, &[("/a", What::NotANumber)]),
             (
                 br#"{"a":{"b":[1,-Infinity,{"c/d":Infinity}]},"e":"NaN"}"#,
@@ -211,7 +213,8 @@ mod tests {
             ], 0..8)
         ) {
             let text = [&b"["[..], &parts.join(&b','), b"]"].concat();
-            let mut scanner = Scanner::new(&text);
+            let mut hints = Hints::default();
+            let mut scanner = Scanner::new(&text, &mut hints);
             if scanner.value().is_ok() && scanner.end().is_ok() {
                 let (out, found) = mend(&text);
                 prop_assert!(serde_json::from_slice::<serde_json::Value>(&out).is_ok(), "{}", out.escape_ascii());

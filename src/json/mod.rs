@@ -1,6 +1,7 @@
 //! Raw JSON text: scan a line without building a tree, mend what Python writes but JSON forbids, reduce RFC 7396
 //! merge patches, follow pointers. It knows no protocol.
 
+pub mod hints;
 pub mod mend;
 pub mod merge;
 pub mod pointer;

@@ -7,6 +7,10 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use wide::u8x16;
+
+use super::hints::Hints;
+
 /// Why a text is not JSON: what is wrong, and at which byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what} at byte {at}")]
@@ -72,15 +76,18 @@ pub enum Kind {
     Null,
 }
 
-pub struct Scanner<'a> {
+pub struct Scanner<'a, 'h> {
     bytes: &'a [u8],
+    hints: &'h mut Hints,
     at: usize,
     flawed: bool,
 }
 
-impl<'a> Scanner<'a> {
-    pub fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0, flawed: false }
+impl<'a, 'h> Scanner<'a, 'h> {
+    /// `hints` are those of texts of the same making, where there were any.
+    pub fn new(bytes: &'a [u8], hints: &'h mut Hints) -> Self {
+        hints.rewind();
+        Self { bytes, hints, at: 0, flawed: false }
     }
 
     /// Whether anything scanned so far needs mending before it is JSON.
@@ -173,11 +180,28 @@ impl<'a> Scanner<'a> {
         if self.peek() != Some(b'"') {
             return Err(self.fault("expected a member's name"));
         }
-        let start = self.at + 1;
+        let at = self.at;
+        match self.hints.guess(&self.bytes[at..]) {
+            Some(length) => {
+                self.at += length;
+                Ok(Key { raw: &self.bytes[at + 1..at + length - 2], escaped: false, at })
+            }
+            None => self.new_key(),
+        }
+    }
+
+    fn new_key(&mut self) -> Result<Key<'a>, Fault> {
+        let at = self.at;
+        let was_flawed = std::mem::take(&mut self.flawed);
         let escaped = self.string()?;
-        let key = Key { raw: &self.bytes[start..self.at - 1], escaped, at: start - 1 };
+        let end = self.at;
         self.expect(b':', "expected ':'")?;
-        Ok(key)
+        // What is learned is compared, not scanned again: only a name that is sound and has its colon at its side.
+        if !escaped && !self.flawed && self.at == end + 1 {
+            self.hints.learn(&self.bytes[at..self.at]);
+        }
+        self.flawed |= was_flawed;
+        Ok(Key { raw: &self.bytes[at + 1..end - 1], escaped, at })
     }
 
     /// An object or array with all that is in it, without recursion: a line may nest as deep as it likes.
@@ -309,22 +333,42 @@ impl<'a> Scanner<'a> {
     fn string(&mut self) -> Result<bool, Fault> {
         self.at += 1;
         let start = self.at;
+        while let Some(chunk) = self.bytes[self.at..].first_chunk::<16>() {
+            let (quotes, others) = interruptions(chunk);
+            if others | quotes == 0 {
+                self.at += 16;
+                continue;
+            }
+            // All bits up to that of the first quote.
+            if quotes == 0 || others & (quotes ^ (quotes - 1)) != 0 {
+                break;
+            }
+            self.at += quotes.trailing_zeros() as usize + 1;
+            return Ok(false);
+        }
+        self.uncommon_string(start)
+    }
+
+    /// A string with escapes, with text beyond ASCII, or at the end of the line.
+    fn uncommon_string(&mut self, start: usize) -> Result<bool, Fault> {
         let mut escaped = false;
         let mut beyond_ascii = false;
         loop {
-            let (length, high) = plain_run(&self.bytes[self.at..]);
-            beyond_ascii |= high;
-            self.at += length;
             match self.bytes.get(self.at) {
                 Some(b'"') => break,
                 Some(b'\\') => {
                     escaped = true;
                     self.escape()?;
                 }
-                Some(_) => {
+                Some(0..0x20) => {
                     // A control character that should have been escaped.
                     self.flawed = true;
                     self.at += 1;
+                }
+                Some(_) => {
+                    let (length, high) = plain_run(&self.bytes[self.at..]);
+                    beyond_ascii |= high;
+                    self.at += length;
                 }
                 None => return Err(self.fault("the message ends within a string")),
             }
@@ -374,37 +418,37 @@ pub(super) fn low_surrogate(bytes: &[u8], at: usize) -> bool {
     bytes.get(at..at + 2) == Some(b"\\u") && matches!(hex4(bytes, at + 2), Some(0xDC00..=0xDFFF))
 }
 
-const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGHS: u64 = 0x8080_8080_8080_8080;
-
-/// Length of the run before the next quote, backslash or control character, and whether a byte beyond ASCII may be
-/// in it. Eight bytes a step: strings are most of what a connector prints.
+/// Which of sixteen bytes are quotes, and which are anything else that a plain string does not have: backslashes,
+/// control characters, text beyond ASCII.
 #[inline]
+fn interruptions(chunk: &[u8; 16]) -> (u32, u32) {
+    let bytes = u8x16::new(*chunk);
+    let quotes = bytes.simd_eq(u8x16::splat(b'"'));
+    let control = bytes.min(u8x16::splat(0x1F)).simd_eq(bytes);
+    // The highest bit of a byte is what a mask is made of, and what a byte beyond ASCII has set.
+    let others = bytes.simd_eq(u8x16::splat(b'\\')) | control | bytes;
+    (quotes.to_bitmask(), others.to_bitmask())
+}
+
+/// Length of the run before the next quote, backslash or control character, and whether it goes beyond ASCII.
 fn plain_run(bytes: &[u8]) -> (usize, bool) {
-    let mut high = 0;
     let mut at = 0;
-    while let Some(chunk) = bytes[at..].first_chunk::<8>() {
-        let word = u64::from_le_bytes(*chunk);
-        let quote = word ^ (ONES * b'"' as u64);
-        let backslash = word ^ (ONES * b'\\' as u64);
-        let special = (quote.wrapping_sub(ONES) & !quote
-            | backslash.wrapping_sub(ONES) & !backslash
-            | word.wrapping_sub(ONES * 0x20) & !word)
-            & HIGHS;
-        high |= word;
-        if special != 0 {
-            return (at + (special.trailing_zeros() / 8) as usize, high & HIGHS != 0);
+    let mut high = 0;
+    while let Some(chunk) = bytes[at..].first_chunk::<16>() {
+        let (quotes, others) = interruptions(chunk);
+        let beyond_ascii = u8x16::new(*chunk).to_bitmask();
+        let ends = (quotes | others) & !beyond_ascii;
+        if ends != 0 {
+            let before = ends.trailing_zeros();
+            high |= beyond_ascii & !(u32::MAX << before);
+            return (at + before as usize, high != 0);
         }
-        at += 8;
+        high |= beyond_ascii;
+        at += 16;
     }
-    while let Some(&byte) = bytes.get(at) {
-        if byte == b'"' || byte == b'\\' || byte < 0x20 {
-            break;
-        }
-        high |= u64::from(byte);
-        at += 1;
-    }
-    (at, high & HIGHS != 0)
+    let rest = &bytes[at..];
+    let length = rest.iter().position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20).unwrap_or(rest.len());
+    (at + length, high != 0 || !rest[..length].is_ascii())
 }
 
 /// Which containers are open, objects and arrays told apart: a bit each, spilling to the heap below 64 levels.
@@ -450,7 +494,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn scan(text: &[u8]) -> Result<bool, Fault> {
-        let mut scanner = Scanner::new(text);
+        let mut hints = Hints::default();
+        let mut scanner = Scanner::new(text, &mut hints);
         scanner.value()?;
         scanner.end()?;
         Ok(scanner.flawed())
@@ -522,7 +567,7 @@ mod tests {
     #[test]
     fn names_are_compared_unescaped() {
         let mut found = false;
-        Scanner::new(br#"{"\u005fmeta": 1}"#)
+        Scanner::new(br#"{"\u005fmeta": 1}"#, &mut Hints::default())
             .object(|it, key| {
                 found = key.is("_meta");
                 it.value().map(|_| ())
@@ -538,6 +583,32 @@ mod tests {
             let ours = scan(text.as_bytes());
             let theirs = serde_json::from_str::<&serde_json::value::RawValue>(&text).is_ok();
             prop_assert_eq!(ours == Ok(false), theirs, "{}", text);
+        }
+
+        #[test]
+        fn runs_end_where_they_should(bytes in proptest::collection::vec(prop_oneof![9 => Just(b'a'), 1 => any::<u8>()], 0..70)) {
+            let end = bytes.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)).unwrap_or(bytes.len());
+            let (length, beyond_ascii) = plain_run(&bytes);
+            prop_assert_eq!(length, end);
+            prop_assert_eq!(beyond_ascii, !bytes[..length].is_ascii());
+        }
+
+        /// Hints never change what is found.
+        #[test]
+        fn hints_change_nothing(texts in proptest::collection::vec(r#"\{("(a|b|\\u0061|[a-z]{12,40})" ?: ?(1|"x{0,40}"|\{"c":2\}),?){0,4}\}?"#, 1..6)) {
+            let mut hints = Hints::default();
+            for text in texts {
+                let members = |hints: &mut Hints| {
+                    let mut found = Vec::new();
+                    let mut scanner = Scanner::new(text.as_bytes(), hints);
+                    let end = scanner.object(|it, key| {
+                        found.push((key.text().into_owned(), key.position(), it.value()?));
+                        Ok(())
+                    });
+                    (end, found)
+                };
+                prop_assert_eq!(members(&mut hints), members(&mut Hints::default()));
+            }
         }
 
         #[test]

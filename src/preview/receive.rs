@@ -15,6 +15,7 @@ use super::spool::{Spool, Stuck};
 use super::state::StateFile;
 use super::tally::Tally;
 use crate::failure::{Failure, OrFail};
+use crate::json::hints::Hints;
 use crate::json::scan::{Fault, Kind, Scanner};
 use crate::process::lines::{Line, Lines};
 use crate::process::stop::{Reason, Stop};
@@ -59,6 +60,7 @@ pub struct Receiver<W> {
     /// How many documents are still wanted.
     left: Option<u64>,
     stop: Stop,
+    hints: Hints,
 }
 
 /// A binding's documents that are not printed yet.
@@ -94,6 +96,7 @@ impl<W: Write> Receiver<W> {
             stuck: false,
             left: limit,
             stop,
+            hints: Hints::default(),
         }
     }
 
@@ -131,7 +134,7 @@ impl<W: Write> Receiver<W> {
     #[inline]
     fn line(&mut self, line: &[u8]) -> Result<ControlFlow<()>, Failure> {
         if line.starts_with(br#"{"captured":"#) {
-            let captured = captured(line).map_err(unreadable)?;
+            let captured = captured(line, &mut self.hints).map_err(unreadable)?;
             return self.document(&captured);
         }
         match serde_json::from_slice(line).map_err(unreadable)? {
@@ -254,9 +257,9 @@ struct Captured<'a> {
 }
 
 #[inline]
-fn captured(line: &[u8]) -> Result<Captured<'_>, Fault> {
+fn captured<'a>(line: &'a [u8], hints: &mut Hints) -> Result<Captured<'a>, Fault> {
     let (mut binding, mut document, mut deleted) = (0, &line[..0], false);
-    let mut scanner = Scanner::new(line);
+    let mut scanner = Scanner::new(line, hints);
     scanner.object(|it, _| {
         it.object(|it, key| {
             if key.is("doc") {
@@ -306,12 +309,12 @@ mod tests {
     #[test]
     fn documents_are_sliced_as_they_are() {
         let line = br#"{"captured":{"binding":12,"doc": {"_meta":{"row_id":1,"op":"d"}, "n": 1.50e3} }}"#;
-        let it = captured(line).unwrap();
+        let it = captured(line, &mut Hints::default()).unwrap();
         assert_eq!((it.binding, it.deleted), (12, true));
         assert_eq!(it.document, br#"{"_meta":{"row_id":1,"op":"d"}, "n": 1.50e3}"#);
-        let it = captured(br#"{"captured":{"doc":{"op":"d","_meta":{"op":"c"}}}}"#).unwrap();
+        let it = captured(br#"{"captured":{"doc":{"op":"d","_meta":{"op":"c"}}}}"#, &mut Hints::default()).unwrap();
         assert_eq!((it.binding, it.deleted), (0, false));
-        assert!(captured(br#"{"captured":{"doc":{}}"#).is_err());
-        assert!(captured(br#"{"captured":{"doc":[]}}"#).is_err());
+        assert!(captured(br#"{"captured":{"doc":{}}"#, &mut Hints::default()).is_err());
+        assert!(captured(br#"{"captured":{"doc":[]}}"#, &mut Hints::default()).is_err());
     }
 }

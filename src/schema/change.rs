@@ -49,7 +49,8 @@ pub enum What {
     CircularRefDropped(String),
     /// A branch lost a constraint, so that more than one branch may match now.
     OneOfToAnyOf,
-    /// A negation or condition of a schema that lost a constraint: what was left of it would mean something else.
+    /// A negation or condition of a schema that lost a constraint: what was left of it would mean
+    /// something else.
     InexactDropped(String),
     /// Schemas nested too deep end in one that takes anything.
     TooDeep,
@@ -123,7 +124,7 @@ impl fmt::Display for What {
         let (name, sentence, detail) = self.parts();
         write!(f, "{name}: {sentence}")?;
         match detail {
-            Some(it) => write!(f, " ({})", it.escape_debug()),
+            Some(it) => write!(f, " ({})", one_line(it)),
             None => Ok(()),
         }
     }
@@ -131,7 +132,11 @@ impl fmt::Display for What {
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let at = if self.at.is_empty() { "/" } else { &self.at };
-        write!(f, "{at}: {}", self.what)
+        let at = if self.at.is_empty() { "(root)" } else { &self.at };
+        write!(f, "{}: {}", one_line(at), self.what)
     }
+}
+
+fn one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
 }

@@ -1,5 +1,6 @@
-//! Flow's web form shows a `oneOf` as a choice only if it is told which property tells the branches apart (oauth.md, "What Flow
-//! does", 2). Sources don't say so, but write a `const` into each branch.
+//! Flow's web form shows a `oneOf` as a choice only if it is told which property tells the branches
+//! apart (oauth.md, "What Flow does", 2). Sources don't say so, but write a `const` into each
+//! branch.
 
 use super::change::{Change, What};
 use super::refs::{self, push};
@@ -22,11 +23,12 @@ pub(super) fn derive(root: &mut Value, changes: &mut Vec<Change>) {
             return;
         };
         let places = branches.iter().enumerate().filter_map(|(i, branch)| {
+            let own = || Some(format!("{at}/oneOf/{i}"));
             let place = match branch.get("$ref").and_then(Value::as_str) {
-                Some(reference) if branch.get("properties").is_none() => reference.trim_start_matches('#').to_owned(),
-                _ => format!("{at}/oneOf/{i}"),
+                Some(reference) if branch.get("properties").is_none() => refs::place(root, reference),
+                _ => own(),
             };
-            let mut place = place + "/properties";
+            let mut place = place? + "/properties";
             push(&mut place, name);
             root.pointer(&place).is_some().then_some(place)
         });

@@ -1,4 +1,5 @@
-//! The key of a collection: where its components lie in a document, and what types they can have there (F14).
+//! The key of a collection: where its components lie in a document, and what types they can have
+//! there (F14).
 
 use super::change::{Change, What};
 use super::refs::push;
@@ -41,7 +42,8 @@ pub enum KeyProblem {
 
 /// Finds the key of a collection in the schema that its source declares.
 ///
-/// Each path names a property by the names of the objects around it. What is not declared may have any type that a key can have.
+/// Each path names a property by the names of the objects around it. What is not declared may have
+/// any type that a key can have.
 ///
 /// # Errors
 ///
@@ -110,7 +112,8 @@ impl Key {
         self.components.iter().map(|it| pointer(&it.path)).collect()
     }
 
-    /// Declares `_meta` and every component in an object schema, each required and of a type that a key can have.
+    /// Declares `_meta` and every component in an object schema, each required and of a type that a
+    /// key can have.
     pub(super) fn declare(&self, root: &mut Map<String, Value>, meta: Value, changes: &mut Vec<Change>) {
         let meta = add_to(object(root, "properties").shift_remove(META), meta);
         object(root, "properties").insert(META.into(), meta);

@@ -12,7 +12,8 @@ pub(super) enum Takes {
     /// An unsigned integer, without a fraction even if that is zero.
     Count,
     Number,
-    Positive,
+    /// Of `multipleOf`.
+    Step,
     Int32,
     List,
     NonEmptyList,
@@ -47,7 +48,7 @@ pub(super) fn takes(keyword: &str) -> Option<Takes> {
         "maxLength" | "minLength" | "maxItems" | "minItems" | "maxContains" | "minContains" | "maxProperties"
         | "minProperties" => Count,
         "maximum" | "exclusiveMaximum" | "minimum" | "exclusiveMinimum" => Number,
-        "multipleOf" => Positive,
+        "multipleOf" => Step,
         "order" => Int32,
         "examples" => List,
         "enum" => NonEmptyList,

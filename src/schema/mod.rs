@@ -1,18 +1,25 @@
 //! JSON schemas of a source, rewritten so that Flow takes them.
 //!
-//! Flow's schema parser knows a fixed set of keywords and formats and rejects the rest (flow-capture.md, "Flow's JSON-schema parser"); the schemas
-//! that sources print are written for laxer readers, in every draft since 2010. Three outputs are made of them: the
-//! endpoint config schema ([`config`]), the write schema of a collection ([`write_permissive`], [`write_declared`]) and the sourced schema
-//! ([`sourced`]). What the source wrote is mended where its meaning is plain and dropped where it is not, and each such
-//! [`Change`] has a name. What Flow accepts as it is stays as it is, but for these, which are by design:
+//! Flow's schema parser knows a fixed set of keywords and formats and rejects the rest
+//! (flow-capture.md, "Flow's JSON-schema parser"); the schemas that sources print are written for
+//! laxer readers, in every draft since 2010. Three outputs are made of them: the endpoint config
+//! schema ([`config`]), the write schema of a collection ([`write_permissive`], [`write_declared`])
+//! and the sourced schema ([`sourced`]). What the source wrote is mended where its meaning is plain
+//! and dropped where it is not, and each such [`Change`] has a name. What Flow accepts as it is
+//! stays as it is, but for these, which are by design:
 //!
 //! - a root's type becomes exactly `object`;
-//! - `$schema` of a draft before 2019-09, tuples in `items` and `additionalItems` take their present form;
+//! - `$schema` of a draft before 2019-09, tuples in `items` and `additionalItems` take their
+//!   present form;
+//! - an `$id` below the root goes where there are references, which it would redirect;
+//! - `multipleOf` goes where no double could tell it from none, in documents also if it is fractional;
 //! - config schemas get discriminators, documents lose their enums.
 //!
-//! A `$ref` by URL counts as external even if the same document holds that `$id`: no source was seen to write one.
+//! A `$ref` by URL counts as external even if the same document holds that `$id`: no source was
+//! seen to write one.
 //!
-//! This module knows JSON schema, and Flow's reading of it. It knows nothing of Airbyte, of Singer, or of streams.
+//! This module knows JSON schema, and Flow's reading of it. It knows nothing of Airbyte, of Singer,
+//! or of streams.
 
 mod change;
 mod discriminator;
@@ -23,6 +30,7 @@ mod refs;
 mod rewrite;
 mod shape;
 mod sourced;
+mod values;
 mod write;
 
 #[cfg(test)]

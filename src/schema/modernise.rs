@@ -1,5 +1,5 @@
-//! Forms that older drafts and careless hands gave to a single schema, put into those of 2020-12. All of it is exact: the schema
-//! accepts afterwards what was meant to be accepted before.
+//! Forms that older drafts and careless hands gave to a single schema, put into those of 2020-12.
+//! All of it is exact: the schema accepts afterwards what was meant to be accepted before.
 
 use super::change::{Change, What};
 use super::keywords::{Takes, is_type, takes};
@@ -10,9 +10,9 @@ type Schema = Map<String, Value>;
 
 /// Rewrites one schema in place; the schemas inside of it are left for later.
 pub(super) fn modernise(schema: &mut Schema, at: &str, changes: &mut Vec<Change>) {
-    let mut say = |keyword: &str, what: What| {
+    let mut say = |tokens: &[&str], what: What| {
         let mut at = at.to_owned();
-        push(&mut at, keyword);
+        tokens.iter().for_each(|it| push(&mut at, it));
         changes.push(Change { at, what });
     };
     move_properties(schema, &mut say);
@@ -25,9 +25,9 @@ pub(super) fn modernise(schema: &mut Schema, at: &str, changes: &mut Vec<Change>
     name_anchor(schema, &mut say);
 }
 
-/// Property names that stand beside `properties` go into it. A keyword is taken for one if its value is plainly a schema where the
-/// keyword, known or not, can't have one.
-fn move_properties(schema: &mut Schema, say: &mut impl FnMut(&str, What)) {
+/// Property names that stand beside `properties` go into it. A keyword is taken for one if its
+/// value is plainly a schema where the keyword, known or not, can't have one.
+fn move_properties(schema: &mut Schema, say: &mut impl FnMut(&[&str], What)) {
     let has_properties = schema.get("properties").is_some_and(Value::is_object);
     let may_be_object = match schema.get("type") {
         None => !schema.contains_key("items"),
@@ -52,7 +52,8 @@ fn move_properties(schema: &mut Schema, say: &mut impl FnMut(&str, What)) {
         .filter(|(keyword, value)| is_misplaced(keyword, value))
         .map(|(keyword, _)| keyword.clone())
         .collect();
-    // `type: {type: string}` on its own is a clumsy type (see unwrap_type), not a property of that name.
+    // `type: {type: string}` on its own is a clumsy type (see unwrap_type), not a property of that
+    // name.
     if !has_properties && misplaced == ["type"] {
         misplaced.clear();
     }
@@ -74,9 +75,9 @@ fn move_properties(schema: &mut Schema, say: &mut impl FnMut(&str, What)) {
         match properties.entry(name.as_str()) {
             Entry::Vacant(it) => {
                 it.insert(value);
-                say(&name, What::PropertyMoved(name.clone()));
+                say(&[&name], What::PropertyMoved(name.clone()));
             }
-            Entry::Occupied(_) => say(&name, What::UnknownKeyword(name.clone())),
+            Entry::Occupied(_) => say(&[&name], What::UnknownKeyword(name.clone())),
         }
     }
 }
@@ -101,7 +102,7 @@ fn is_schema_like(value: &Value) -> bool {
 }
 
 /// `type: {type: string}`.
-fn unwrap_type(schema: &mut Schema, say: &mut impl FnMut(&str, What)) {
+fn unwrap_type(schema: &mut Schema, say: &mut impl FnMut(&[&str], What)) {
     let Some(value) = schema.get_mut("type") else {
         return;
     };
@@ -109,11 +110,11 @@ fn unwrap_type(schema: &mut Schema, say: &mut impl FnMut(&str, What)) {
         return;
     };
     *value = inner.clone();
-    say("type", What::TypeMended);
+    say(&["type"], What::TypeMended);
 }
 
 /// Draft 3: a boolean `required` on a property speaks of the property's parent.
-fn lift_required(schema: &mut Schema, say: &mut impl FnMut(&str, What)) {
+fn lift_required(schema: &mut Schema, say: &mut impl FnMut(&[&str], What)) {
     let Some(Value::Object(properties)) = schema.get_mut("properties") else {
         return;
     };
@@ -124,7 +125,7 @@ fn lift_required(schema: &mut Schema, say: &mut impl FnMut(&str, What)) {
         };
         if let Some(&Value::Bool(required)) = property.get("required") {
             property.shift_remove("required");
-            say("properties", What::RequiredLifted(name.clone()));
+            say(&["properties", name, "required"], What::RequiredLifted(name.clone()));
             if required {
                 lifted.push(Value::String(name.clone()));
             }
@@ -145,7 +146,7 @@ fn lift_required(schema: &mut Schema, say: &mut impl FnMut(&str, What)) {
 }
 
 /// Draft 4: `maximum: 5, exclusiveMaximum: true` is now `exclusiveMaximum: 5`.
-fn fold_bound(schema: &mut Schema, bound: &str, exclusive: &str, say: &mut impl FnMut(&str, What)) {
+fn fold_bound(schema: &mut Schema, bound: &str, exclusive: &str, say: &mut impl FnMut(&[&str], What)) {
     let Some(&Value::Bool(is_exclusive)) = schema.get(exclusive) else {
         return;
     };
@@ -155,19 +156,19 @@ fn fold_bound(schema: &mut Schema, bound: &str, exclusive: &str, say: &mut impl 
     } else {
         schema.shift_remove(exclusive);
     }
-    say(exclusive, What::BoundFolded(exclusive.into()));
+    say(&[exclusive], What::BoundFolded(exclusive.into()));
 }
 
 /// Up to 2019-09: `items: [..]` and `additionalItems` are now `prefixItems` and `items`.
-fn name_tuple(schema: &mut Schema, say: &mut impl FnMut(&str, What)) {
+fn name_tuple(schema: &mut Schema, say: &mut impl FnMut(&[&str], What)) {
     match schema.get("items") {
         Some(Value::Array(them)) if them.is_empty() || schema.contains_key("prefixItems") => {
             schema.shift_remove("items");
-            say("items", What::BadValue("items".into()));
+            say(&["items"], What::BadValue("items".into()));
         }
         Some(Value::Array(_)) => {
             rename(schema, "items", "prefixItems");
-            say("items", What::TupleToPrefixItems);
+            say(&["items"], What::TupleToPrefixItems);
         }
         _ => {}
     }
@@ -176,23 +177,23 @@ fn name_tuple(schema: &mut Schema, say: &mut impl FnMut(&str, What)) {
     }
     if schema.contains_key("prefixItems") && !schema.contains_key("items") {
         rename(schema, "additionalItems", "items");
-        say("additionalItems", What::TupleToPrefixItems);
+        say(&["additionalItems"], What::TupleToPrefixItems);
     } else {
         // Without a tuple it never meant anything, but Flow reads it as another `items`.
         schema.shift_remove("additionalItems");
-        say("additionalItems", What::InexactDropped("additionalItems".into()));
+        say(&["additionalItems"], What::InexactDropped("additionalItems".into()));
     }
 }
 
 /// Up to draft 7: `dependencies` held what is now told apart by two keywords.
-fn split_dependencies(schema: &mut Schema, say: &mut impl FnMut(&str, What)) {
+fn split_dependencies(schema: &mut Schema, say: &mut impl FnMut(&[&str], What)) {
     let Some(Value::Object(_)) = schema.get("dependencies") else {
         return;
     };
     let Some(Value::Object(dependencies)) = schema.shift_remove("dependencies") else {
         return;
     };
-    say("dependencies", What::DependenciesSplit);
+    say(&["dependencies"], What::DependenciesSplit);
     for (name, mut value) in dependencies {
         if value.is_string() {
             value = Value::Array(vec![value]);
@@ -206,7 +207,7 @@ fn split_dependencies(schema: &mut Schema, say: &mut impl FnMut(&str, What)) {
 }
 
 /// Draft 4 wrote `id`, and up to draft 7 an id of `#name` was what `$anchor` is now.
-fn name_anchor(schema: &mut Schema, say: &mut impl FnMut(&str, What)) {
+fn name_anchor(schema: &mut Schema, say: &mut impl FnMut(&[&str], What)) {
     for keyword in ["id", "$id"] {
         let Some(Value::String(id)) = schema.get(keyword) else {
             continue;
@@ -216,11 +217,11 @@ fn name_anchor(schema: &mut Schema, say: &mut impl FnMut(&str, What)) {
             Some(anchor) if !schema.contains_key("$anchor") => {
                 rename(schema, keyword, "$anchor");
                 schema.insert("$anchor".into(), anchor.into());
-                say(keyword, What::IdToAnchor);
+                say(&[keyword], What::IdToAnchor);
             }
             _ if keyword == "id" => {
                 schema.shift_remove(keyword);
-                say(keyword, What::IdDropped);
+                say(&[keyword], What::IdDropped);
             }
             _ => {}
         }

@@ -49,7 +49,8 @@ pub(super) fn push(pointer: &mut String, token: &str) {
     }
 }
 
-/// What a local reference points at, be it a schema or not. References to other documents find nothing.
+/// What a local reference points at, be it a schema or not. References to other documents find
+/// nothing.
 pub(super) fn find<'a>(root: &'a Value, reference: &str) -> Option<&'a Value> {
     root.pointer(&place(root, reference)?)
 }
@@ -62,16 +63,20 @@ pub(super) fn place(root: &Value, reference: &str) -> Option<String> {
     }
     let mut found = None;
     visit(root, &mut String::new(), &mut |at, map| {
-        let named = |keyword| map.get(keyword).and_then(Value::as_str) == Some(fragment.as_str());
-        if found.is_none() && (named("$anchor") || named("$dynamicAnchor")) {
+        let says = |keyword, name| map.get(keyword).and_then(Value::as_str) == Some(name);
+        let is_anchor = ["$anchor", "$dynamicAnchor"].into_iter().any(|it| says(it, &fragment));
+        // How older drafts wrote an anchor.
+        let is_id = ["$id", "id"].into_iter().any(|it| says(it, reference));
+        if found.is_none() && (is_anchor || is_id) {
             found = Some(at.to_owned());
         }
     });
     found
 }
 
-/// Drops the references that a rewrite left without a schema at their end (what they pointed at was moved, dropped, or never a
-/// place where Flow looks for schemas), and those that lead back to themselves before they come to anything else.
+/// Drops the references that a rewrite left without a schema at their end (what they pointed at was
+/// moved, dropped, or never a place where Flow looks for schemas), and those that lead back to
+/// themselves before they come to anything else.
 pub(super) fn drop_dangling(root: &mut Value, changes: &mut Vec<Change>) {
     let mut dropped = Vec::new();
     visit(root, &mut String::new(), &mut |at, map| {
@@ -108,7 +113,8 @@ fn is_circular(root: &Value, schema: &Map<String, Value>) -> bool {
     false
 }
 
-/// Whether every step of a reference goes by a keyword that holds schemas: Flow indexes no other places.
+/// Whether every step of a reference goes by a keyword that holds schemas: Flow indexes no other
+/// places.
 fn is_schema_location(root: &Value, reference: &str) -> bool {
     let Some(place) = place(root, reference) else {
         return false;

@@ -1,12 +1,13 @@
-//! What a schema says about the types of values, with references, unions and intersections worked into one tree. Constraints on
-//! values other than their type are no part of it.
+//! What a schema says about the types of values, with references, unions and intersections worked
+//! into one tree. Constraints on values other than their type are no part of it.
 
 use super::refs;
-use super::rewrite::type_of;
+use super::values::type_of;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-/// Schemas to look at before the rest of a document counts as undeclared: references to references can multiply without end.
+/// Schemas to look at before the rest of a document counts as undeclared: references to references
+/// can multiply without end.
 const BUDGET: usize = 20_000;
 /// Schemas within schemas, likewise.
 const MAX_DEPTH: usize = 150;

@@ -1,28 +1,32 @@
-//! The sourced schema: what the source says about its data, for Flow to start from (F12). Flow widens it by what documents show, so it
-//! never makes one fail; but a column's type that is widened later is a column that changes, so nothing goes in that sources are known
-//! to get wrong.
+//! The sourced schema: what the source says about its data, for Flow to start from (F12). Flow
+//! widens it by what documents show, so it never makes one fail; but a column's type that is
+//! widened later is a column that changes, so nothing goes in that sources are known to get wrong.
 //!
-//! Left out are enums, patterns and bounds, which tell no type, `required`, which deletions break, and most formats.
+//! Left out are enums, patterns and bounds, which tell no type, `required`, which deletions break,
+//! and most formats.
 
+use super::Rewritten;
 use super::key::{Key, META};
 use super::refs;
 use super::rewrite::{Mode, rewrite};
 use super::shape::{Additional, Shape, Types};
 use super::write::meta;
-use super::{Rewritten, make_object};
 use serde_json::{Map, Value, json};
 
-/// Formats that say something about a column's type and that real values keep to. `date-time`, `date` and `time` are not among
-/// them: sources write `2008-10-29T02:32:38` and `2024-01-01 00:07:00+00` under `date-time`, whole date-times under `date`, and
-/// `-1 day, 11:25:04` under `time`.
+/// Formats that say something about a column's type and that real values keep to. `date-time`,
+/// `date` and `time` are not among them: sources write `2008-10-29T02:32:38` and `2024-01-01
+/// 00:07:00+00` under `date-time`, whole date-times under `date`, and `-1 day, 11:25:04` under
+/// `time`.
 const TRUSTED_FORMATS: [&str; 6] = ["integer", "uint32", "uint64", "number", "uuid", "sha256"];
 
-/// Schemas within schemas, beyond which only types are told: Flow reads JSON of at most 128 levels, and each takes two.
+/// Schemas within schemas, beyond which only types are told: Flow reads JSON of at most 128 levels,
+/// and each takes two.
 const MAX_DEPTH: usize = 40;
 
-/// What the source declares, closed at every object that names properties. Nothing, if it doesn't name any.
+/// What the source declares, closed at every object that names properties. Nothing, if it doesn't
+/// name any.
 pub fn sourced(declared: &Value, key: &Key) -> Option<Rewritten> {
-    let (declared, mut changes) = rewrite(declared, Mode::Document);
+    let (declared, changes) = rewrite(declared, Mode::Document);
     let shape = Shape::of(&Value::Object(declared));
     if shape.properties.keys().all(|it| it == META) {
         return None;
@@ -34,7 +38,6 @@ pub fn sourced(declared: &Value, key: &Key) -> Option<Rewritten> {
     let mut meta = meta();
     meta["properties"]["uuid"] = json!({ "type": "string" });
     key.declare(&mut root, meta, &mut Vec::new());
-    make_object(&mut root, &mut changes);
     Some(Rewritten { schema: close(Value::Object(root)), changes })
 }
 
@@ -92,7 +95,8 @@ fn close(mut schema: Value) -> Value {
             open.push(at.to_owned());
         }
     });
-    // From the inside out: closing an object takes its `additionalProperties`, and the places in there, away.
+    // From the inside out: closing an object takes its `additionalProperties`, and the places in
+    // there, away.
     for at in open.into_iter().rev() {
         if let Some(Value::Object(map)) = schema.pointer_mut(&at) {
             map.insert("additionalProperties".into(), false.into());

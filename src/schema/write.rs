@@ -8,7 +8,8 @@ use super::rewrite::{Mode, rewrite};
 use super::{Rewritten, make_object};
 use serde_json::{Map, Value, json};
 
-/// The permissive write schema: the key and `_meta`, and nothing that a source could get wrong about the rest.
+/// The permissive write schema: the key and `_meta`, and nothing that a source could get wrong
+/// about the rest.
 pub fn write_permissive(key: &Key) -> Value {
     let mut root = Map::new();
     root.insert("type".into(), "object".into());
@@ -40,8 +41,8 @@ pub(super) fn meta() -> Value {
     })
 }
 
-/// The root is about to ask for a key and `_meta`. Schemas that refer to the root or into it, such as those of rows within rows, mean
-/// the row as the source declared it: they get a copy.
+/// The root is about to ask for a key and `_meta`. Schemas that refer to the root or into it, such
+/// as those of rows within rows, mean the row as the source declared it: they get a copy.
 fn keep_row_for_refs(root: &mut Map<String, Value>) {
     let mut whole = Value::Object(std::mem::take(root));
     let mut to_root = Vec::new();
@@ -128,27 +129,34 @@ fn open_root(mut root: Value, changes: &mut Vec<Change>) -> Map<String, Value> {
 
 /// Drops what would forbid `_meta` from one schema; says whether there was any.
 fn open(schema: &mut Map<String, Value>, at: &str, changes: &mut Vec<Change>) -> bool {
-    // The root declares `_meta`: a schema for what it doesn't declare leaves that alone.
-    let declares_meta = at.is_empty();
+    let takes_meta = |pattern: &str| regex::Regex::new(pattern).is_ok_and(|it| it.is_match(META));
+    let patterns = schema.get("patternProperties").and_then(Value::as_object);
+    let loses_pattern = patterns.is_some_and(|them| them.keys().any(|it| takes_meta(it)));
+    // A schema for what is not declared leaves `_meta` alone at the root, where that is declared;
+    // but not what a pattern took care of that has to go.
+    let keeps_rest = at.is_empty() && !loses_pattern;
     let before = changes.len();
     schema.retain(|keyword, value| {
-        let forbids = match (keyword.as_str(), &mut *value) {
+        let forbids = match (keyword.as_str(), &*value) {
             ("additionalProperties" | "unevaluatedProperties", Value::Bool(it)) => !*it,
-            ("additionalProperties" | "unevaluatedProperties", _) => !declares_meta,
+            ("additionalProperties" | "unevaluatedProperties", _) => !keeps_rest,
             ("maxProperties" | "propertyNames", _) => true,
-            ("patternProperties", Value::Object(patterns)) => {
-                let count = patterns.len();
-                patterns.retain(|pattern, _| !regex::Regex::new(pattern).is_ok_and(|it| it.is_match(META)));
-                patterns.len() < count
-            }
+            ("patternProperties", _) => loses_pattern,
             _ => false,
         };
-        if forbids {
-            let mut at = at.to_owned();
-            push(&mut at, keyword);
-            changes.push(Change::new(at, What::RootOpened(keyword.clone())));
+        if !forbids {
+            return true;
         }
-        !forbids || value.as_object().is_some_and(|it| keyword == "patternProperties" && !it.is_empty())
+        let mut at = at.to_owned();
+        push(&mut at, keyword);
+        changes.push(Change::new(at, What::RootOpened(keyword.clone())));
+        match value {
+            Value::Object(patterns) if keyword == "patternProperties" => {
+                patterns.retain(|pattern, _| !takes_meta(pattern));
+                !patterns.is_empty()
+            }
+            _ => false,
+        }
     });
     changes.len() > before
 }

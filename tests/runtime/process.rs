@@ -17,6 +17,8 @@ use tempfile::TempDir;
 
 /// Which is in the environment of everything that a start starts, so that it can be found again.
 const MARK: &str = "FLOW_SHIM_TEST_START";
+/// How long the connector's own processes may take to follow it.
+const GRACE: Duration = Duration::from_secs(3);
 static STARTS: AtomicU64 = AtomicU64::new(0);
 
 pub enum Event {
@@ -97,15 +99,23 @@ impl Process {
         self.deaf.store(true, Ordering::Relaxed);
     }
 
-    /// The next thing that happens, or None when nothing has for that long.
+    /// The next thing that happens, or None when nothing has for that long. Where something else holds the pipes open after
+    /// the connector's end, that is the end all the same: what it is, `leftovers` finds.
     pub fn next(&mut self, patience: Duration) -> Option<Event> {
         let deadline = Instant::now() + patience;
+        let mut gone_since = None;
         while self.open_pipes > 0 {
-            match self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            match self.events.recv_timeout(Duration::from_millis(100)) {
                 Ok(Some(event)) => return Some(event),
                 Ok(None) => self.open_pipes -= 1,
-                Err(RecvTimeoutError::Timeout) => return None,
                 Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) if matches!(self.child.try_wait(), Ok(Some(_))) => {
+                    if gone_since.get_or_insert_with(Instant::now).elapsed() > GRACE {
+                        break;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) if Instant::now() > deadline => return None,
+                Err(RecvTimeoutError::Timeout) => {}
             }
         }
         Some(Event::End)
@@ -138,7 +148,7 @@ impl Process {
 
     /// Processes and files that outlive the connector. A moment is granted to processes: the kernel's own signals take one.
     pub fn leftovers(&self) -> Vec<String> {
-        let deadline = Instant::now() + Duration::from_secs(if self.killed { 5 } else { 2 });
+        let deadline = Instant::now() + GRACE;
         let mut broken = loop {
             let left = self.processes();
             if left.is_empty() || Instant::now() > deadline {

@@ -1,4 +1,5 @@
-//! What Flow accepts, written from its rules and without the rewriter's tables, so that one can be held against the other.
+//! What Flow accepts, written from its rules and without the rewriter's tables, so that one can be
+//! held against the other.
 
 use serde_json::{Map, Value};
 use std::collections::{HashMap, HashSet};

@@ -1,4 +1,5 @@
-//! Schemas that real sources print. They are not part of the project: where they are absent, these tests say so and pass.
+//! Schemas that real sources print. They are not part of the project: where they are absent, these
+//! tests say so and pass.
 
 use super::checker::{open, rejected, unfit};
 use crate::schema::{Key, KeyProblem, config, key, sourced, write_declared, write_permissive};

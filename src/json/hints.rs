@@ -1,0 +1,120 @@
+//! What one text teaches about the next: the objects that one connector prints have the same member names in the same
+//! order, mostly. A name that stands where it was expected needs no scan, only a comparison.
+
+use wide::u8x16;
+
+/// Member names in the order in which they came, each with its quotes and its colon.
+#[derive(Default)]
+pub struct Hints {
+    names: Vec<Name>,
+    next: usize,
+}
+
+/// A longer name is scanned each time.
+const LONGEST: usize = 32;
+
+/// Beyond this many names nothing is learned: such an object is not worth a second one.
+const MOST: usize = 4096;
+
+/// Where some members are optional, the expected one may come that much later.
+const AHEAD: usize = 2;
+
+/// The text, and which of its bytes count. A name that is not kept has none but zeros, which no text begins with.
+struct Name {
+    text: [u8x16; 2],
+    ignored: [u32; 2],
+    length: usize,
+}
+
+impl Hints {
+    /// A new text begins.
+    pub fn rewind(&mut self) {
+        self.next = 0;
+    }
+
+    /// The length of the expected name, if `rest` begins with it.
+    #[inline]
+    pub fn guess(&mut self, rest: &[u8]) -> Option<usize> {
+        let name = self.names.get(self.next)?;
+        if name.begins(rest) {
+            self.next += 1;
+            return Some(name.length);
+        }
+        self.guess_ahead(rest)
+    }
+
+    fn guess_ahead(&mut self, rest: &[u8]) -> Option<usize> {
+        let later = self.names.get(self.next + 1..)?;
+        let skipped = later.iter().take(AHEAD).position(|name| name.begins(rest))?;
+        self.next += skipped + 2;
+        Some(later[skipped].length)
+    }
+
+    /// The name that was found where another was expected.
+    pub fn learn(&mut self, text: &[u8]) {
+        let name = Name::new(text);
+        if let Some(expected) = self.names.get_mut(self.next) {
+            *expected = name;
+        } else if self.names.len() < MOST {
+            self.names.push(name);
+        }
+        self.next += 1;
+    }
+}
+
+impl Name {
+    fn new(text: &[u8]) -> Self {
+        let mut bytes = [0; LONGEST];
+        let mut length = LONGEST;
+        if let Some(place) = bytes.get_mut(..text.len()) {
+            place.copy_from_slice(text);
+            length = text.len();
+        }
+        let half = |from: usize| u8x16::new(std::array::from_fn(|i| bytes[from + i]));
+        let ignored = |from: usize| u32::MAX.unbounded_shl(length.saturating_sub(from) as u32) | 0xFFFF_0000;
+        Self { text: [half(0), half(16)], ignored: [ignored(0), ignored(16)], length }
+    }
+
+    #[inline]
+    fn begins(&self, rest: &[u8]) -> bool {
+        self.half_begins(0, rest) && (self.length <= 16 || rest.get(16..).is_some_and(|it| self.half_begins(1, it)))
+    }
+
+    #[inline]
+    fn half_begins(&self, half: usize, rest: &[u8]) -> bool {
+        rest.first_chunk::<16>().is_some_and(|chunk| {
+            let same = self.text[half].simd_eq(u8x16::new(*chunk)).to_bitmask();
+            same | self.ignored[half] == u32::MAX
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// A name begins a text if and only if its bytes do.
+        #[test]
+        fn compares_like_bytes(name in "[ab]{1,34}", rest in "[ab]{0,40}", same in any::<bool>()) {
+            let rest = if same { format!("{name}{rest}") } else { rest } + "................................";
+            let mut hints = Hints::default();
+            hints.learn(name.as_bytes());
+            hints.rewind();
+            let want = (rest.starts_with(&name) && name.len() <= LONGEST).then_some(name.len());
+            prop_assert_eq!(hints.guess(rest.as_bytes()), want);
+        }
+    }
+
+    #[test]
+    fn optional_members_may_be_missing() {
+        let texts = ["\"a\":", "\"b\":", "\"c\":", "\"d\":"].map(|it| format!("{it:16}"));
+        let mut hints = Hints::default();
+        texts.iter().for_each(|it| hints.learn(it.trim_end().as_bytes()));
+        hints.rewind();
+        assert_eq!(hints.guess(texts[0].as_bytes()), Some(4));
+        assert_eq!(hints.guess(texts[3].as_bytes()), Some(4));
+        assert_eq!(hints.guess(texts[0].as_bytes()), None);
+    }
+}

@@ -1,0 +1,202 @@
+//! What becomes of the value of a keyword that holds no schemas.
+
+use super::change::What;
+use super::keywords::{Takes, is_format, is_type};
+use super::modernise::is_anchor;
+use super::rewrite::Mode;
+use serde_json::{Value, json};
+use std::collections::HashSet;
+
+/// What to do with a keyword.
+#[derive(Debug, PartialEq)]
+pub(super) enum Fate {
+    Keep,
+    Mend(Value, What),
+    Drop(What),
+}
+
+/// Whether a keyword's value is what Flow takes there, or what it takes to make it so.
+pub(super) fn judge(keyword: &str, takes: Takes, value: &Value, mode: Mode) -> Fate {
+    let fits = match takes {
+        Takes::Any => true,
+        Takes::Text => value.is_string(),
+        Takes::Flag => value.is_boolean(),
+        Takes::Count => value.is_u64(),
+        Takes::Number => value.as_f64().is_some_and(f64::is_finite),
+        Takes::Int32 => value.as_i64().is_some_and(|it| i32::try_from(it).is_ok()),
+        Takes::NonEmptyList => value.as_array().is_some_and(|it| !it.is_empty()),
+        Takes::Object => value.is_object(),
+        Takes::Strategy => value.get("strategy").is_some_and(Value::is_string),
+        Takes::NamesMap => value.as_object().is_some_and(|it| it.values().all(are_names)),
+        Takes::Id => value.as_str().is_some_and(is_url),
+        Takes::Anchor => value.as_str().is_some_and(is_anchor),
+        Takes::SecretFlag => return secret(keyword, value),
+        Takes::Step => return step(keyword, value, mode),
+        Takes::List => return list(keyword, value),
+        Takes::Types => return types(value),
+        Takes::Format => return format(value),
+        Takes::Pattern => return pattern(value),
+        Takes::Names => return names(keyword, value),
+        Takes::Dialect => return dialect(keyword, value),
+        Takes::Schema | Takes::Schemas | Takes::SchemaMap | Takes::PatternMap | Takes::Ref => true,
+    };
+    match takes {
+        _ if fits => Fate::Keep,
+        Takes::Id => Fate::Drop(What::IdDropped),
+        _ => Fate::Drop(What::BadValue(keyword.into())),
+    }
+}
+
+fn are_names(value: &Value) -> bool {
+    value.as_array().is_some_and(|them| them.iter().all(Value::is_string))
+}
+
+fn secret(keyword: &str, value: &Value) -> Fate {
+    let is_true = match value {
+        Value::Bool(_) => return Fate::Keep,
+        Value::String(it) => ["true", "yes", "1"].contains(&it.to_ascii_lowercase().as_str()),
+        Value::Number(it) => it.as_f64() != Some(0.0),
+        _ => false,
+    };
+    if is_true {
+        Fate::Mend(Value::Bool(true), What::ValueMended(keyword.into()))
+    } else {
+        Fate::Drop(What::BadValue(keyword.into()))
+    }
+}
+
+fn step(keyword: &str, value: &Value, mode: Mode) -> Fate {
+    /// Below it, doubles are all multiples or none: databases say `1e-38` for "any decimal".
+    const FINEST: f64 = 1e-9;
+    match value.as_f64() {
+        // 19.99 is no multiple of 0.01 in binary.
+        Some(it) if it > 0.0 && it.fract() != 0.0 && mode == Mode::Document => {
+            Fate::Drop(What::InexactDropped(keyword.into()))
+        }
+        Some(it) if it.is_finite() && it >= FINEST => Fate::Keep,
+        _ => Fate::Drop(What::BadValue(keyword.into())),
+    }
+}
+
+fn list(keyword: &str, value: &Value) -> Fate {
+    match value {
+        Value::Array(_) => Fate::Keep,
+        Value::Null => Fate::Drop(What::BadValue(keyword.into())),
+        one => Fate::Mend(json!([one]), What::ValueMended(keyword.into())),
+    }
+}
+
+fn types(value: &Value) -> Fate {
+    let names: Option<Vec<&str>> = match value {
+        Value::String(it) if is_type(it) => return Fate::Keep,
+        Value::String(it) => type_name(it).map(|it| vec![it]),
+        Value::Array(them) => them.iter().map(listed_type).collect(),
+        _ => None,
+    };
+    // A name that can't be read may stand for any type: the others alone would be too strict.
+    let Some(mut names) = names.filter(|it| !it.is_empty()) else {
+        return Fate::Drop(What::TypeDropped);
+    };
+    let mut seen = HashSet::new();
+    names.retain(|it| seen.insert(*it));
+    let mended = if value.is_string() { json!(names[0]) } else { json!(names) };
+    keep_or_mend(value, mended, What::TypeMended)
+}
+
+fn listed_type(value: &Value) -> Option<&'static str> {
+    match value {
+        Value::Null => Some("null"),
+        Value::String(it) => type_name(it),
+        it => type_name(it.get("type")?.as_str()?),
+    }
+}
+
+fn format(value: &Value) -> Fate {
+    match value {
+        Value::String(it) if is_format(it) => Fate::Keep,
+        other => Fate::Drop(What::FormatDropped(text(other))),
+    }
+}
+
+fn pattern(value: &Value) -> Fate {
+    match value {
+        Value::String(it) if compiles(it) => Fate::Keep,
+        other => Fate::Drop(What::PatternDropped(text(other))),
+    }
+}
+
+/// Whether Flow's regular expressions, which are Rust's, can express a pattern.
+pub(super) fn compiles(pattern: &str) -> bool {
+    regex::Regex::new(pattern).is_ok()
+}
+
+fn names(keyword: &str, value: &Value) -> Fate {
+    let mended = match value {
+        Value::Array(them) => {
+            let mut seen = HashSet::new();
+            them.iter().filter(|it| it.is_string() && seen.insert(*it)).cloned().collect()
+        }
+        Value::String(_) => vec![value.clone()],
+        _ => return Fate::Drop(What::BadValue(keyword.into())),
+    };
+    keep_or_mend(value, Value::Array(mended), What::RequiredMended)
+}
+
+fn dialect(keyword: &str, value: &Value) -> Fate {
+    let is_old = |it: &str| it.contains("json-schema.org/draft-0") || it.contains("json-schema.org/schema");
+    match value {
+        Value::String(it) if is_old(it) => Fate::Drop(What::DialectDropped),
+        Value::String(_) => Fate::Keep,
+        _ => Fate::Drop(What::BadValue(keyword.into())),
+    }
+}
+
+/// Flow resolves an id as a URL, and rejects one that has a fragment or is opaque (`urn:`).
+fn is_url(id: &str) -> bool {
+    let is_url_char = |c: char| c.is_ascii_alphanumeric() || "-._~:/?@!$&'()*+,;=%".contains(c);
+    let has_host = |it: &str| it.starts_with(|c: char| c.is_ascii_alphanumeric());
+    let is_url = match id.split_once("://") {
+        Some((scheme, rest)) => ["http", "https"].contains(&scheme) && has_host(rest),
+        None => !id.is_empty() && !id.contains(':') && !id.starts_with("//"),
+    };
+    is_url && id.chars().all(is_url_char)
+}
+
+fn keep_or_mend(value: &Value, mended: Value, what: What) -> Fate {
+    if *value == mended { Fate::Keep } else { Fate::Mend(mended, what) }
+}
+
+/// The type that a name stands for, in JSON schema's words and in those of other type systems.
+fn type_name(name: &str) -> Option<&'static str> {
+    Some(match name.to_ascii_lowercase().as_str() {
+        "null" | "none" | "nil" => "null",
+        "boolean" | "bool" => "boolean",
+        "object" | "dict" | "map" | "struct" | "record" => "object",
+        "array" | "list" | "tuple" => "array",
+        "integer" | "int" | "int32" | "int64" | "long" | "bigint" | "smallint" => "integer",
+        "number" | "float" | "double" | "decimal" | "numeric" => "number",
+        "string" | "str" | "text" | "varchar" | "uuid" => "string",
+        "date" | "datetime" | "date-time" | "time" | "timestamp" => "string",
+        _ => return None,
+    })
+}
+
+/// The JSON schema type of a value.
+pub(super) fn type_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Object(_) => "object",
+        Value::Array(_) => "array",
+        Value::Number(it) if it.is_i64() || it.is_u64() => "integer",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+    }
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(it) => it.clone(),
+        other => other.to_string(),
+    }
+}
