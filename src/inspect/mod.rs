@@ -83,7 +83,7 @@ impl From<&Change> for Rewrite {
 
 /// Inspects, and says how it went.
 pub fn run(args: &Args, stop: &Stop, mut stdout: File) -> ExitCode {
-    let screen = Screen::new();
+    let screen = Screen::open();
     screen.conclude(inspect(args, stop, &screen, &mut stdout))
 }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::config::{Branch, Field};
 use super::streams::{Stream, Totals};
 use super::{Report, Rewrite};
-use crate::terminal::figures::columns;
+use crate::terminal::figures::{columns, plural};
 
 /// How many places of a rewrite are named.
 const PLACES: usize = 3;
@@ -122,12 +122,16 @@ fn compact(value: &Value) -> String {
     value.as_str().filter(|it| !it.is_empty()).map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// Up to a full stop that ends one: `e.g. this` does not.
+/// Up to a full stop that ends a sentence, which that of `e.g.` does not.
 fn first_sentence(text: Option<&str>) -> String {
     let text = text.unwrap_or_default();
-    let ends = text.match_indices(". ").map(|(at, _)| at);
-    let begins_another = |at: &usize| text[at + 2..].starts_with(|it: char| it.is_uppercase() || it.is_numeric());
-    let length = ends.into_iter().find(begins_another).map_or(text.len(), |at| at + 1);
+    let ends = |at: &usize| {
+        let (before, after) = (&text[..*at], &text[at + 2..]);
+        !before.ends_with(['.', ' '])
+            && !["e.g", "i.e", "etc"].iter().any(|it| before.ends_with(it))
+            && !after.starts_with(char::is_lowercase)
+    };
+    let length = text.match_indices(". ").map(|(at, _)| at).find(ends).map_or(text.len(), |at| at + 1);
     truncate_str(&text[..length], 120, "…").into_owned()
 }
 
@@ -182,6 +186,9 @@ fn rewrites<'a>(all: impl Iterator<Item = (Option<&'a str>, &'a Rewrite)>) -> Ve
 fn total(it: &Totals) -> String {
     let Totals { streams, incremental, full_refresh, with_source_key, with_row_id, rewritten_streams, rewrites } = it;
     format!(
-        "{streams} streams: {incremental} incremental, {full_refresh} full refresh; {with_source_key} with a key of the source, {with_row_id} by row id; {rewrites} rewrites in {rewritten_streams} schemas"
+        "{}: {incremental} incremental, {full_refresh} full refresh; {with_source_key} with a key of the source, {with_row_id} by row id; {} in {}",
+        plural(*streams, "stream"),
+        plural(*rewrites, "rewrite"),
+        plural(*rewritten_streams, "schema"),
     )
 }

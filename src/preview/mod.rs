@@ -29,6 +29,7 @@ use crate::shim::config::ConfigArg;
 use crate::shim::{Shim, SourceArgs, secrets};
 use crate::source::Stream;
 use crate::terminal::Screen;
+use crate::terminal::figures::plural;
 
 use bindings::{Binding, OpenBinding};
 use display::Display;
@@ -80,11 +81,13 @@ Examples:
 
 /// Captures, and says how it went.
 pub fn run(args: &Args, stop: &Stop, stdout: File) -> ExitCode {
-    let screen = Screen::new();
+    let screen = Screen::open();
     let shown = screen.clone();
-    stop.listen(move |reason| match reason {
-        Reason::Terminate | Reason::Interrupt => shown.status("stopping the connector (Ctrl-C does not wait for it)"),
-        Reason::OutputClosed | Reason::Enough => shown.status("stopping the connector"),
+    stop.listen(move |reason| {
+        shown.status("stopping the connector");
+        if matches!(reason, Reason::Interrupt | Reason::Terminate) {
+            log::info("stopping: the connector has a moment to end (a second Ctrl-C does not wait for it)");
+        }
     });
     screen.conclude(preview(args, stop, &screen, stdout))
 }
@@ -100,15 +103,19 @@ fn preview(args: &Args, stop: &Stop, screen: &Screen, stdout: File) -> Result<()
     secrets::conceal(&config);
 
     let mut session = Session::start(shim.clone())?;
-    let (streams, pointers) = match prepare(&mut session, &shim, &config, screen) {
-        Ok(prepared) => prepared,
+    screen.status("asking the connector for its spec");
+    let Some(spec) = session.ask("spec", &json!({}), "spec") else {
+        return Err(unanswered(session, None));
+    };
+    let streams = match find_streams(&mut session, &shim, &config, screen) {
+        Ok(streams) => streams,
         Err(failure) => {
-            let failure = session.end().err().or(failure).unwrap_or_else(|| Failure::new(NO_ANSWER));
+            let failure = unanswered(session, failure);
             return Err(if given.is_some() { failure } else { without_config(failure) });
         }
     };
     let found = streams.len();
-    let mut bindings = bindings::select(bindings::bind(streams, &pointers)?, &args.select)?;
+    let mut bindings = bindings::select(bindings::bind(streams, &spec["resourcePathPointers"])?, &args.select)?;
     if args.full_refresh {
         bindings::refresh_fully(&mut bindings, shim.source.as_ref());
         if let Some(file) = &mut state {
@@ -116,27 +123,25 @@ fn preview(args: &Args, stop: &Stop, screen: &Screen, stdout: File) -> Result<()
             file.state = capture::forget(std::mem::take(&mut file.state), &keys);
         }
     }
-    let of = if found == bindings.len() { String::new() } else { format!(" of {found}") };
     let from = if state.as_ref().is_some_and(|it| !it.is_empty()) { ", from the state on" } else { "" };
     let names = bindings::names(&bindings, 5);
-    log::info(&format!("capturing {}{of} streams{from}: {names}", bindings.len()));
+    let of = if found == bindings.len() {
+        plural(found, "stream")
+    } else {
+        format!("{} of {}", bindings.len(), plural(found, "stream"))
+    };
+    log::info(&format!("capturing {of}{from}: {names}"));
     screen.status("waiting for the connector");
     capture(session, &bindings, &config, state, Run { args, stop, screen, stdout })
 }
 
-const NO_ANSWER: &str = "flow-shim is broken: a request had no answer";
-
-/// Spec, check and discover. What fails within the session is told at its end.
-fn prepare(
+/// Check and discover. What fails within the session is told at its end.
+fn find_streams(
     session: &mut Session,
     shim: &Shim,
     config: &RawValue,
     screen: &Screen,
-) -> Result<(Vec<Stream>, Vec<String>), Option<Failure>> {
-    screen.status("asking the connector for its spec");
-    let spec = session.ask("spec", &json!({}), "spec").ok_or(None)?;
-    let pointers = spec["resourcePathPointers"].as_array().into_iter().flatten();
-    let pointers = pointers.filter_map(|it| it.as_str().map(str::to_owned)).collect();
+) -> Result<Vec<Stream>, Option<Failure>> {
     screen.status("checking the config");
     session.ask("validate", &Validate { config, bindings: [] }, "validated").ok_or(None)?;
     screen.status("discovering streams");
@@ -145,7 +150,13 @@ fn prepare(
     if streams.is_empty() {
         return Err(Some(Failure::new("the connector discovers no streams with this config")));
     }
-    Ok((streams, pointers))
+    Ok(streams)
+}
+
+/// Why a session got no further, as it tells itself, or as is known outside.
+fn unanswered(session: Session, failure: Option<Failure>) -> Failure {
+    let broken = || Failure::new("flow-shim is broken: a request had no answer");
+    session.end().err().or(failure).unwrap_or_else(broken)
 }
 
 /// A failure that the absence of a config may explain.
@@ -238,15 +249,18 @@ fn capture(
 
 /// Says what became of the documents that no checkpoint followed.
 fn tell_uncommitted(received: &Received, has_state: bool, stop: &Stop) {
-    match (received.uncommitted, received.enough) {
+    let count = usize::try_from(received.uncommitted).unwrap_or(usize::MAX);
+    match (count, received.enough) {
         (0, _) => {}
         (count, true) if has_state => log::info(&format!(
-            "the last {count} documents came before their checkpoint: the next run with this state brings them again"
+            "{} came before the checkpoint: the next run with this state brings them again",
+            plural(count, "document")
         )),
         (_, true) => {}
         // The capture has said so itself where it was stopped.
         (count, false) if stop.reason().is_none() => log::warn(&format!(
-            "{count} documents came after the last checkpoint: they are not committed, and not printed"
+            "{} came after the last checkpoint: not committed, and not printed",
+            plural(count, "document")
         )),
         (_, false) => {}
     }
