@@ -81,7 +81,7 @@ impl From<&Change> for Rewrite {
 
 /// Inspects, and says how it went.
 pub fn run(args: &Args, stop: &Stop, mut stdout: File) -> ExitCode {
-    let screen = Screen::new();
+    let screen = Screen::take_over();
     screen.conclude(inspect(args, stop, &screen, &mut stdout))
 }
 

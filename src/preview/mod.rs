@@ -75,7 +75,7 @@ Examples:
 
 /// Captures, and says how it went.
 pub fn run(args: &Args, stop: &Stop, stdout: File) -> ExitCode {
-    let screen = Screen::new();
+    let screen = Screen::take_over();
     let shown = screen.clone();
     stop.listen(move |reason| match reason {
         Reason::Terminate | Reason::Interrupt => shown.status("stopping the connector (Ctrl-C does not wait for it)"),

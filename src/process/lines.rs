@@ -9,7 +9,7 @@ const BUFFER: usize = 512 * 1024;
 
 /// The longest line that is kept. Flow's transport takes no message beyond 64 MiB (F23); there has to be room for
 /// what an upstream message has around its payload.
-const LONGEST: usize = 72 * 1024 * 1024;
+pub const LONGEST: usize = 72 * 1024 * 1024;
 
 /// What is kept of a line longer than that, to tell what it was.
 const HEAD: usize = 64 * 1024;
@@ -78,8 +78,8 @@ impl<R: Read + AsFd> Lines<R> {
         if self.start > 0 {
             self.buffer.copy_within(self.start..self.end, 0);
             self.end -= self.start;
+            self.searched -= self.start;
             self.start = 0;
-            self.searched = self.end;
         }
         if self.end >= self.longest {
             // Keep how the line began, drop the rest as it comes.
@@ -152,6 +152,18 @@ mod tests {
             assert_eq!(lines_of(b"one\n", size, 1000), ["one"]);
             assert!(lines_of(b"", size, 1000).is_empty());
         }
+    }
+
+    #[test]
+    fn lines_may_wait_in_the_buffer() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"one\ntwo\nthree\n").unwrap();
+        io::Seek::rewind(&mut file).unwrap();
+        let mut lines = Lines::new(file);
+        assert!(lines.fill().unwrap());
+        assert_eq!(lines.take(), Some(Line::Whole(b"one")));
+        assert!(!lines.fill().unwrap());
+        assert_eq!(lines.take(), Some(Line::Whole(b"two")));
     }
 
     #[test]
