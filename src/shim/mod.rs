@@ -14,6 +14,7 @@ use crate::airbyte::Airbyte;
 use crate::failure::{Failure, OrFail};
 use crate::process::launch::{Launcher, Target};
 use crate::process::stop::Stop;
+use crate::singer::Singer;
 use crate::source::{Source, Stream};
 
 pub use file::Protocol;
@@ -43,13 +44,13 @@ const AIRBYTE_ENTRYPOINT: &str = "AIRBYTE_ENTRYPOINT";
 /// Which source to run, as the command line tells it.
 #[derive(clap::Args, Debug, Default)]
 pub struct SourceArgs {
-    /// The shim to use: a shim.yaml, or the folder that holds one [default: ./shim.yaml, where there is one]
+    /// The shim.yaml to use, or the folder it is in [default: ./shim.yaml, where there is one]
     #[arg(long, value_name = "DIR|FILE")]
     shim: Option<PathBuf>,
     /// What the connector speaks [default: what shim.yaml says, else airbyte]
     #[arg(long, value_enum)]
     protocol: Option<Protocol>,
-    /// Run the connector as a container of this image, with docker or podman
+    /// Run the connector from this image, with docker or podman
     #[arg(long, value_name = "NAME", conflicts_with = "command")]
     image: Option<String>,
     /// The connector's command [default: shim.yaml's, else what AIRBYTE_ENTRYPOINT says]
@@ -72,6 +73,10 @@ impl Shim {
         };
         let source: Arc<dyn Source> = match args.protocol.or(file.protocol).unwrap_or(Protocol::Airbyte) {
             Protocol::Airbyte => Arc::new(Airbyte),
+            Protocol::Singer => Arc::new(Singer {
+                config_schema: file.config_schema.map(|it| it.read(folder.as_deref())).transpose()?,
+                catalog: file.catalog.unwrap_or_default(),
+            }),
         };
         Ok(Self {
             source,
