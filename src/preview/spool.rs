@@ -93,7 +93,7 @@ mod tests {
     fn documents_leave_in_order_once_released() {
         for memory in [4, 10, 1000] {
             let mut spool = Spool::with_memory(Vec::new(), memory);
-            let mut push = |spool: &mut Spool<_>, text: &str| spool.push([text.as_bytes(), b"", b";"]).unwrap();
+            let push = |spool: &mut Spool<_>, text: &str| spool.push([text.as_bytes(), b"", b";"]).unwrap();
             push(&mut spool, "1");
             spool.release().unwrap();
             push(&mut spool, "22");
