@@ -20,7 +20,7 @@ use crate::serve;
 use crate::shim::{Shim, SourceArgs};
 use crate::terminal;
 
-/// Runs any Airbyte source as an Estuary Flow capture connector
+/// Runs any Airbyte source or Singer tap as an Estuary Flow capture connector
 #[derive(Parser, Debug)]
 #[command(version, args_conflicts_with_subcommands = true, max_term_width = 110, after_help = HELP)]
 struct Cli {

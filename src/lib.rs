@@ -1,4 +1,4 @@
-//! flow-shim runs any Airbyte source as a capture connector of Estuary Flow. ARCHITECTURE.md shows the way around.
+//! flow-shim runs any Airbyte source or Singer tap as a capture connector of Estuary Flow. ARCHITECTURE.md shows the way around.
 
 pub mod airbyte;
 pub mod capture;
@@ -13,5 +13,6 @@ pub mod process;
 pub mod schema;
 pub mod serve;
 pub mod shim;
+pub mod singer;
 pub mod source;
 pub mod terminal;

@@ -4,19 +4,16 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::sync::mpsc;
 use std::thread;
 
-use serde_json::Value;
-
 use crate::capture;
 use crate::failure::{Failure, OrFail};
 use crate::flow::PROTOCOL;
 use crate::flow::name::Names;
 use crate::flow::request::{Request, Validate};
 use crate::flow::response::{DiscoveredBinding, Output, Response, Spec, ValidatedBinding};
-use crate::json::pointer;
 use crate::process::stop::Reason;
 use crate::schema;
 use crate::shim::{Shim, secrets};
-use crate::source::{Mode, Stream};
+use crate::source::{Mode, Resource, Stream};
 
 /// What reaches the loop.
 enum Incoming {
@@ -130,14 +127,8 @@ fn discovered_binding(stream: Stream, names: &mut Names) -> DiscoveredBinding {
 }
 
 fn validate(shim: &Shim, request: &Validate) -> Result<Vec<ValidatedBinding>, Failure> {
-    let (_, pointers) = shim.source.resource_schema();
-    let mut bindings = Vec::new();
-    for binding in &request.bindings {
-        shim.source.resource(&binding.resource_config)?;
-        let config: Value =
-            serde_json::from_str(binding.resource_config.get()).or_fail("a resource config can't be read")?;
-        bindings.push(ValidatedBinding { resource_path: pointer::path(&config, pointers) });
-    }
-    shim.source.check(&shim.launcher, &request.config)?;
-    Ok(bindings)
+    let resources: Vec<Resource> =
+        request.bindings.iter().map(|it| shim.source.resource(&it.resource_config)).collect::<Result<_, _>>()?;
+    shim.source.check(&shim.launcher, &request.config, &resources)?;
+    Ok(resources.into_iter().map(|it| ValidatedBinding { resource_path: it.path }).collect())
 }

@@ -1,9 +1,12 @@
 //! The one interface that the upstream vocabularies share. What is behind it speaks Airbyte or Singer; what is in front
 //! of it (the capture, the RPCs, the preview) knows neither.
 
+pub mod line;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -11,9 +14,8 @@ use serde_json::value::RawValue;
 
 use crate::failure::Failure;
 use crate::flow::log::{self, Fields, Level};
-use crate::json::hints::Hints;
 use crate::json::scan::Fault;
-use crate::process::launch::Launcher;
+use crate::process::launch::{Files, Launcher};
 use crate::process::supervise::Connector;
 
 /// A vocabulary, and what it takes to run a connector that speaks it.
@@ -26,8 +28,8 @@ pub trait Source: Send + Sync {
 
     fn spec(&self, launcher: &Launcher) -> Result<Spec, Failure>;
 
-    /// Whether the config works; the failure is the user's to read.
-    fn check(&self, launcher: &Launcher, config: &RawValue) -> Result<(), Failure>;
+    /// Whether these streams can be read with this config; the failure is the user's to read.
+    fn check(&self, launcher: &Launcher, config: &RawValue, resources: &[Resource]) -> Result<(), Failure>;
 
     fn discover(&self, launcher: &Launcher, config: &RawValue) -> Result<Vec<Stream>, Failure>;
 
@@ -42,20 +44,55 @@ pub trait Source: Send + Sync {
         None
     }
 
+    /// As much of a stream that no binding reads as a sync has to be told of it; mostly nothing.
+    fn outline(&self, stream: &Stream) -> Option<Box<RawValue>>;
+
     /// Starts a sync.
-    fn read(&self, launcher: &Launcher, sync: &SyncRequest) -> Result<Connector, Failure>;
+    fn read(&self, launcher: &Launcher, sync: &SyncRequest) -> Result<Started, Failure>;
+
+    /// The config as a connector left it behind, where that differs from what it was given and is to be used from now
+    /// on.
+    fn config_after(&self, files: &Files, given: &RawValue) -> Option<Box<RawValue>>;
+
+    fn sweeps(&self) -> Sweeps;
 
     /// Whether a full refresh that was interrupted goes on from this state, instead of beginning anew.
-    fn resumes(&self, stream: &Stream, state: &RawValue) -> bool;
-
-    /// What one line of a sync says; `hints` are what the lines before it have taught.
-    fn decode<'a>(&self, line: &'a [u8], hints: &mut Hints) -> Result<Event<'a>, Broken>;
+    fn resumes(&self, stream: &Stream, state: &RawValue, rows: Rows) -> bool;
 
     /// What an older wrapper left in a binding's state.
     fn older_cell(&self, cell: &RawValue) -> OlderCell;
 
     /// States that an older wrapper left at the top of Flow's state, by the stream they belong to.
     fn older_state(&self, state: &serde_json::Map<String, Value>, streams: &[&StreamId]) -> OlderState;
+}
+
+/// A sync that was started.
+pub struct Started {
+    pub connector: Connector,
+    pub decoder: Box<dyn Decoder>,
+}
+
+/// Understands the lines of one sync, and remembers of them what it needs for the next.
+pub trait Decoder: Send {
+    fn decode<'a>(&'a mut self, line: &'a [u8]) -> Result<Event<'a>, Broken>;
+}
+
+/// How a protocol goes about full refreshes.
+#[derive(Clone, Copy)]
+pub struct Sweeps {
+    /// The state that a complete one ends with is handed back to the next one, instead of being none of its business.
+    pub state_outlives: bool,
+    /// A stream that is read is announced, be it empty: one that was not was passed over, and its rows are still there.
+    pub announced: bool,
+}
+
+/// What tells the rows of a collection apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rows {
+    /// The source's own key: a row that comes twice is one.
+    Keyed,
+    /// Their row ids alone: a row that comes twice is two.
+    Numbered,
 }
 
 pub struct Spec {
@@ -109,6 +146,8 @@ pub enum Mode {
 /// A binding's resource config, understood.
 pub struct Resource {
     pub id: StreamId,
+    /// Its resource path (F17).
+    pub path: Vec<String>,
     pub mode: Mode,
     /// As the vocabulary needs it again to start a sync.
     pub config: Value,
@@ -118,6 +157,8 @@ pub struct Resource {
 pub struct SyncRequest<'a> {
     pub config: &'a RawValue,
     pub streams: Vec<Selected<'a>>,
+    /// The [`Source::outline`]s of the streams that no binding reads.
+    pub others: &'a [Box<RawValue>],
     /// What the last [`StateUpdate::shared`] was.
     pub shared_state: Option<&'a RawValue>,
 }
@@ -133,6 +174,11 @@ pub struct Selected<'a> {
 pub enum Event<'a> {
     Record(Record<'a>),
     State(StateUpdate),
+    /// What the source declares of a stream, from here on; the stream is being read (S2).
+    Schema(StreamSchema),
+    /// Rows of the stream that were sent before its present sweep are gone (S13).
+    Renewed(StreamId),
+    Batch(Batch),
     Log {
         level: Level,
         message: String,
@@ -157,6 +203,22 @@ pub struct Record<'a> {
     pub data: Data<'a>,
     /// What the source changed in the record's values, a JSON array (A16).
     pub changes: Option<&'a [u8]>,
+}
+
+pub struct StreamSchema {
+    pub stream: StreamId,
+    pub schema: Value,
+    pub key: Vec<Vec<String>>,
+}
+
+/// Records in files, an object a line (S13).
+pub struct Batch {
+    /// As in [`Record::stream`].
+    pub stream: Vec<u8>,
+    pub files: Vec<PathBuf>,
+    pub gzip: bool,
+    /// The member that tells of a deletion.
+    pub deleted_at: &'static str,
 }
 
 /// A record's payload, an object sliced out of its line.

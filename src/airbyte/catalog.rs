@@ -103,7 +103,9 @@ pub fn resource(config: &RawValue) -> Result<Resource, Failure> {
         }
     };
     let config = json!({"cursorField": parsed.cursor_field.unwrap_or_default()});
-    Ok(Resource { id, mode, config })
+    // An absent namespace is no part of the path, an empty one is.
+    let path = id.namespace.iter().chain([&id.name]).cloned().collect();
+    Ok(Resource { id, path, mode, config })
 }
 
 /// What [`Stream::resource`] would be, were the stream to be read by full refresh.

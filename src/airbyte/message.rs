@@ -10,7 +10,8 @@ use super::state::{self, Descriptor, StateMessage};
 use crate::flow::log::{Fields, Level};
 use crate::json::hints::Hints;
 use crate::json::scan::{Fault, Kind, Scanner, string_text};
-use crate::source::{Broken, Data, Event, Meta, Phase, Record, SourceError, Status, StreamId};
+use crate::source::line;
+use crate::source::{Broken, Data, Event, Phase, Record, SourceError, Status, StreamId};
 
 /// A message that is no record.
 pub enum Message {
@@ -58,20 +59,14 @@ enum Scanned<'a> {
     Other(String),
 }
 
-const BOM: &[u8] = b"\xef\xbb\xbf";
-
 /// Goes once through a line, whatever the order of its members.
 #[inline]
 fn scan<'a>(line: &'a [u8], hints: &mut Hints) -> Result<Scanned<'a>, Broken> {
-    let line = line.strip_prefix(BOM).unwrap_or(line);
+    let line = line::without_bom(line);
     let mut parts = Parts::default();
     let mut scanner = Scanner::new(line, hints);
     if scanner.kind() != Some(Kind::Object) {
-        return Err(if carries_data(line) {
-            Broken::lost(None, "a message begins within a line")
-        } else {
-            Broken::Noise
-        });
+        return Err(line::not_an_object(line));
     }
     let scanned = scanner
         .object(|it, key| {
@@ -88,7 +83,7 @@ fn scan<'a>(line: &'a [u8], hints: &mut Hints) -> Result<Scanned<'a>, Broken> {
     let stream = || parts.stream.map(string_text);
     if let Err(fault) = scanned {
         let begun = parts.stream.is_some() || parts.data.is_some();
-        return Err(if begun || is_message(line) { Broken::lost(stream(), fault) } else { Broken::Noise });
+        return Err(if begun || line::is_message(line) { Broken::lost(stream(), fault) } else { Broken::Noise });
     }
     if scanner.flawed() {
         return Err(if parts.kind.is_some() { Broken::Flawed } else { Broken::Noise });
@@ -128,7 +123,7 @@ impl<'a> Parts<'a> {
     fn record(&mut self, line: &'a [u8], scanner: &mut Scanner<'a, '_>) -> Result<(), Fault> {
         scanner.object(|it, key| {
             if key.is("data") && it.kind() == Some(Kind::Object) {
-                self.data = Some(data(line, it)?);
+                self.data = Some(line::payload(line, it, DELETED_AT)?);
             } else if key.is("stream") && it.kind() == Some(Kind::String) {
                 self.stream = Some(&line[it.value()?]);
             } else if key.is("namespace") && it.kind() == Some(Kind::String) {
@@ -153,68 +148,17 @@ impl<'a> Parts<'a> {
 /// CDC sources set this in rows that were deleted at the source.
 const DELETED_AT: &str = "_ab_cdc_deleted_at";
 
-#[inline]
-fn data<'a>(line: &'a [u8], scanner: &mut Scanner<'a, '_>) -> Result<Data<'a>, Fault> {
-    let start = scanner.position();
-    let (mut meta, mut deleted) = (None, false);
-    scanner.object(|it, key| {
-        if key.may_begin_with(b'_') {
-            if key.is("_meta") {
-                let from = key.position() - start;
-                let value = it.value()?;
-                let value = value.start - start..value.end - start;
-                meta = Some(Meta { member: from..value.end, value });
-                return Ok(());
-            }
-            if key.is(DELETED_AT) {
-                deleted = it.kind() != Some(Kind::Null);
-            }
-        }
-        it.value().map(|_| ())
-    })?;
-    Ok(Data { bytes: &line[start..scanner.position()], meta, deleted })
-}
-
-/// Whether a line that can't be read is plainly meant to be a message.
-fn is_message(line: &[u8]) -> bool {
-    let text = line.trim_ascii_start();
-    text.strip_prefix(b"{").is_some_and(|it| it.trim_ascii_start().starts_with(b"\"type\"")) || carries_data(line)
-}
-
-/// Whether there is a RECORD or STATE somewhere in a line.
-fn carries_data(line: &[u8]) -> bool {
-    memchr::memmem::find_iter(line, b"\"type\"").any(|at| {
-        let rest = line[at + 6..].trim_ascii_start();
-        let value = rest.strip_prefix(b":").map(<[u8]>::trim_ascii_start).unwrap_or_default();
-        value.starts_with(b"\"RECORD\"") || value.starts_with(b"\"STATE\"")
-    })
-}
-
 fn parse(kind: &str, line: &[u8]) -> Result<Message, Broken> {
-    let line = line.strip_prefix(BOM).unwrap_or(line);
     match kind {
-        "STATE" => read(line, "state").map(Message::State),
-        "LOG" => read(line, "log").map(log),
-        "TRACE" => read(line, "trace").map(trace),
-        "CONTROL" => read(line, "control").map(control),
-        "SPEC" => read(line, "spec").map(Message::Spec),
-        "CATALOG" => read(line, "catalog").map(Message::Catalog),
-        "CONNECTION_STATUS" => read(line, "connectionStatus").map(connection_status),
+        "STATE" => line::member(line, "state").map(Message::State),
+        "LOG" => line::member(line, "log").map(log),
+        "TRACE" => line::member(line, "trace").map(trace),
+        "CONTROL" => line::member(line, "control").map(control),
+        "SPEC" => line::member(line, "spec").map(Message::Spec),
+        "CATALOG" => line::member(line, "catalog").map(Message::Catalog),
+        "CONNECTION_STATUS" => line::member(line, "connectionStatus").map(connection_status),
         _ => Ok(Message::Unknown),
     }
-}
-
-/// One member of a message, its error told without quoting from it.
-fn read<'a, T: Deserialize<'a>>(line: &'a [u8], member: &str) -> Result<T, Broken> {
-    let mut members: std::collections::HashMap<std::borrow::Cow<str>, &RawValue> =
-        serde_json::from_slice(line).map_err(|error| Broken::lost(None, without_values(&error)))?;
-    let raw = members.remove(member).ok_or_else(|| Broken::lost(None, format!("a message lacks its `{member}`")))?;
-    serde_json::from_str(raw.get())
-        .map_err(|error| Broken::lost(None, format!("`{member}`: {}", without_values(&error))))
-}
-
-fn without_values(error: &serde_json::Error) -> String {
-    format!("not what the protocol says, at column {}", error.column())
 }
 
 #[derive(Deserialize)]
@@ -289,8 +233,12 @@ fn trace(it: TraceMessage) -> Message {
     }
 }
 
+/// How the CDK words an exception that its connector did not foresee, which helps nobody without the cause.
+const UNFORESEEN: &str = "Something went wrong in the connector";
+
 fn source_error(it: ErrorTrace) -> SourceError {
     let mut fields = Fields::new();
+    let last_line = it.stack_trace.as_deref().and_then(|it| it.trim_end().lines().next_back()).map(str::to_owned);
     let details = [
         ("internal_message", it.internal_message.clone()),
         ("stack_trace", it.stack_trace),
@@ -301,7 +249,15 @@ fn source_error(it: ErrorTrace) -> SourceError {
             fields.insert(name.into(), value.into());
         }
     }
-    let message = it.message.or(it.internal_message).unwrap_or_else(|| "the connector reported an error".to_owned());
+    let cause = match it.internal_message {
+        // `'count'` alone says nothing: with it, `KeyError: 'count'`, which the trace ends with, says a little.
+        Some(word) if !word.contains(' ') => last_line.or(Some(word)),
+        internal => internal,
+    };
+    let message = match (it.message, cause) {
+        (Some(message), Some(cause)) if message.starts_with(UNFORESEEN) => format!("{UNFORESEEN}: {cause}"),
+        (message, cause) => message.or(cause).unwrap_or_else(|| "the connector reported an error".to_owned()),
+    };
     SourceError { message, stream: it.stream_descriptor.map(Into::into), fields }
 }
 

@@ -10,11 +10,26 @@ use serde_json::{Map, Value, json};
 
 use crate::failure::Failure;
 use crate::json::hints::Hints;
-use crate::process::launch::Launcher;
-use crate::process::supervise::Connector;
-use crate::source::{Broken, Event, OlderCell, OlderState, Resource, Source, Spec, Stream, StreamId, SyncRequest};
+use crate::process::launch::{Files, Launcher};
+use crate::source::{
+    Broken, Decoder, Event, OlderCell, OlderState, Resource, Rows, Source, Spec, Started, Stream, StreamId, Sweeps,
+    SyncRequest,
+};
 
 pub struct Airbyte;
+
+/// Airbyte's messages each speak for themselves.
+#[derive(Default)]
+pub struct Messages {
+    hints: Hints,
+}
+
+impl Decoder for Messages {
+    #[inline]
+    fn decode<'a>(&'a mut self, line: &'a [u8]) -> Result<Event<'a>, Broken> {
+        message::event(line, &mut self.hints)
+    }
+}
 
 impl Source for Airbyte {
     fn protocol(&self) -> &'static str {
@@ -52,7 +67,7 @@ impl Source for Airbyte {
         command::spec(launcher)
     }
 
-    fn check(&self, launcher: &Launcher, config: &RawValue) -> Result<(), Failure> {
+    fn check(&self, launcher: &Launcher, config: &RawValue, _resources: &[Resource]) -> Result<(), Failure> {
         command::check(launcher, config)
     }
 
@@ -72,16 +87,27 @@ impl Source for Airbyte {
         catalog::full_refresh(stream)
     }
 
-    fn read(&self, launcher: &Launcher, sync: &SyncRequest) -> Result<Connector, Failure> {
-        command::read(launcher, sync)
+    /// A configured catalog holds what is to be read, and nothing else (A9).
+    fn outline(&self, _stream: &Stream) -> Option<Box<RawValue>> {
+        None
     }
 
-    fn resumes(&self, stream: &Stream, state: &RawValue) -> bool {
+    fn read(&self, launcher: &Launcher, sync: &SyncRequest) -> Result<Started, Failure> {
+        Ok(Started { connector: command::read(launcher, sync)?, decoder: Box::new(Messages::default()) })
+    }
+
+    /// What is to be used again is told in a CONTROL message (A18); the file is rewritten by mere migrations (A17).
+    fn config_after(&self, _files: &Files, _given: &RawValue) -> Option<Box<RawValue>> {
+        None
+    }
+
+    /// A12; who tells of streams at all does so in statuses.
+    fn sweeps(&self) -> Sweeps {
+        Sweeps { state_outlives: false, announced: false }
+    }
+
+    fn resumes(&self, stream: &Stream, state: &RawValue, _rows: Rows) -> bool {
         state::resumes(stream, state)
-    }
-
-    fn decode<'a>(&self, line: &'a [u8], hints: &mut Hints) -> Result<Event<'a>, Broken> {
-        message::event(line, hints)
     }
 
     fn older_cell(&self, cell: &RawValue) -> OlderCell {

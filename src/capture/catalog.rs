@@ -3,6 +3,8 @@
 //! the capture's spec. It is discovered again when a stream is missing or the spec was published anew, which the
 //! control plane does whenever it sees that the source has changed.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -10,39 +12,64 @@ use crate::failure::{Failure, OrFail};
 use crate::flow::log;
 use crate::flow::request::Open;
 use crate::shim::Shim;
-use crate::source::{Resource, Stream};
+use crate::source::{Resource, Stream, StreamId};
 
 #[derive(Serialize, Deserialize)]
 struct Kept {
     version: String,
     streams: Vec<Box<RawValue>>,
+    /// Of the streams that are not bound as much as a sync has to know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    others: Vec<Box<RawValue>>,
 }
 
-/// The stream of each binding, and what is to be kept for later sessions where that is new.
-pub fn of(
-    shim: &Shim,
-    open: &Open,
-    resources: &[Resource],
-    kept: Option<&RawValue>,
-) -> Result<(Vec<Stream>, Option<Box<RawValue>>), Failure> {
+/// What the source has.
+pub struct Catalog {
+    /// The stream of each binding.
+    pub streams: Vec<Stream>,
+    /// The outlines of all others.
+    pub others: Vec<Box<RawValue>>,
+    /// What is to be kept for later sessions, where that is new.
+    pub refreshed: Option<Box<RawValue>>,
+}
+
+/// What is known of the source's streams, or found out now.
+pub fn of(shim: &Shim, open: &Open, resources: &[Resource], kept: Option<&RawValue>) -> Result<Catalog, Failure> {
     let kept = kept.and_then(|it| serde_json::from_str::<Kept>(it.get()).ok());
     let is_current = kept.as_ref().is_some_and(|it| it.version == open.version);
-    let remembered =
-        kept.map(|it| it.streams.into_iter().filter_map(|it| shim.source.stream(it).ok()).collect::<Vec<_>>());
-    let remembered = remembered.and_then(|it| pick(&it, resources).ok());
-    if let (Some(streams), true) = (&remembered, is_current) {
-        return Ok((streams.clone(), None));
-    }
-    let streams = match (shim.streams(&open.capture.config), remembered) {
-        (Ok(discovered), _) => pick(&discovered, resources)?,
-        (Err(failure @ Failure::Failed { .. }), Some(remembered)) => {
-            log::warn(&format!("can't discover the streams again ({failure}): going on with what is known of them"));
-            return Ok((remembered, None));
+    let remembered = kept.and_then(|it| {
+        let known: Vec<Stream> = it.streams.into_iter().filter_map(|it| shim.source.stream(it).ok()).collect();
+        Some(Catalog { streams: pick(&known, resources).ok()?, others: it.others, refreshed: None })
+    });
+    let discover = || shim.streams(&open.capture.config);
+    match remembered {
+        Some(remembered) if is_current => Ok(remembered),
+        Some(remembered) => match discover() {
+            Ok(discovered) => refreshed(shim, open, resources, &discovered),
+            Err(failure @ Failure::Stopped(_)) => Err(failure),
+            Err(failure) => {
+                log::warn(&format!(
+                    "can't discover the streams again ({failure}): going on with what is known of them"
+                ));
+                Ok(remembered)
+            }
+        },
+        None => {
+            let discovered = discover().map_err(|it| it.within("can't discover the streams to read"))?;
+            refreshed(shim, open, resources, &discovered)
         }
-        (Err(failure), _) => return Err(failure.within("can't discover the streams to read")),
-    };
-    let kept = Kept { version: open.version.clone(), streams: streams.iter().map(|it| it.declared.clone()).collect() };
-    Ok((streams, Some(to_raw_value(&kept).or_fail("can't keep the discovered streams")?)))
+    }
+}
+
+fn refreshed(shim: &Shim, open: &Open, resources: &[Resource], discovered: &[Stream]) -> Result<Catalog, Failure> {
+    let streams = pick(discovered, resources)?;
+    let bound: HashSet<&StreamId> = resources.iter().map(|it| &it.id).collect();
+    let unbound = discovered.iter().filter(|it| !bound.contains(&it.id));
+    let others: Vec<Box<RawValue>> = unbound.filter_map(|it| shim.source.outline(it)).collect();
+    let declared = streams.iter().map(|it| it.declared.clone()).collect();
+    let kept = Kept { version: open.version.clone(), streams: declared, others };
+    let refreshed = Some(to_raw_value(&kept).or_fail("can't keep the discovered streams")?);
+    Ok(Catalog { streams, others: kept.others, refreshed })
 }
 
 fn pick(discovered: &[Stream], resources: &[Resource]) -> Result<Vec<Stream>, Failure> {

@@ -6,6 +6,7 @@
 //!  "catalogV1": [{"version": "1122334455667788", "streams": []}]}
 //! ```
 //!
+//! `highRowId` is a full refresh's, `swept` that of one which was complete and whose state is handed back all the same.
 //! A state of the connector's is in an array of one: merge patches replace arrays whole and keep the nulls in them
 //! (F8). A patch holds what has changed since the one before, and nothing else.
 
@@ -16,7 +17,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 
 use crate::failure::{Failure, OrFail};
-use crate::source::{Mode, Source, StateUpdate, Stream, StreamId};
+use crate::source::{Mode, Rows, Source, StateUpdate, Stream, StreamId, Sweeps};
 
 pub(super) const BINDINGS: &str = "bindingStateV1";
 const SHARED: &str = "sharedStateV1";
@@ -64,6 +65,7 @@ pub struct Cell {
     state_key: String,
     id: StreamId,
     mode: Mode,
+    rows: Rows,
     /// The last row id that was given out; the number of rows of this sweep.
     pub row_id: u64,
     /// Full refresh: the highest row id that a row of this or an earlier sweep may still have.
@@ -73,10 +75,17 @@ pub struct Cell {
     pub fresh: bool,
     /// Full refresh: the sweep is complete, and states that come now belong to no next one (A12).
     swept: bool,
+    /// The sweep before this one was complete, and has left its state.
+    was_swept: bool,
+    /// The source has said in this session that it reads the stream.
+    announced: bool,
+    /// The row id that this session began with.
+    first_row_id: u64,
     /// Where the row id stood when the source last counted its records (A15).
     counted: u64,
     committed_row_id: Option<u64>,
     committed_high: Option<u64>,
+    committed_swept: bool,
     state_changed: bool,
     /// Members that an older wrapper left in the cell.
     stale: Vec<String>,
@@ -89,10 +98,13 @@ struct StoredCell {
     row_id: Option<u64>,
     high_row_id: Option<u64>,
     state: Option<Box<RawValue>>,
+    #[serde(default)]
+    swept: bool,
 }
 
 pub struct Ledger {
     pub cells: Vec<Cell>,
+    sweeps: Sweeps,
     by_stream: HashMap<StreamId, usize>,
     dirty: Vec<usize>,
     shared: Option<Box<RawValue>>,
@@ -106,6 +118,7 @@ pub struct Ledger {
 pub struct Entry<'a> {
     pub state_key: &'a str,
     pub mode: Mode,
+    pub rows: Rows,
     pub stream: &'a Stream,
 }
 
@@ -115,6 +128,7 @@ impl Ledger {
         let what = "the state that Flow keeps for this capture can't be read";
         let mut ledger = Self {
             cells: Vec::new(),
+            sweeps: source.sweeps(),
             by_stream: HashMap::new(),
             dirty: Vec::new(),
             shared: stored.shared.clone(),
@@ -232,12 +246,25 @@ impl Ledger {
         }
     }
 
+    /// The source says that it reads a stream.
+    pub fn announce(&mut self, index: usize) {
+        self.cells[index].announced = true;
+    }
+
+    /// Whether a connector that has ended well has read a stream from one end to the other.
+    pub fn was_swept(&self, index: usize) -> bool {
+        let cell = &self.cells[index];
+        cell.mode == Mode::FullRefresh && (!self.sweeps.announced || cell.has_begun())
+    }
+
     /// A full refresh has read everything. Gives the row ids that earlier sweeps have used beyond it.
     pub fn complete_sweep(&mut self, index: usize) -> std::ops::RangeInclusive<u64> {
         let cell = &mut self.cells[index];
         let surplus = cell.row_id + 1..=cell.high_row_id;
         cell.high_row_id = cell.row_id;
-        cell.set_none();
+        if !self.sweeps.state_outlives {
+            cell.set_none();
+        }
         cell.swept = true;
         self.touch(index);
         surplus
@@ -290,6 +317,11 @@ impl Ledger {
                 }
                 _ => {}
             }
+            let swept = cell.state.is_some() && (cell.swept || cell.was_swept && !cell.has_begun());
+            if cell.committed_swept != swept {
+                cell.committed_swept = swept;
+                members.insert("swept".to_owned(), if swept { RawValue::TRUE.to_owned() } else { null() });
+            }
             if std::mem::take(&mut cell.state_changed) {
                 members.insert("state".to_owned(), cell.state.as_deref().map_or_else(null, wrap_cell));
             }
@@ -317,14 +349,19 @@ impl Cell {
             state_key: entry.state_key.to_owned(),
             id: entry.stream.id.clone(),
             mode: entry.mode,
+            rows: entry.rows,
             row_id: 0,
             high_row_id: 0,
             state: None,
             fresh: true,
             swept: false,
+            was_swept: false,
+            announced: false,
+            first_row_id: 0,
             counted: 0,
             committed_row_id: None,
             committed_high: None,
+            committed_swept: false,
             state_changed: false,
             stale: Vec::new(),
             dirty: false,
@@ -339,11 +376,17 @@ impl Cell {
         self.mode
     }
 
+    /// Whether the source reads the stream in this session, as far as can be seen.
+    fn has_begun(&self) -> bool {
+        self.announced || self.row_id > self.first_row_id
+    }
+
     /// Goes on from a cell of this wrapper's own. One with a `highRowId` was left by a full refresh.
     fn resume(&mut self, found: StoredCell, stream: &Stream, source: &dyn Source) {
         self.fresh = false;
         self.committed_row_id = found.row_id;
         self.committed_high = found.high_row_id;
+        self.committed_swept = found.swept;
         let row_id = found.row_id.unwrap_or_default();
         let high = found.high_row_id.unwrap_or_default().max(row_id);
         self.state = found.state.and_then(|it| unwrap_cell(&it));
@@ -356,15 +399,16 @@ impl Cell {
             }
             (Mode::FullRefresh, was_one) => {
                 self.high_row_id = high;
-                let resumes = was_one.is_some() && self.state.as_deref().is_some_and(|it| source.resumes(stream, it));
-                if resumes {
+                self.was_swept = was_one.is_some() && found.swept;
+                let resumes = |it: &RawValue| source.resumes(stream, it, self.rows);
+                if was_one.is_some() && !found.swept && self.state.as_deref().is_some_and(resumes) {
                     self.row_id = row_id;
-                } else {
+                } else if !self.was_swept {
                     self.set_none();
                 }
             }
         }
-        self.counted = self.row_id;
+        (self.counted, self.first_row_id) = (self.row_id, self.row_id);
     }
 
     /// Goes on from what an older wrapper kept of a binding.
@@ -378,7 +422,7 @@ impl Cell {
     /// Older wrappers never resumed a full refresh: it begins anew, over the rows that it had.
     fn adopt(&mut self, row_id: u64, state: Option<Box<RawValue>>, stream: &Stream, source: &dyn Source) {
         let state = state.and_then(|it| RawValue::from_string(format!("[{}]", it.get())).ok());
-        self.resume(StoredCell { row_id: Some(row_id), high_row_id: None, state }, stream, source);
+        self.resume(StoredCell { row_id: Some(row_id), high_row_id: None, state, swept: false }, stream, source);
         (self.committed_row_id, self.state_changed) = (None, true);
     }
 

@@ -1,5 +1,6 @@
 //! A running capture: from Open to the connector's end.
 
+mod batch;
 mod catalog;
 mod document;
 mod forget;
@@ -17,9 +18,8 @@ use crate::flow::log;
 use crate::flow::request::Open;
 use crate::flow::response::{Output, Response};
 use crate::process::supervise::{End, Finished};
-use crate::schema;
-use crate::shim::Shim;
-use crate::source::{Resource, Selected, Stream, SyncRequest};
+use crate::shim::{Shim, secrets};
+use crate::source::{Resource, Selected, Started, Stream, SyncRequest};
 
 pub use forget::forget;
 use ledger::{Entry, Ledger, Stored};
@@ -41,19 +41,28 @@ pub fn run<W: Write + Send + 'static>(shim: &Shim, open: &Open, mut out: Output<
     let resources: Vec<Resource> =
         spec.bindings.iter().map(|it| shim.source.resource(&it.resource_config)).collect::<Result<_, _>>()?;
     let stored = Stored::parse(open.state.as_deref())?;
-    let (streams, refreshed) = catalog::of(shim, open, &resources, stored.catalog())?;
+    let catalog = catalog::of(shim, open, &resources, stored.catalog())?;
+    let streams = &catalog.streams;
+    let bindings: Vec<Binding> =
+        spec.bindings.iter().enumerate().map(|(index, it)| Binding::new(index, spec.key(it).to_vec())).collect();
     let entries: Vec<Entry> = spec
         .bindings
         .iter()
         .zip(&resources)
-        .zip(&streams)
-        .map(|((binding, resource), stream)| Entry { state_key: &binding.state_key, mode: resource.mode, stream })
+        .zip(streams)
+        .zip(&bindings)
+        .map(|(((it, resource), stream), binding)| Entry {
+            state_key: &it.state_key,
+            mode: resource.mode,
+            rows: binding.rows,
+            stream,
+        })
         .collect();
     let mut ledger = Ledger::open(stored, &entries, shim.source.as_ref())?;
-    if let Some(catalog) = refreshed {
+    if let Some(catalog) = catalog.refreshed {
         ledger.keep_catalog(catalog);
     }
-    let connector = {
+    let Started { connector, decoder } = {
         let selected = |(index, (stream, resource))| Selected {
             stream,
             resource,
@@ -61,35 +70,30 @@ pub fn run<W: Write + Send + 'static>(shim: &Shim, open: &Open, mut out: Output<
             fresh: ledger.cells[index].fresh,
         };
         let streams = streams.iter().zip(&resources).enumerate().map(selected).collect();
-        let request = SyncRequest { config: &spec.config, streams, shared_state: ledger.shared() };
+        let others = &catalog.others;
+        let request = SyncRequest { config: &spec.config, streams, others, shared_state: ledger.shared() };
         shim.source.read(&shim.launcher, &request)?
     };
-    let bindings: Vec<Binding> =
-        spec.bindings.iter().enumerate().map(|(index, it)| Binding::new(index, spec.key(it).to_vec())).collect();
-    let mut pump = Pump::new(shim.source.clone(), out, ledger, bindings, shim.max_document);
-    send_schemas(&mut pump, &streams)?;
+    let mut pump = Pump::new(out, ledger, bindings, shim.max_document);
+    send_schemas(&mut pump, streams)?;
 
     let (board, activity) = (pump.board.clone(), pump.activity.clone());
     let tick = || board.lock().unwrap_or_else(PoisonError::into_inner).show();
     let finished = connector
-        .supervise(&shim.launcher.stop, &activity, Some(shim.idle_timeout), tick, |stdout| pump.run(stdout))?;
-    finish(shim, finished)
+        .supervise(&shim.launcher.stop, &activity, Some(shim.idle_timeout), tick, |stdout| pump.run(decoder, stdout))?;
+    finish(shim, &spec.config, finished)
 }
 
 /// What the source declares goes out first (F12), and takes effect with the first checkpoint.
 fn send_schemas<W: Write>(pump: &mut Pump<W>, streams: &[Stream]) -> Result<(), Failure> {
     for (binding, stream) in streams.iter().enumerate() {
-        let key = schema::key(&stream.schema, &stream.key).unwrap_or_else(|_| schema::Key::row_id());
-        let Some(sourced) = schema::sourced(&stream.schema, &key) else { continue };
-        let sent = pump.out.send(&Response::SourcedSchema { binding, document_schema: &sourced.schema });
-        sent.or_fail("can't write to the runtime")?;
-        pump.pending += 1;
+        pump.schema(binding, &stream.schema, &stream.key)?;
     }
     pump.checkpoint().map_err(Failure::from)
 }
 
 /// Decides how a sync has gone, once the connector and all of its output have come to their end.
-fn finish<W: Write>(shim: &Shim, finished: Finished<Pump<W>>) -> Result<(), Failure> {
+fn finish<W: Write>(shim: &Shim, given: &RawValue, finished: Finished<Pump<W>>) -> Result<(), Failure> {
     let Some(mut pump) = finished.output else {
         // The pump is stuck in a write that nobody reads.
         return Err(match finished.end {
@@ -98,8 +102,10 @@ fn finish<W: Write>(shim: &Shim, finished: Finished<Pump<W>>) -> Result<(), Fail
         });
     };
     pump.summarize();
-    if let Some(config) = &pump.config {
-        log_rotated(config);
+    let rewritten = || shim.source.config_after(&finished.files, given);
+    if let Some(config) = pump.config.take().or_else(rewritten) {
+        secrets::conceal(&config);
+        log_rotated(&config);
     }
     if let Some(failure) = pump.failure.take() {
         return Err(failure);

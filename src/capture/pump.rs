@@ -17,17 +17,16 @@ use super::status::Board;
 use crate::failure::Failure;
 use crate::flow::log::{self, Level};
 use crate::flow::response::{Output, Response, StateUpdate};
-use crate::json::hints::Hints;
 use crate::json::mend::{Mended, What, mend};
 use crate::json::scan::string_text;
 use crate::process::lines::{Line, Lines};
 use crate::process::stop::Reason;
 use crate::process::supervise::{Activity, Reading};
+use crate::schema;
 use crate::shim::secrets;
-use crate::source::{self, Broken, Event, Mode, Phase, Record, Source, Status, StreamId, Trouble};
+use crate::source::{self, Broken, Decoder, Event, Mode, Phase, Record, Rows, Status, StreamId, StreamSchema, Trouble};
 
 pub struct Pump<W> {
-    pub source: Arc<dyn Source>,
     pub out: Output<W>,
     pub ledger: Ledger,
     pub bindings: Vec<Binding>,
@@ -43,7 +42,6 @@ pub struct Pump<W> {
     pub cut: Option<Failure>,
     /// A new config that the connector has told of.
     pub config: Option<Box<RawValue>>,
-    hints: Hints,
     last: LastStream,
     unknown: HashMap<StreamId, u64>,
     mended: HashMap<(usize, Mended), u64>,
@@ -52,15 +50,16 @@ pub struct Pump<W> {
 /// What the pump has to know of a binding.
 pub struct Binding {
     pub key: Vec<String>,
-    /// Documents are keyed by their row id alone.
-    pub keyed_by_row: bool,
+    pub rows: Rows,
     head: Vec<u8>,
+    /// The sourced schema that was sent last.
+    sourced: Option<Value>,
 }
 
 impl Binding {
     pub fn new(index: usize, key: Vec<String>) -> Self {
-        let keyed_by_row = key == ["/_meta/row_id"];
-        Self { key, keyed_by_row, head: document::head(index) }
+        let rows = if key == ["/_meta/row_id"] { Rows::Numbered } else { Rows::Keyed };
+        Self { key, rows, head: document::head(index), sourced: None }
     }
 }
 
@@ -91,16 +90,9 @@ impl From<Failure> for Halt {
 }
 
 impl<W: Write> Pump<W> {
-    pub fn new(
-        source: Arc<dyn Source>,
-        out: Output<W>,
-        ledger: Ledger,
-        bindings: Vec<Binding>,
-        max_document: usize,
-    ) -> Self {
+    pub fn new(out: Output<W>, ledger: Ledger, bindings: Vec<Binding>, max_document: usize) -> Self {
         let board = Board::new(ledger.cells.iter().map(|it| it.id().clone()));
         Self {
-            source,
             out,
             ledger,
             bindings,
@@ -112,7 +104,6 @@ impl<W: Write> Pump<W> {
             failure: None,
             cut: None,
             config: None,
-            hints: Hints::default(),
             last: LastStream::default(),
             unknown: HashMap::new(),
             mended: HashMap::new(),
@@ -120,8 +111,8 @@ impl<W: Write> Pump<W> {
     }
 
     /// Pumps until the connector's output ends.
-    pub fn run(mut self, stdout: ChildStdout) -> (Self, Reading) {
-        match self.pump(stdout) {
+    pub fn run(mut self, mut decoder: Box<dyn Decoder>, stdout: ChildStdout) -> (Self, Reading) {
+        match self.pump(&mut *decoder, stdout) {
             Ok(()) => (self, Reading::Ended),
             Err(halt) => {
                 // What was complete before it went wrong is committed all the same.
@@ -132,8 +123,7 @@ impl<W: Write> Pump<W> {
         }
     }
 
-    fn pump(&mut self, stdout: ChildStdout) -> Result<(), Halt> {
-        let source = self.source.clone();
+    fn pump(&mut self, decoder: &mut dyn Decoder, stdout: ChildStdout) -> Result<(), Halt> {
         let mut lines = Lines::new(stdout);
         let mut more = true;
         while more {
@@ -145,12 +135,12 @@ impl<W: Write> Pump<W> {
             more = filled.map_err(|error| Failure::new(format!("can't read the connector's output: {error}")))?;
             while let Some(line) = lines.take() {
                 match line {
-                    Line::Whole(line) => self.line(&*source, line)?,
-                    Line::Cut(line) => match self.line(&*source, line) {
+                    Line::Whole(line) => self.line(decoder, line)?,
+                    Line::Cut(line) => match self.line(decoder, line) {
                         Err(Halt::Failed(failure)) => self.cut = Some(failure),
                         other => other?,
                     },
-                    Line::TooLong { head, length } => Err(self.too_long(head, length))?,
+                    Line::TooLong { head, length } => Err(self.too_long(decoder, head, length))?,
                 }
             }
         }
@@ -158,23 +148,23 @@ impl<W: Write> Pump<W> {
     }
 
     #[inline]
-    fn line(&mut self, source: &dyn Source, line: &[u8]) -> Result<(), Halt> {
-        match source.decode(line, &mut self.hints) {
+    fn line(&mut self, decoder: &mut dyn Decoder, line: &[u8]) -> Result<(), Halt> {
+        match decoder.decode(line) {
             Ok(Event::Record(record)) => self.record(record),
             Ok(event) => self.event(event),
-            Err(Broken::Flawed) => self.mended_line(source, line),
+            Err(Broken::Flawed) => self.mended_line(decoder, line),
             Err(broken) => self.broken(broken, line),
         }
     }
 
     #[inline]
-    fn record(&mut self, record: Record) -> Result<(), Halt> {
+    pub(super) fn record(&mut self, record: Record) -> Result<(), Halt> {
         let Some(index) = self.binding_of(&record) else { return Ok(()) };
         let binding = &self.bindings[index];
         let row_id = self.ledger.next_row(index);
         let op = match record.data.deleted {
             true => Op::Delete,
-            false if binding.keyed_by_row && row_id > self.ledger.cells[index].high_row_id => Op::Create,
+            false if binding.rows == Rows::Numbered && row_id > self.ledger.cells[index].high_row_id => Op::Create,
             false => Op::Update,
         };
         let added = Added { row_id, op, changes: record.changes };
@@ -188,7 +178,7 @@ impl<W: Write> Pump<W> {
 
     /// The binding of a record; none where the stream is not bound.
     #[inline]
-    fn binding_of(&mut self, record: &Record) -> Option<usize> {
+    pub(super) fn binding_of(&mut self, record: &Record) -> Option<usize> {
         let last = &self.last;
         if last.stream == record.stream && last.namespace.as_deref() == record.namespace {
             return Some(last.binding);
@@ -222,6 +212,9 @@ impl<W: Write> Pump<W> {
         match event {
             Event::Record(record) => self.record(record)?,
             Event::State(update) => self.state(update)?,
+            Event::Schema(it) => self.announced(it)?,
+            Event::Renewed(stream) => self.renewed(&stream),
+            Event::Batch(batch) => self.batch(&batch)?,
             Event::Log { level, message, fields } => self.trouble.log(level, message, fields),
             Event::Error(error) => self.trouble.error(error),
             Event::Status(status) => self.status(status)?,
@@ -241,6 +234,40 @@ impl<W: Write> Pump<W> {
             log::debug(&format!("the connector sends a state of stream {id}, which has no binding: it is ignored"));
         }
         self.checkpoint()
+    }
+
+    /// The source begins to read a stream, and says what its records look like from here on.
+    fn announced(&mut self, it: StreamSchema) -> Result<(), Halt> {
+        let Some(index) = self.ledger.index_of(&it.stream) else { return Ok(()) };
+        self.ledger.announce(index);
+        self.schema(index, &it.schema, &it.key)
+    }
+
+    /// Tells Flow what the source declares (F12), where that is new.
+    pub fn schema(&mut self, index: usize, declared: &Value, key: &[Vec<String>]) -> Result<(), Halt> {
+        let key = schema::key(declared, key).unwrap_or_else(|_| schema::Key::row_id());
+        let sourced = schema::sourced(declared, &key).map(|it| it.schema);
+        let binding = &mut self.bindings[index];
+        if sourced.is_none() || binding.sourced == sourced {
+            return Ok(());
+        }
+        binding.sourced = sourced;
+        if let Some(document_schema) = &binding.sourced {
+            self.out.send(&Response::SourcedSchema { binding: index, document_schema })?;
+            self.pending += 1;
+        }
+        Ok(())
+    }
+
+    /// What a sweep does not bring again is gone: of rows that only their numbers tell apart it is known which that are
+    /// when the sweep is complete, of others it never is.
+    fn renewed(&self, id: &StreamId) {
+        let Some(index) = self.ledger.index_of(id) else { return };
+        if self.bindings[index].rows == Rows::Keyed && self.ledger.cells[index].high_row_id > 0 {
+            log::info(&format!(
+                "stream {id} was read anew: rows that were deleted at the source since it was read before stay in the collection, as nothing tells which they are (its binding's backfill counter or the key /_meta/row_id removes them)"
+            ));
+        }
     }
 
     /// A15: a source that counts its records counts what we have seen.
@@ -287,7 +314,7 @@ impl<W: Write> Pump<W> {
     fn complete_sweep(&mut self, index: usize) -> Result<(), Halt> {
         let surplus = self.ledger.complete_sweep(index);
         let binding = &self.bindings[index];
-        if binding.keyed_by_row {
+        if binding.rows == Rows::Numbered {
             for row_id in surplus {
                 document::write_tombstone(&mut self.out, &binding.head, row_id)?;
                 self.pending += 1;
@@ -321,9 +348,9 @@ impl<W: Write> Pump<W> {
 
     /// A message that is none before it is mended.
     #[cold]
-    fn mended_line(&mut self, source: &dyn Source, line: &[u8]) -> Result<(), Halt> {
+    fn mended_line(&mut self, decoder: &mut dyn Decoder, line: &[u8]) -> Result<(), Halt> {
         let (mended, found) = mend(line);
-        match source.decode(&mended, &mut self.hints) {
+        match decoder.decode(&mended) {
             Ok(Event::Record(record)) => {
                 if let Some(index) = self.binding_of(&record) {
                     found.into_iter().for_each(|it| self.note_mended(index, it));
@@ -341,10 +368,9 @@ impl<W: Write> Pump<W> {
         }
     }
 
-    fn note_mended(&mut self, index: usize, mended: Mended) {
+    pub(super) fn note_mended(&mut self, index: usize, mended: Mended) {
         let id = self.ledger.cells[index].id();
-        let field =
-            mended.field.strip_prefix("/record/data").or(mended.field.strip_prefix("/record")).unwrap_or(&mended.field);
+        let field = field_in_record(&mended.field);
         let what = match mended.what {
             What::NotANumber => "NaN or Infinity, which JSON does not have: it becomes null",
             What::Text => "text that is no Unicode (a lone surrogate or invalid UTF-8): that part becomes U+FFFD",
@@ -390,8 +416,8 @@ impl<W: Write> Pump<W> {
     }
 
     #[cold]
-    fn too_long(&mut self, head: &[u8], length: usize) -> Failure {
-        let stream = match self.source.decode(head, &mut self.hints) {
+    fn too_long(&self, decoder: &mut dyn Decoder, head: &[u8], length: usize) -> Failure {
+        let stream = match decoder.decode(head) {
             Err(Broken::Lost { stream: Some(stream), .. }) => format!("stream {stream}: "),
             _ => String::new(),
         };
@@ -406,7 +432,7 @@ impl<W: Write> Pump<W> {
             log::warn(&format!("{count} records of stream {id}, which has no binding, were ignored"));
         }
         for ((index, mended), count) in &self.mended {
-            let field = mended.field.strip_prefix("/record/data").unwrap_or(&mended.field);
+            let field = field_in_record(&mended.field);
             log::warn(&format!("stream {}: {field} was mended in {count} records", self.ledger.cells[*index].id()));
         }
     }
@@ -422,7 +448,7 @@ impl<W: Write> Pump<W> {
                 let board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
                 !board.told || board.is_complete(index)
             };
-            if complete && self.ledger.cells[index].mode() == Mode::FullRefresh {
+            if complete && self.ledger.was_swept(index) {
                 self.complete_sweep(index)?;
             }
         }
@@ -439,6 +465,11 @@ impl From<Halt> for Failure {
             Halt::Output(error) => Self::new(format!("can't write to the runtime: {error}")),
         }
     }
+}
+
+/// Where in a record a place in a message is, in either protocol.
+fn field_in_record(field: &str) -> &str {
+    field.strip_prefix("/record/data").or(field.strip_prefix("/record")).unwrap_or(field)
 }
 
 /// The key of a document, for a message: ` (key {"/id":5})`.

@@ -52,7 +52,7 @@ impl Launcher {
             }
         };
         let keeper = self.start_keeper(&folder, container.as_ref()).or_fail("can't start the connector's keeper")?;
-        Ok(Prepared { command, keeper, folder })
+        Ok(Prepared { command, files: Files { folder, keeper } })
     }
 
     fn container_command(&self, container: &Container, image: &str, folder: &Folder) -> Vec<String> {
@@ -95,22 +95,34 @@ struct Container {
 /// A connector that is about to be started.
 pub struct Prepared {
     command: Vec<String>,
-    keeper: Keeper,
-    folder: Folder,
+    files: Files,
 }
 
 impl Prepared {
     /// Writes a private file and gives its path as the connector sees it.
     pub fn write(&self, name: &str, content: &str) -> Result<String, Failure> {
-        self.folder.write(name, content.as_bytes()).or_fail("can't write the connector's files")
+        self.files.folder.write(name, content.as_bytes()).or_fail("can't write the connector's files")
     }
 
     /// Starts the connector with these arguments behind its own.
     pub fn start(mut self, arguments: Vec<String>) -> Result<Connector, Failure> {
         self.command.extend(arguments);
         let command = serde_json::to_string(&self.command).or_fail("can't start the connector")? + "\n";
-        self.keeper.socket.write_all(command.as_bytes()).or_fail("can't start the connector")?;
-        Ok(Connector::new(self.keeper, self.folder))
+        self.files.keeper.socket.write_all(command.as_bytes()).or_fail("can't start the connector")?;
+        Ok(Connector::new(self.files))
+    }
+}
+
+/// A connector's private files, and the keeper that removes them, should the shim be killed before it does.
+pub struct Files {
+    folder: Folder,
+    pub(super) keeper: Keeper,
+}
+
+impl Files {
+    /// What a file holds now: a connector may rewrite its config (A17, S11).
+    pub fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+        self.folder.read(name)
     }
 }
 

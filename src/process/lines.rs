@@ -9,7 +9,7 @@ const BUFFER: usize = 512 * 1024;
 
 /// The longest line that is kept. Flow's transport takes no message beyond 64 MiB (F23); there has to be room for
 /// what an upstream message has around its payload.
-const LONGEST: usize = 72 * 1024 * 1024;
+pub const LONGEST: usize = 72 * 1024 * 1024;
 
 /// What is kept of a line longer than that, to tell what it was.
 const HEAD: usize = 64 * 1024;

@@ -11,8 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::launch::Keeper;
-use super::private::Folder;
+use super::launch::Files;
 use super::stderr;
 use super::stop::{Reason, Stop};
 use crate::failure::{Failure, OrFail};
@@ -37,8 +36,7 @@ const KILLED: i32 = 128 + Signal::KILL.as_raw();
 
 /// A connector that was started.
 pub struct Connector {
-    keeper: Keeper,
-    folder: Folder,
+    files: Files,
 }
 
 /// When something of a connector was last seen alive; shared between those who see it.
@@ -115,10 +113,7 @@ pub struct Finished<T> {
     pub output: Option<T>,
     /// The last error on its stderr.
     pub last_error: Option<String>,
-    /// The connector's files: it may have rewritten its config.
-    pub folder: Folder,
-    /// Removes the folder, should the shim be killed before it does.
-    _keeper: Keeper,
+    pub files: Files,
 }
 
 enum Event<T> {
@@ -129,8 +124,8 @@ enum Event<T> {
 }
 
 impl Connector {
-    pub(super) fn new(keeper: Keeper, folder: Folder) -> Self {
-        Self { keeper, folder }
+    pub(super) fn new(files: Files) -> Self {
+        Self { files }
     }
 
     /// Runs the connector to its end: `read` gets its stdout on a thread of its own. `tick` is called once a second.
@@ -144,10 +139,10 @@ impl Connector {
     ) -> Result<Finished<T>, Failure> {
         let (events, inbox) = mpsc::channel();
         let lost = || Failure::new("the connector was started without pipes");
-        let stdout = self.keeper.child.stdout.take().ok_or_else(lost)?;
-        let errors = self.keeper.child.stderr.take().ok_or_else(lost)?;
-        let mut socket = self.keeper.socket.try_clone().or_fail("can't wait for the connector")?;
-        let pid = Pid::from_child(&self.keeper.child);
+        let stdout = self.files.keeper.child.stdout.take().ok_or_else(lost)?;
+        let errors = self.files.keeper.child.stderr.take().ok_or_else(lost)?;
+        let mut socket = self.files.keeper.socket.try_clone().or_fail("can't wait for the connector")?;
+        let pid = Pid::from_child(&self.files.keeper.child);
 
         let sender = events.clone();
         thread::spawn(move || {
@@ -204,7 +199,7 @@ impl Connector {
                     if std::mem::replace(&mut let_go, true) {
                         break;
                     }
-                    self.keeper.let_go();
+                    self.files.keeper.let_go();
                     deadline = Deadline::after(KILL);
                     None
                 }
@@ -226,7 +221,7 @@ impl Connector {
             }
         }
         let end = ended_by_us.unwrap_or(End::Exited(exited.unwrap_or(KILLED)));
-        Ok(Finished { end, output, last_error, folder: self.folder, _keeper: self.keeper })
+        Ok(Finished { end, output, last_error, files: self.files })
     }
 }
 

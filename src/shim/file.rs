@@ -1,12 +1,14 @@
 //! shim.yaml.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
+use serde_json::Value;
 
 use crate::failure::{Failure, OrFail};
+use crate::singer::CatalogOption;
 
 pub const NAME: &str = "shim.yaml";
 
@@ -21,12 +23,24 @@ pub struct ShimFile {
     pub documentation_url: Option<String>,
     pub idle_timeout: Option<Interval>,
     pub max_document: Option<Size>,
+    /// Of a tap that tells none: inline, or the name of a file beside this one.
+    pub config_schema: Option<ConfigSchema>,
+    /// How a tap is told which streams to read.
+    pub catalog: Option<CatalogOption>,
+}
+
+/// A JSON schema.
+#[derive(Debug)]
+pub enum ConfigSchema {
+    Inline(Value),
+    File(PathBuf),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
     Airbyte,
+    Singer,
 }
 
 /// A duration, written `90s`, `15m`, `1h`.
@@ -61,6 +75,32 @@ fn one_line(error: &serde_saphyr::Error) -> String {
     let text = error.to_string();
     let line = text.lines().next().unwrap_or_default();
     line.strip_prefix("error: ").unwrap_or(line).to_owned()
+}
+
+impl ConfigSchema {
+    /// The schema itself, a file of it being found beside shim.yaml.
+    pub fn read(&self, folder: Option<&Path>) -> Result<Value, Failure> {
+        match self {
+            Self::Inline(schema) => Ok(schema.clone()),
+            Self::File(path) => {
+                let path = folder.map_or_else(|| path.clone(), |it| it.join(path));
+                let what = format!("can't read the config schema in {}", path.display());
+                let text = std::fs::read_to_string(&path).or_fail(&what)?;
+                // JSON is YAML, and numbers keep their text only there.
+                serde_json::from_str(&text).or_else(|_| serde_saphyr::from_str(&text)).or_fail(&what)
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for ConfigSchema {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Value::deserialize(deserializer)? {
+            Value::String(path) => Ok(Self::File(path.into())),
+            schema @ Value::Object(_) => Ok(Self::Inline(schema)),
+            _ => Err(de::Error::custom("configSchema is a JSON schema, or the name of a file that holds one")),
+        }
+    }
 }
 
 impl<'de> Deserialize<'de> for Interval {

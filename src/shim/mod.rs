@@ -14,6 +14,7 @@ use crate::airbyte::Airbyte;
 use crate::failure::{Failure, OrFail};
 use crate::process::launch::{Launcher, Target};
 use crate::process::stop::Stop;
+use crate::singer::Singer;
 use crate::source::{Source, Stream};
 
 pub use file::Protocol;
@@ -72,6 +73,10 @@ impl Shim {
         };
         let source: Arc<dyn Source> = match args.protocol.or(file.protocol).unwrap_or(Protocol::Airbyte) {
             Protocol::Airbyte => Arc::new(Airbyte),
+            Protocol::Singer => Arc::new(Singer {
+                config_schema: file.config_schema.map(|it| it.read(folder.as_deref())).transpose()?,
+                catalog: file.catalog.unwrap_or_default(),
+            }),
         };
         Ok(Self {
             source,

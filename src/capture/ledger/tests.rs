@@ -4,10 +4,9 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::airbyte::Airbyte;
-use crate::json::hints::Hints;
+use crate::airbyte::{Airbyte, Messages};
 use crate::json::merge::merge;
-use crate::source::Event;
+use crate::source::{Decoder, Event};
 
 fn raw(value: &Value) -> Box<RawValue> {
     to_raw_value(value).unwrap()
@@ -19,8 +18,11 @@ fn stream(name: &str) -> Stream {
 
 fn open(state: &Value, streams: &[Stream], mode: Mode, version: usize) -> Ledger {
     let keys: Vec<String> = streams.iter().map(|it| format!("{}.v{version}", it.id.name)).collect();
-    let entries: Vec<Entry> =
-        streams.iter().zip(&keys).map(|(stream, state_key)| Entry { state_key, mode, stream }).collect();
+    let entries: Vec<Entry> = streams
+        .iter()
+        .zip(&keys)
+        .map(|(stream, state_key)| Entry { state_key, mode, rows: Rows::Numbered, stream })
+        .collect();
     Ledger::open(Stored::parse(Some(&raw(state))).unwrap(), &entries, &Airbyte).unwrap()
 }
 
@@ -32,7 +34,8 @@ fn commit(state: &mut Value, ledger: &mut Ledger) {
 
 fn say(ledger: &mut Ledger, message: &Value) {
     let line = json!({"type": "STATE", "state": message}).to_string();
-    let Ok(Event::State(update)) = Airbyte.decode(line.as_bytes(), &mut Hints::default()) else { panic!("{line}") };
+    let mut messages = Messages::default();
+    let Ok(Event::State(update)) = messages.decode(line.as_bytes()) else { panic!("{line}") };
     ledger.update(update);
 }
 
@@ -132,7 +135,7 @@ fn a_raised_backfill_counter_resets_one_binding() {
     let entries: Vec<Entry> = streams
         .iter()
         .zip(keys)
-        .map(|(stream, state_key)| Entry { state_key, mode: Mode::Incremental, stream })
+        .map(|(stream, state_key)| Entry { state_key, mode: Mode::Incremental, rows: Rows::Keyed, stream })
         .collect();
     let ledger = Ledger::open(Stored::parse(Some(&raw(&state))).unwrap(), &entries, &Airbyte).unwrap();
     assert_eq!(held(&ledger)[1..], [Some(r#"{"c":1}"#.to_owned()), None]);

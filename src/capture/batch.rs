@@ -1,0 +1,69 @@
+//! Records that a connector has put into files instead of its stdout (S13).
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
+
+use flate2::read::MultiGzDecoder;
+
+use super::pump::{Halt, Pump};
+use crate::failure::{Failure, OrFail};
+use crate::json::mend::mend;
+use crate::json::scan::string_text;
+use crate::process::lines::LONGEST;
+use crate::source::line::bare_payload;
+use crate::source::{Batch, Broken, Record};
+
+impl<W: Write> Pump<W> {
+    /// Takes the records out of the files, each in its turn.
+    pub(super) fn batch(&mut self, batch: &Batch) -> Result<(), Halt> {
+        for file in &batch.files {
+            let opened = File::open(file).or_fail(self.place(batch, file))?;
+            let mut reader: Box<dyn BufRead> = if batch.gzip {
+                Box::new(BufReader::new(MultiGzDecoder::new(opened)))
+            } else {
+                Box::new(BufReader::new(opened))
+            };
+            let mut line = Vec::new();
+            loop {
+                line.clear();
+                self.activity.touch();
+                let read = reader.by_ref().take(LONGEST as u64).read_until(b'\n', &mut line);
+                match read.map_err(|error| Failure::new(format!("{}: {error}", self.place(batch, file))))? {
+                    0 => break,
+                    _ if line.trim_ascii().is_empty() => {}
+                    _ => self.batched(batch, file, &line)?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn batched(&mut self, batch: &Batch, file: &Path, line: &[u8]) -> Result<(), Halt> {
+        let mended: Vec<u8>;
+        let mut found = Vec::new();
+        let data = match bare_payload(line, batch.deleted_at) {
+            Err(Broken::Flawed) => {
+                (mended, found) = mend(line);
+                bare_payload(&mended, batch.deleted_at)
+            }
+            other => other,
+        };
+        let data = data.map_err(|broken| {
+            let reason = match broken {
+                Broken::Lost { reason, .. } => reason,
+                _ => "a line is no JSON object".to_owned(),
+            };
+            Failure::new(format!("{}: {reason}", self.place(batch, file)))
+        })?;
+        let record = Record { stream: &batch.stream, namespace: None, data, changes: None };
+        if let Some(index) = self.binding_of(&record) {
+            found.into_iter().for_each(|it| self.note_mended(index, it));
+        }
+        self.record(record)
+    }
+
+    fn place(&self, batch: &Batch, file: &Path) -> String {
+        format!("stream {}: the BATCH file {} can't be read", string_text(&batch.stream), file.display())
+    }
+}

@@ -1,0 +1,128 @@
+//! The config schema: what `--about` prints, or what shim.yaml has in its place.
+
+use std::sync::LazyLock;
+
+use jsonschema::Validator;
+use regex::Regex;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use crate::failure::Failure;
+use crate::flow::log;
+use crate::schema;
+
+/// What is known of a tap that says nothing of its config.
+pub fn permissive() -> Value {
+    json!({"type": "object", "title": "Config of the tap", "additionalProperties": true})
+}
+
+static SECRET_NAME: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(r"(?i)(token|secret|password|passwd|passphrase|api_?key|private_?key|access_?key|secret_?key|pat|dsn)$")
+        .ok()
+});
+
+/// Marks the secrets of a config schema as Flow wants them marked, where the tap says so in some way or where a name
+/// does.
+pub fn mark_secrets(schema: &mut Value) {
+    match schema {
+        Value::Array(items) => items.iter_mut().for_each(mark_secrets),
+        Value::Object(members) => {
+            if let Some(Value::Object(properties)) = members.get_mut("properties") {
+                for (name, property) in properties {
+                    if is_secret(name, property) {
+                        property["secret"] = true.into();
+                    }
+                }
+            }
+            members.values_mut().for_each(mark_secrets);
+        }
+        _ => {}
+    }
+}
+
+fn is_secret(name: &str, property: &Value) -> bool {
+    let Some(members) = property.as_object() else { return false };
+    let says = |keyword: &str| members.get(keyword) == Some(&Value::Bool(true));
+    // Whoever says that it is none knows better than its name.
+    if let Some(Value::Bool(said)) = members.get("secret").or(members.get("airbyte_secret")) {
+        return *said;
+    }
+    let types = members.get("type");
+    let is_text =
+        types.is_none_or(|it| it == "string" || it.as_array().is_some_and(|it| it.contains(&"string".into())));
+    says("writeOnly")
+        || members.get("format").is_some_and(|it| it == "password")
+        || is_text && SECRET_NAME.as_ref().is_some_and(|it| it.is_match(name))
+}
+
+/// Says what is wrong with a config, and where.
+pub fn validate(config_schema: &Value, config: &RawValue) -> Result<(), Failure> {
+    // As Flow reads it: what taps write is of any draft.
+    let schema = schema::config(config_schema).schema;
+    let Ok(config) = serde_json::from_str::<Value>(config.get()) else { return Ok(()) };
+    let validator: Validator = match jsonschema::validator_for(&schema) {
+        Ok(it) => it,
+        Err(error) => {
+            log::debug(&format!("the config is not checked, as its schema can't be used: {error}"));
+            return Ok(());
+        }
+    };
+    let wrong: Vec<String> = validator
+        .iter_errors(&config)
+        .take(5)
+        .map(|it| match it.instance_path().to_string() {
+            path if path.is_empty() => it.masked().to_string(),
+            // No value is shown: it may be a secret.
+            path => format!("{path}: {}", it.masked()),
+        })
+        .collect();
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(format!("the config is not what this tap takes: {}", wrong.join("; "))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_marked_by_what_is_said_and_by_name() {
+        let mut schema = json!({"type": "object", "properties": {
+            "host": {"type": "string"},
+            "auth_token": {"type": ["string", "null"]},
+            "page_token": {"type": "string", "secret": false},
+            "pin": {"type": "string", "writeOnly": true},
+            "entry": {"type": "string", "format": "password"},
+            "token": {"type": "object", "properties": {"client_secret": {"type": "string"}}},
+            "headers": {"type": "array", "items": {"type": "object", "properties": {"api_key": {}}}},
+        }});
+        mark_secrets(&mut schema);
+        let marked = |pointer: &str| schema.pointer(pointer).unwrap()["secret"] == true;
+        for (pointer, want) in [
+            ("/properties/host", false),
+            ("/properties/auth_token", true),
+            ("/properties/page_token", false),
+            ("/properties/pin", true),
+            ("/properties/entry", true),
+            ("/properties/token", false),
+            ("/properties/token/properties/client_secret", true),
+            ("/properties/headers/items/properties/api_key", true),
+        ] {
+            assert_eq!(marked(pointer), want, "{pointer}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_config_is_told_by_pointer_and_without_values() {
+        let schema = json!({"type": "object", "required": ["host"], "properties": {
+            "host": {"type": "string"}, "db": {"type": "object", "properties": {"port": {"type": "integer"}}}}});
+        let check = |text: &str| validate(&schema, &RawValue::from_string(text.to_owned()).unwrap());
+        assert!(check(r#"{"host": "a", "db": {"port": 5}}"#).is_ok());
+        let sentence = check(r#"{"db": {"port": "s3cret"}}"#).unwrap_err().to_string();
+        assert!(
+            sentence.contains("/db/port") && sentence.contains("\"host\"") && !sentence.contains("s3cret"),
+            "{sentence}"
+        );
+    }
+}

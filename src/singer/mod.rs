@@ -1,0 +1,162 @@
+//! Singer's vocabulary: messages, commands, catalog, state, `--about`. It never touches stdout.
+
+mod about;
+mod catalog;
+mod command;
+mod message;
+mod names;
+mod resource;
+mod selection;
+mod state;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use crate::failure::Failure;
+use crate::flow::log::{Fields, Level};
+use crate::json::hints::Hints;
+use crate::process::launch::{Files, Launcher};
+use crate::source::{
+    Batch, Broken, Decoder, Event, OlderCell, OlderState, Record, Resource, Rows, Source, Spec, Started, Stream,
+    StreamId, StreamSchema, Sweeps, SyncRequest,
+};
+
+use message::{DELETED_AT, Message};
+use names::{Names, quoted};
+use state::stream_id;
+
+/// What shim.yaml knows of a tap.
+#[derive(Default)]
+pub struct Singer {
+    /// In place of what `--about` says.
+    pub config_schema: Option<Value>,
+    pub catalog: CatalogOption,
+}
+
+/// How a tap is told which streams to read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CatalogOption {
+    /// As it seems to want it.
+    #[default]
+    Auto,
+    Catalog,
+    Properties,
+    /// Not at all: it reads everything, and records without a binding are left out.
+    None,
+}
+
+impl Source for Singer {
+    fn protocol(&self) -> &'static str {
+        "singer"
+    }
+
+    fn resource_schema(&self) -> (Value, &'static [&'static str]) {
+        (resource::schema(), resource::POINTERS)
+    }
+
+    fn spec(&self, launcher: &Launcher) -> Result<Spec, Failure> {
+        Ok(Spec {
+            config_schema: command::config_schema(self, launcher)?,
+            documentation_url: None,
+            advanced_auth: false,
+        })
+    }
+
+    /// Never `--test`: it reads a record of all streams, and says that all is well when it could not.
+    fn check(&self, launcher: &Launcher, config: &RawValue, resources: &[Resource]) -> Result<(), Failure> {
+        about::validate(&command::config_schema(self, launcher)?, config)?;
+        resource::check(&command::discover(launcher, config)?, resources)
+    }
+
+    fn discover(&self, launcher: &Launcher, config: &RawValue) -> Result<Vec<Stream>, Failure> {
+        command::discover(launcher, config)
+    }
+
+    fn stream(&self, declared: Box<RawValue>) -> Result<Stream, Failure> {
+        catalog::stream(declared)
+    }
+
+    fn resource(&self, config: &RawValue) -> Result<Resource, Failure> {
+        resource::resource(config)
+    }
+
+    fn outline(&self, stream: &Stream) -> Option<Box<RawValue>> {
+        catalog::outline(stream)
+    }
+
+    fn read(&self, launcher: &Launcher, sync: &SyncRequest) -> Result<Started, Failure> {
+        let names = Names::new(sync, self.catalog == CatalogOption::None)?;
+        Ok(Started {
+            connector: command::read(self, launcher, sync)?,
+            decoder: Box::new(Messages { names, hints: Hints::default() }),
+        })
+    }
+
+    fn config_after(&self, files: &Files, given: &RawValue) -> Option<Box<RawValue>> {
+        command::rewritten(files, given)
+    }
+
+    /// S4; a SCHEMA comes before the records of a stream, be there none.
+    fn sweeps(&self) -> Sweeps {
+        Sweeps { state_outlives: true, announced: true }
+    }
+
+    fn resumes(&self, _stream: &Stream, _state: &RawValue, rows: Rows) -> bool {
+        state::resumes(rows)
+    }
+
+    fn older_cell(&self, cell: &RawValue) -> OlderCell {
+        state::older_cell(cell)
+    }
+
+    /// No older wrapper kept anything but cells.
+    fn older_state(&self, _state: &Map<String, Value>, _streams: &[&StreamId]) -> OlderState {
+        OlderState::default()
+    }
+}
+
+/// The messages of one sync.
+struct Messages {
+    names: Names,
+    hints: Hints,
+}
+
+impl Decoder for Messages {
+    #[inline]
+    fn decode<'a>(&'a mut self, line: &'a [u8]) -> Result<Event<'a>, Broken> {
+        match message::message(line, &mut self.hints)? {
+            Message::Record { stream, data } => {
+                let stream = self.names.resolve_quoted(stream)?;
+                Ok(Event::Record(Record { stream, namespace: None, data, changes: None }))
+            }
+            other => self.other(other),
+        }
+    }
+}
+
+impl Messages {
+    fn other<'a>(&mut self, message: Message<'a>) -> Result<Event<'a>, Broken> {
+        Ok(match message {
+            Message::State(value) => {
+                self.names.reads(state::currently_syncing(&value));
+                Event::State(state::split(&value, |id| self.names.is_bound(id)))
+            }
+            Message::Schema { stream, schema, key } => {
+                let stream = stream_id(&self.names.resolve(&stream)?);
+                Event::Schema(StreamSchema { stream, schema, key: catalog::paths(key) })
+            }
+            Message::ActivateVersion { stream } => Event::Renewed(stream_id(&self.names.resolve(&stream)?)),
+            Message::Batch { stream, files, gzip } => {
+                let stream = quoted(&self.names.resolve(&stream)?);
+                Event::Batch(Batch { stream, files, gzip, deleted_at: DELETED_AT })
+            }
+            Message::Other(kind) => {
+                let message = format!("the tap sends a message of type {kind}, which is not known: it is left out");
+                Event::Log { level: Level::Info, message, fields: Fields::new() }
+            }
+            Message::Record { .. } => Event::Noise,
+        })
+    }
+}

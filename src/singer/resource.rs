@@ -1,0 +1,195 @@
+//! Resource configs: what a binding asks for.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::catalog::Entry;
+use super::state::stream_id;
+use crate::failure::{Failure, OrFail};
+use crate::source::{Resource, Stream};
+
+pub const POINTERS: &[&str] = &["/stream"];
+
+/// How a stream is replicated (S8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Method {
+    #[serde(rename = "FULL_TABLE")]
+    FullTable,
+    #[serde(rename = "INCREMENTAL")]
+    Incremental,
+    #[serde(rename = "LOG_BASED")]
+    LogBased,
+}
+
+impl Method {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FullTable => "FULL_TABLE",
+            Self::Incremental => "INCREMENTAL",
+            Self::LogBased => "LOG_BASED",
+        }
+    }
+
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::FullTable, Self::Incremental, Self::LogBased].into_iter().find(|it| it.name().eq_ignore_ascii_case(name))
+    }
+}
+
+/// What a binding asks for of its stream, whatever shape its resource config has.
+#[derive(Serialize, Deserialize)]
+pub struct Wanted {
+    pub method: Method,
+    pub replication_key: Option<String>,
+    /// From here on only in the older shape: the key that the user gave a view, and fields chosen by breadcrumb.
+    pub key: Vec<String>,
+    pub fields: Vec<(Vec<String>, bool)>,
+}
+
+impl Wanted {
+    pub fn of(resource: &Resource) -> Result<Self, Failure> {
+        Self::deserialize(&resource.config).or_fail(format!("stream {}", resource.id))
+    }
+
+    /// What is wrong with it for this stream, if anything.
+    pub fn fits(&self, entry: &Entry) -> Result<(), Failure> {
+        let id = entry.id();
+        if let Some(forced) = entry.forced_method().filter(|it| *it != self.method) {
+            let (forced, wanted) = (forced.name(), self.method.name());
+            return Err(Failure::new(format!(
+                "stream {id} can't be replicated as {wanted}: the tap always does it as {forced}, so choose that as its replicationMethod"
+            )));
+        }
+        if self.method == Method::LogBased && entry.is_view() {
+            return Err(Failure::new(format!(
+                "stream {id} can't be replicated as LOG_BASED, as it is a view: choose FULL_TABLE or INCREMENTAL as its replicationMethod"
+            )));
+        }
+        if self.method != Method::Incremental || entry.knows_its_key() && self.replication_key.is_none() {
+            return Ok(());
+        }
+        let valid = entry.valid_keys();
+        let known: Vec<&str> = match entry.properties() {
+            _ if !valid.is_empty() => valid.iter().map(String::as_str).collect(),
+            Some(properties) => properties.keys().map(String::as_str).collect(),
+            None => Vec::new(),
+        };
+        let choice = format!("choose one of {}", known.join(", "));
+        match self.key_for(entry) {
+            None => Err(Failure::new(format!(
+                "stream {id} needs a replicationKey in its resource config to be replicated as INCREMENTAL: {choice}"
+            ))),
+            Some(key) if !known.is_empty() && !known.contains(&key.as_str()) => {
+                Err(Failure::new(format!("stream {id} can't be replicated by {key:?}: {choice} as its replicationKey")))
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// The replication key that the tap is told of.
+    pub fn key_for(&self, entry: &Entry) -> Option<String> {
+        match self.method {
+            Method::Incremental => self.replication_key.clone().or_else(|| entry.default_key()),
+            Method::FullTable | Method::LogBased => None,
+        }
+    }
+}
+
+/// Whether each binding asks for something that its stream can do.
+pub fn check(streams: &[Stream], resources: &[Resource]) -> Result<(), Failure> {
+    for resource in resources {
+        let id = &resource.id;
+        let stream = streams.iter().find(|it| it.id == *id).ok_or_else(|| {
+            Failure::new(format!(
+                "stream {id} is not at the source (any more): disable its binding, or give this user access to it"
+            ))
+        })?;
+        Wanted::of(resource)?.fits(&Entry::parse(&stream.declared)?)?;
+    }
+    Ok(())
+}
+
+pub fn schema() -> Value {
+    json!({
+        "type": "object",
+        "title": "Singer stream",
+        "required": ["stream", "replicationMethod"],
+        "properties": {
+            "stream": {"type": "string", "title": "Stream", "description": "The tap_stream_id of the stream.", "order": 0},
+            "replicationMethod": {
+                "type": "string",
+                "title": "Replication method",
+                "description": "FULL_TABLE: everything, each time. INCREMENTAL: only rows whose replication key has grown. LOG_BASED: what the database's log says, deletions included.",
+                "enum": ["FULL_TABLE", "INCREMENTAL", "LOG_BASED"],
+                "order": 1
+            },
+            "replicationKey": {
+                "type": "string",
+                "title": "Replication key",
+                "description": "The field by which INCREMENTAL finds what is new, where the tap lets you choose.",
+                "order": 2
+            }
+        }
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Config {
+    stream: String,
+    replication_method: String,
+    replication_key: Option<String>,
+}
+
+/// Understands a resource config of either shape (F18).
+pub fn resource(config: &RawValue) -> Result<Resource, Failure> {
+    let what = "a binding's resource config can't be read (it takes stream, replicationMethod and, for INCREMENTAL, replicationKey)";
+    let value: Value = serde_json::from_str(config.get()).or_fail(what)?;
+    if value.get("tap_stream_id").is_some() {
+        return older(&value).or_fail(what);
+    }
+    let config = Config::deserialize(&value).or_fail(what)?;
+    let method = Method::named(&config.replication_method).ok_or_else(|| {
+        Failure::new(format!(
+            "stream {}: replicationMethod is FULL_TABLE, INCREMENTAL or LOG_BASED, not {:?}",
+            config.stream, config.replication_method
+        ))
+    })?;
+    let replication_key = config.replication_key.filter(|it| !it.is_empty());
+    let wanted = Wanted { method, replication_key, key: Vec::new(), fields: Vec::new() };
+    make(config.stream, &wanted).or_fail(what)
+}
+
+fn make(id: String, wanted: &Wanted) -> serde_json::Result<Resource> {
+    let config = serde_json::to_value(wanted)?;
+    Ok(Resource { id: stream_id(&id), path: vec![id], mode: wanted.method.mode(), config })
+}
+
+/// The CaptureShim of flow_sdk had the whole catalog entry for a resource config, and its id for a resource path.
+fn older(value: &Value) -> serde_json::Result<Resource> {
+    #[derive(Deserialize)]
+    struct Metadata {
+        #[serde(default)]
+        breadcrumb: Vec<String>,
+        #[serde(default)]
+        metadata: Value,
+    }
+    let id = String::deserialize(&value["tap_stream_id"])?;
+    let metadata = Option::<Vec<Metadata>>::deserialize(&value["metadata"])?.unwrap_or_default();
+    let own = |name: &str, top: &str| {
+        let told = metadata.iter().filter(|it| it.breadcrumb.is_empty()).find_map(|it| it.metadata[name].as_str());
+        told.or(value[top].as_str()).filter(|it| !it.is_empty())
+    };
+    let replication_key = own("replication-key", "replication_key").map(str::to_owned);
+    let method = own("forced-replication-method", "forced_replication_method")
+        .or_else(|| own("replication-method", "replication_method"))
+        .and_then(Method::named)
+        .unwrap_or(if replication_key.is_some() { Method::Incremental } else { Method::FullTable });
+    let fields = metadata
+        .iter()
+        .filter(|it| !it.breadcrumb.is_empty())
+        .filter_map(|it| Some((it.breadcrumb.clone(), it.metadata["selected"].as_bool()?)))
+        .collect();
+    let key = Option::<Vec<String>>::deserialize(&value["key_properties"])?.unwrap_or_default();
+    make(id, &Wanted { method, replication_key, key, fields })
+}

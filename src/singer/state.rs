@@ -1,0 +1,96 @@
+//! States: a STATE's `value` is opaque, and comes back whole as it was given (S4).
+//!
+//! By convention it is `{"bookmarks": {"<tap_stream_id>": ...}, ...}`. The bookmark of a bound stream is kept in its
+//! binding's cell, so that a raised backfill counter takes away that bookmark and nothing else; all the rest, be it
+//! bookmarks of other streams or a value of quite another make, is the shared state.
+//!
+//! A FULL_TABLE stream's bookmark is handed back like any other, also after a complete sweep: that is what taps are
+//! written for (pipelinewise's remember in it how the stream was replicated, and which version its rows had). After a
+//! sweep that was interrupted, it is handed back where rows have a key: a tap that goes on in the middle then does no
+//! harm by sending some of them again, as pipelinewise's do for rows of the same xmin. Rows that only their row ids
+//! tell apart would be there twice. There the bookmark is dropped, the sweep begins anew, and so do the row ids. The
+//! shim's own stop always is an interruption: SDK taps end with code 0 on SIGTERM, whatever they have left undone.
+
+use std::collections::HashSet;
+
+use serde_json::value::RawValue;
+
+use crate::json::members::Members;
+use crate::source::{OlderCell, Rows, StateUpdate, StreamId, SyncRequest};
+
+const BOOKMARKS: &str = "bookmarks";
+const CURRENTLY_SYNCING: &str = "currently_syncing";
+
+/// The stream that a state says is being read.
+pub fn currently_syncing(value: &RawValue) -> Option<String> {
+    serde_json::from_str(Members::of(value)?.get(CURRENTLY_SYNCING)?.get()).ok()
+}
+
+/// What a STATE's value changes in Flow's state.
+pub fn split(value: &RawValue, is_bound: impl Fn(&str) -> bool) -> StateUpdate {
+    let whole = || StateUpdate { shared: Some(value.to_owned()), complete: true, ..StateUpdate::default() };
+    let Some(mut members) = Members::of(value) else { return whole() };
+    let Some(mut bookmarks) = members.get(BOOKMARKS).and_then(Members::of) else { return whole() };
+    let mut streams = Vec::new();
+    bookmarks.0.retain(|(id, bookmark)| {
+        let bound = is_bound(id);
+        if bound {
+            streams.push((stream_id(id), Some((*bookmark).to_owned())));
+        }
+        !bound
+    });
+    if streams.is_empty() {
+        return whole();
+    }
+    let rest = bookmarks.to_raw();
+    members.set(BOOKMARKS, &rest);
+    StateUpdate { streams, shared: Some(members.to_raw()), complete: true, ..StateUpdate::default() }
+}
+
+/// The value to start a sync with; none where there is none yet, which is no `--state` at all.
+pub fn join(sync: &SyncRequest) -> Option<Box<RawValue>> {
+    let bound = || sync.streams.iter().map(|it| (it.resource.id.name.as_str(), it.state));
+    let has_bookmarks = bound().any(|(_, state)| state.is_some());
+    let shared = sync.shared_state.filter(|it| it.get() != "null");
+    let mut value = match shared {
+        None if !has_bookmarks => return None,
+        None => Members::default(),
+        Some(shared) => match Members::of(shared) {
+            Some(members) => members,
+            None => return Some(shared.to_owned()),
+        },
+    };
+    let mut bookmarks = match value.get(BOOKMARKS).map(Members::of) {
+        None if !has_bookmarks => return Some(value.to_raw()),
+        None => Members::default(),
+        Some(Some(bookmarks)) => bookmarks,
+        // No bookmarks of ours could have been there.
+        Some(None) => return Some(value.to_raw()),
+    };
+    // What a cell doesn't hold is of a time when the stream was not bound, or bound under another backfill counter.
+    let ids: HashSet<&str> = bound().map(|(id, _)| id).collect();
+    bookmarks.0.retain(|(id, _)| !ids.contains(id.as_str()));
+    bookmarks.0.extend(bound().filter_map(|(id, state)| Some((id.to_owned(), state?))));
+    let bookmarks = bookmarks.to_raw();
+    value.set(BOOKMARKS, &bookmarks);
+    Some(value.to_raw())
+}
+
+/// Whether a sweep that was interrupted goes on from a bookmark. See this module's head.
+pub fn resumes(rows: Rows) -> bool {
+    rows == Rows::Keyed
+}
+
+/// The CaptureShim of flow_sdk kept a stream's bookmark, and among its members the number of rows.
+pub fn older_cell(cell: &RawValue) -> OlderCell {
+    const ROW_COUNTER: &str = "estuary.dev/rowCounter";
+    let Some(mut members) = Members::of(cell) else { return OlderCell::default() };
+    let count = members.get(ROW_COUNTER).and_then(|it| serde_json::from_str(it.get()).ok());
+    members.0.retain(|(name, _)| name != ROW_COUNTER);
+    let state = (!members.0.is_empty()).then(|| members.to_raw());
+    OlderCell { row_id: count.unwrap_or_default(), state }
+}
+
+pub fn stream_id(tap_stream_id: &str) -> StreamId {
+    StreamId { namespace: None, name: tap_stream_id.to_owned() }
+}
