@@ -22,7 +22,7 @@ use crate::terminal;
 
 /// Runs any Airbyte source or Singer tap as an Estuary Flow capture connector
 #[derive(Parser, Debug)]
-#[command(version, args_conflicts_with_subcommands = true, max_term_width = 110)]
+#[command(version, args_conflicts_with_subcommands = true, max_term_width = 110, after_help = HELP)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -30,13 +30,26 @@ struct Cli {
     source: SourceArgs,
 }
 
+const HELP: &str = "\
+The source is found by itself, in this order: the arguments, ./shim.yaml, the environment variable AIRBYTE_ENTRYPOINT.
+
+Environment:
+  AIRBYTE_ENTRYPOINT  The connector's command, as Airbyte's images have it
+  LOG_LEVEL           trace, debug, info, warn or error [default: info]
+  LOG_FORMAT=json     preview and inspect log as serve does: for programs
+
+Examples:
+  flow-shim preview --shim shims/demo
+  flow-shim inspect -- source-faker
+  flow-shim serve --image airbyte/source-postgres";
+
 #[derive(Subcommand, Debug)]
 enum Command {
-    /// Speak Flow's capture protocol on stdin and stdout (what an image's ENTRYPOINT runs; the default)
+    /// Speak Flow's capture protocol on stdin and stdout: what an image runs (the default)
     Serve(SourceArgs),
-    /// Capture here and now, without Flow: documents to stdout, progress to stderr, the state into a file
+    /// Capture here, without Flow, and print the documents
     Preview(preview::Args),
-    /// Show what becomes of a connector: its config fields, streams, keys, and what is rewritten for Flow
+    /// Show what becomes of a connector in Flow
     Inspect(inspect::Args),
     /// The source of shims/demo
     #[command(hide = true, disable_help_flag = true)]

@@ -299,7 +299,9 @@ fn parse_binding(line: &str) -> Result<Binding, String> {
         let (Some(stream), Some(mode)) = (words.next(), words.next()) else {
             return Err(format!("no binding: {line}"));
         };
-        (Binding::new(stream, mode), words.next().unwrap_or(""))
+        let is_singers = mode.starts_with(|it: char| it.is_ascii_uppercase());
+        let method = || Binding::of_resource(json!({"stream": stream, "replicationMethod": mode}));
+        (if is_singers { method() } else { Binding::new(stream, mode) }, words.next().unwrap_or(""))
     };
     for option in rest.split_whitespace() {
         match option.split_once('=') {

@@ -29,7 +29,7 @@ impl<W: Write> Pump<W> {
                 line.clear();
                 self.activity.touch();
                 let read = reader.by_ref().take(LONGEST as u64).read_until(b'\n', &mut line);
-                match read.or_fail(self.place(batch, file))? {
+                match read.map_err(|error| Failure::new(format!("{}: {error}", self.place(batch, file))))? {
                     0 => break,
                     _ if line.trim_ascii().is_empty() => {}
                     _ => self.batched(batch, file, &line)?,
@@ -40,10 +40,11 @@ impl<W: Write> Pump<W> {
     }
 
     fn batched(&mut self, batch: &Batch, file: &Path, line: &[u8]) -> Result<(), Halt> {
-        let mended;
+        let mended: Vec<u8>;
+        let mut found = Vec::new();
         let data = match bare_payload(line, batch.deleted_at) {
             Err(Broken::Flawed) => {
-                mended = mend(line).0;
+                (mended, found) = mend(line);
                 bare_payload(&mended, batch.deleted_at)
             }
             other => other,
@@ -55,7 +56,11 @@ impl<W: Write> Pump<W> {
             };
             Failure::new(format!("{}: {reason}", self.place(batch, file)))
         })?;
-        self.record(Record { stream: &batch.stream, namespace: None, data, changes: None })
+        let record = Record { stream: &batch.stream, namespace: None, data, changes: None };
+        if let Some(index) = self.binding_of(&record) {
+            found.into_iter().for_each(|it| self.note_mended(index, it));
+        }
+        self.record(record)
     }
 
     fn place(&self, batch: &Batch, file: &Path) -> String {

@@ -178,7 +178,7 @@ impl<W: Write> Pump<W> {
 
     /// The binding of a record; none where the stream is not bound.
     #[inline]
-    fn binding_of(&mut self, record: &Record) -> Option<usize> {
+    pub(super) fn binding_of(&mut self, record: &Record) -> Option<usize> {
         let last = &self.last;
         if last.stream == record.stream && last.namespace.as_deref() == record.namespace {
             return Some(last.binding);
@@ -368,7 +368,7 @@ impl<W: Write> Pump<W> {
         }
     }
 
-    fn note_mended(&mut self, index: usize, mended: Mended) {
+    pub(super) fn note_mended(&mut self, index: usize, mended: Mended) {
         let id = self.ledger.cells[index].id();
         let field = field_in_record(&mended.field);
         let what = match mended.what {

@@ -69,7 +69,7 @@ fn field(root: &Value, schema: &Value, name: &str, pointer: String, required: bo
         secret,
         // Whoever puts a secret there does not mean it to be seen.
         default: schema.get("default").filter(|it| !secret && !it.is_null()).cloned(),
-        values: values(schema),
+        values: if schema["items"].is_object() { values(&resolved(root, &schema["items"])) } else { values(schema) },
         description: schema["description"].as_str().or(schema["title"].as_str()).map(plain),
         ..Field::default()
     };
@@ -99,15 +99,19 @@ fn branch(root: &Value, schema: &Value, at: &str, depth: usize) -> Option<Branch
     Some(Branch { title: schema["title"].as_str().unwrap_or_default().to_owned(), chosen_by, fields })
 }
 
-/// A schema with what it refers to, if that is in the same document.
+/// A schema with what it refers to, if that is in the same document, and with an `allOf` of one schema.
 fn resolved(root: &Value, schema: &Value) -> Value {
     let mut schema = schema.clone();
     for _ in 0..DEEPEST {
         let Value::Object(members) = &mut schema else { break };
-        let Some(Value::String(reference)) = members.shift_remove("$ref") else { break };
-        let Some(Value::Object(target)) = reference.strip_prefix('#').and_then(|it| root.pointer(it)) else { break };
+        let target = match (members.shift_remove("$ref"), members.get("allOf").and_then(Value::as_array)) {
+            (Some(Value::String(it)), _) => it.strip_prefix('#').and_then(|it| root.pointer(it)).cloned(),
+            (_, Some(all)) if all.len() == 1 => members.shift_remove("allOf").and_then(|it| it.get(0).cloned()),
+            _ => None,
+        };
+        let Some(Value::Object(target)) = target else { break };
         for (name, value) in target {
-            members.entry(name.clone()).or_insert_with(|| value.clone());
+            members.entry(name).or_insert(value);
         }
     }
     schema
@@ -121,6 +125,7 @@ fn kind(root: &Value, schema: &Value) -> String {
     let has_branches = ["oneOf", "anyOf"].iter().any(|it| schema[*it].is_array());
     match types.as_slice() {
         [] | ["object"] if has_branches => "one of".to_owned(),
+        [] if !values(schema).is_empty() && values(schema).iter().all(Value::is_string) => "string".to_owned(),
         [] => "anything".to_owned(),
         ["array"] if schema["items"].is_object() => {
             format!("array of {}", kind(root, &resolved(root, &schema["items"])))

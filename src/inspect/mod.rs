@@ -20,19 +20,21 @@ use crate::shim::{Shim, SourceArgs, secrets};
 use crate::terminal::Screen;
 
 #[derive(clap::Args, Debug)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = HELP)]
 pub struct Args {
-    #[command(flatten)]
-    source: SourceArgs,
     #[command(flatten)]
     config: ConfigArg,
     /// Print one JSON object, for programs
     #[arg(long)]
     json: bool,
+    #[command(flatten, next_help_heading = "Source")]
+    source: SourceArgs,
 }
 
-const EXAMPLES: &str = "\
-Streams are discovered where there is a config; all else needs none. Nothing is captured.
+const HELP: &str = "\
+Shown are the connector's config fields, whether it declares OAuth, its streams with key, sync modes and cursor, and \
+what is rewritten in its schemas so that Flow takes them. Streams are discovered where there is a config. Nothing is \
+captured.
 
 Examples:
   flow-shim inspect --shim shims/demo
@@ -81,7 +83,7 @@ impl From<&Change> for Rewrite {
 
 /// Inspects, and says how it went.
 pub fn run(args: &Args, stop: &Stop, mut stdout: File) -> ExitCode {
-    let screen = Screen::take_over();
+    let screen = Screen::open();
     screen.conclude(inspect(args, stop, &screen, &mut stdout))
 }
 

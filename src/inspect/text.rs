@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::config::{Branch, Field};
 use super::streams::{Stream, Totals};
 use super::{Report, Rewrite};
-use crate::terminal::figures::columns;
+use crate::terminal::figures::{columns, plural};
 
 /// How many places of a rewrite are named.
 const PLACES: usize = 3;
@@ -81,7 +81,7 @@ fn table(rows: &[Vec<String>], count: usize) -> Vec<String> {
 
 fn field_rows(field: &Field, depth: usize, rows: &mut Vec<Vec<String>>) {
     let name = format!("{}{}", "  ".repeat(depth), field.name);
-    rows.push(vec![name, field.kind.clone(), notes(field), first_sentence(field.description.as_deref())]);
+    rows.push(vec![name, field.kind.clone(), notes(field), purpose(field)]);
     field.fields.iter().for_each(|it| field_rows(it, depth + 1, rows));
     for Branch { title, chosen_by, fields } in &field.branches {
         let chosen: Vec<String> = chosen_by.iter().map(|(name, value)| format!("{name}: {}", compact(value))).collect();
@@ -99,29 +99,39 @@ fn notes(field: &Field) -> String {
     if field.secret {
         notes.push("secret".to_owned());
     }
-    if !field.values.is_empty() {
-        let mut text = field.values.iter().take(VALUES).map(compact).collect::<Vec<_>>().join(" | ");
-        if field.values.len() > VALUES {
-            text += &format!(" | {} more", field.values.len() - VALUES);
-        }
-        notes.push(text);
-    }
     if let Some(default) = &field.default {
-        notes.push(format!("default {}", truncate_str(&compact(default), 40, "…")));
+        notes.push(format!("default {}", truncate_str(&compact(default), 30, "…")));
     }
     notes.join(", ")
+}
+
+/// Which values it takes, and what it is for.
+fn purpose(field: &Field) -> String {
+    let description = first_sentence(field.description.as_deref());
+    if field.values.is_empty() {
+        return description;
+    }
+    let mut values = field.values.iter().take(VALUES).map(compact).collect::<Vec<_>>().join(" | ");
+    if field.values.len() > VALUES {
+        values += &format!(" | {} more", field.values.len() - VALUES);
+    }
+    format!("[{values}] {description}")
 }
 
 fn compact(value: &Value) -> String {
     value.as_str().filter(|it| !it.is_empty()).map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// Up to a full stop that ends one: `e.g. this` does not.
+/// Up to a full stop that ends a sentence, which that of `e.g.` does not.
 fn first_sentence(text: Option<&str>) -> String {
     let text = text.unwrap_or_default();
-    let ends = text.match_indices(". ").map(|(at, _)| at);
-    let begins_another = |at: &usize| text[at + 2..].starts_with(|it: char| it.is_uppercase() || it.is_numeric());
-    let length = ends.into_iter().find(begins_another).map_or(text.len(), |at| at + 1);
+    let ends = |at: &usize| {
+        let (before, after) = (&text[..*at], &text[at + 2..]);
+        !before.ends_with(['.', ' '])
+            && !["e.g", "i.e", "etc"].iter().any(|it| before.ends_with(it))
+            && !after.starts_with(char::is_lowercase)
+    };
+    let length = text.match_indices(". ").map(|(at, _)| at).find(ends).map_or(text.len(), |at| at + 1);
     truncate_str(&text[..length], 120, "…").into_owned()
 }
 
@@ -176,6 +186,9 @@ fn rewrites<'a>(all: impl Iterator<Item = (Option<&'a str>, &'a Rewrite)>) -> Ve
 fn total(it: &Totals) -> String {
     let Totals { streams, incremental, full_refresh, with_source_key, with_row_id, rewritten_streams, rewrites } = it;
     format!(
-        "{streams} streams: {incremental} incremental, {full_refresh} full refresh; {with_source_key} with a key of the source, {with_row_id} by row id; {rewrites} rewrites in {rewritten_streams} schemas"
+        "{}: {incremental} incremental, {full_refresh} full refresh; {with_source_key} with a key of the source, {with_row_id} by row id; {} in {}",
+        plural(*streams, "stream"),
+        plural(*rewrites, "rewrite"),
+        plural(*rewritten_streams, "schema"),
     )
 }

@@ -34,8 +34,8 @@ pub struct OpenBinding<'a> {
 }
 
 /// Binds each discovered stream; `pointers` lead to its resource path (F17).
-pub fn bind(streams: Vec<Stream>, pointers: &[String]) -> Result<Vec<Binding>, Failure> {
-    let pointers: Vec<&str> = pointers.iter().map(String::as_str).collect();
+pub fn bind(streams: Vec<Stream>, pointers: &Value) -> Result<Vec<Binding>, Failure> {
+    let pointers: Vec<&str> = pointers.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let recommended = serve::discovered(streams.clone());
     let mut taken = HashSet::new();
     let bind = |(stream, it): (Stream, crate::flow::response::DiscoveredBinding)| {
@@ -136,7 +136,7 @@ mod tests {
 
     fn bound(declared: &[Value]) -> Vec<Binding> {
         let stream = |it| Airbyte.stream(to_raw_value(it).unwrap()).unwrap();
-        bind(declared.iter().map(stream).collect(), &["/namespace".to_owned(), "/stream".to_owned()]).unwrap()
+        bind(declared.iter().map(stream).collect(), &json!(["/namespace", "/stream"])).unwrap()
     }
 
     fn shop() -> Vec<Binding> {

@@ -29,6 +29,7 @@ use crate::shim::config::ConfigArg;
 use crate::shim::{Shim, SourceArgs, secrets};
 use crate::source::Stream;
 use crate::terminal::Screen;
+use crate::terminal::figures::plural;
 
 use bindings::{Binding, OpenBinding};
 use display::Display;
@@ -38,48 +39,55 @@ use state::StateFile;
 use tally::Tally;
 
 #[derive(clap::Args, Debug)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = HELP)]
 pub struct Args {
     #[command(flatten)]
-    source: SourceArgs,
-    #[command(flatten)]
     config: ConfigArg,
-    /// Go on from the state in this file, and keep it there; it never passes what was printed
+    /// Go on from the state in this file, and keep it there
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
-    /// Capture the streams whose names match; may be repeated [default: all streams]
+    /// Capture the streams whose names match; may be repeated [default: all]
     #[arg(long, value_name = "GLOB", value_parser = bindings::glob)]
     select: Vec<GlobMatcher>,
-    /// Stop after N documents, whether or not their checkpoint has come
+    /// Stop after N documents
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
-    /// Read the streams from the beginning and in full, whatever the state says
-    ///
-    /// The state of the captured streams is left aside, as if each had been backfilled in Flow, and replaced by the
-    /// first checkpoint; streams that --select leaves out keep theirs. Streams that have a full refresh mode are read
-    /// in it, the others as ever. A later run without --full-refresh reads streams incrementally again, from the
-    /// beginning at first: a full refresh leaves no position to go on from.
+    /// Read everything, from the beginning
     #[arg(long)]
     full_refresh: bool,
+    #[command(flatten, next_help_heading = "Source")]
+    source: SourceArgs,
 }
 
-const EXAMPLES: &str = "\
-Each document is printed as [\"<stream>\",{...}] once a checkpoint has committed it, byte for byte as Flow would get it.
-Logs, progress and a table of what was captured go to stderr. Ctrl-C stops the connector and keeps what it has
-checkpointed; a second Ctrl-C does not wait.
+const HELP: &str = "\
+Each document goes to stdout as [\"<stream>\",{...}], byte for byte as Flow would get it, once a checkpoint has \
+committed it. Logs, progress and a table at the end go to stderr. Ctrl-C stops the connector and keeps what was \
+checkpointed; a second one does not wait.
+
+--state: The file is written after each checkpoint, once its documents are printed. It may hold secrets: only its \
+owner can read it.
+
+--limit: The last documents are printed without waiting for their checkpoint. If it does not follow, the next run \
+with the same --state brings them again.
+
+--full-refresh: What the state says of the selected streams is left aside, as by a backfill in Flow, and replaced at \
+the first checkpoint. Streams that have a full refresh mode are read in it, others as ever. The next run without \
+--full-refresh begins anew, too: a full refresh leaves no cursor to go on from.
 
 Examples:
   flow-shim preview --shim shims/demo
   flow-shim preview --config config.json --state state.json -- source-faker
-  flow-shim preview --config config.json --select 'public/*' --limit 10 --image airbyte/source-postgres | jq .";
+  flow-shim preview --config config.json --select 'public/*' --limit 10 -- source-postgres";
 
 /// Captures, and says how it went.
 pub fn run(args: &Args, stop: &Stop, stdout: File) -> ExitCode {
-    let screen = Screen::take_over();
+    let screen = Screen::open();
     let shown = screen.clone();
-    stop.listen(move |reason| match reason {
-        Reason::Terminate | Reason::Interrupt => shown.status("stopping the connector (Ctrl-C does not wait for it)"),
-        Reason::OutputClosed | Reason::Enough => shown.status("stopping the connector"),
+    stop.listen(move |reason| {
+        shown.status("stopping the connector");
+        if matches!(reason, Reason::Interrupt | Reason::Terminate) {
+            log::info("stopping: the connector has a moment to end (a second Ctrl-C does not wait for it)");
+        }
     });
     screen.conclude(preview(args, stop, &screen, stdout))
 }
@@ -95,15 +103,19 @@ fn preview(args: &Args, stop: &Stop, screen: &Screen, stdout: File) -> Result<()
     secrets::conceal(&config);
 
     let mut session = Session::start(shim.clone())?;
-    let (streams, pointers) = match prepare(&mut session, &shim, &config, screen) {
-        Ok(prepared) => prepared,
+    screen.status("asking the connector for its spec");
+    let Some(spec) = session.ask("spec", &json!({}), "spec") else {
+        return Err(unanswered(session, None));
+    };
+    let streams = match find_streams(&mut session, &shim, &config, screen) {
+        Ok(streams) => streams,
         Err(failure) => {
-            let failure = session.end().err().or(failure).unwrap_or_else(|| Failure::new(NO_ANSWER));
+            let failure = unanswered(session, failure);
             return Err(if given.is_some() { failure } else { without_config(failure) });
         }
     };
     let found = streams.len();
-    let mut bindings = bindings::select(bindings::bind(streams, &pointers)?, &args.select)?;
+    let mut bindings = bindings::select(bindings::bind(streams, &spec["resourcePathPointers"])?, &args.select)?;
     if args.full_refresh {
         bindings::refresh_fully(&mut bindings, shim.source.as_ref());
         if let Some(file) = &mut state {
@@ -111,27 +123,25 @@ fn preview(args: &Args, stop: &Stop, screen: &Screen, stdout: File) -> Result<()
             file.state = capture::forget(std::mem::take(&mut file.state), &keys);
         }
     }
-    let of = if found == bindings.len() { String::new() } else { format!(" of {found}") };
     let from = if state.as_ref().is_some_and(|it| !it.is_empty()) { ", from the state on" } else { "" };
     let names = bindings::names(&bindings, 5);
-    log::info(&format!("capturing {}{of} streams{from}: {names}", bindings.len()));
+    let of = if found == bindings.len() {
+        plural(found, "stream")
+    } else {
+        format!("{} of {}", bindings.len(), plural(found, "stream"))
+    };
+    log::info(&format!("capturing {of}{from}: {names}"));
     screen.status("waiting for the connector");
     capture(session, &bindings, &config, state, Run { args, stop, screen, stdout })
 }
 
-const NO_ANSWER: &str = "flow-shim is broken: a request had no answer";
-
-/// Spec, check and discover. What fails within the session is told at its end.
-fn prepare(
+/// Check and discover. What fails within the session is told at its end.
+fn find_streams(
     session: &mut Session,
     shim: &Shim,
     config: &RawValue,
     screen: &Screen,
-) -> Result<(Vec<Stream>, Vec<String>), Option<Failure>> {
-    screen.status("asking the connector for its spec");
-    let spec = session.ask("spec", &json!({}), "spec").ok_or(None)?;
-    let pointers = spec["resourcePathPointers"].as_array().into_iter().flatten();
-    let pointers = pointers.filter_map(|it| it.as_str().map(str::to_owned)).collect();
+) -> Result<Vec<Stream>, Option<Failure>> {
     screen.status("checking the config");
     session.ask("validate", &Validate { config, bindings: [] }, "validated").ok_or(None)?;
     screen.status("discovering streams");
@@ -140,7 +150,13 @@ fn prepare(
     if streams.is_empty() {
         return Err(Some(Failure::new("the connector discovers no streams with this config")));
     }
-    Ok((streams, pointers))
+    Ok(streams)
+}
+
+/// Why a session got no further, as it tells itself, or as is known outside.
+fn unanswered(session: Session, failure: Option<Failure>) -> Failure {
+    let broken = || Failure::new("flow-shim is broken: a request had no answer");
+    session.end().err().or(failure).unwrap_or_else(broken)
 }
 
 /// A failure that the absence of a config may explain.
@@ -233,15 +249,18 @@ fn capture(
 
 /// Says what became of the documents that no checkpoint followed.
 fn tell_uncommitted(received: &Received, has_state: bool, stop: &Stop) {
-    match (received.uncommitted, received.enough) {
+    let count = usize::try_from(received.uncommitted).unwrap_or(usize::MAX);
+    match (count, received.enough) {
         (0, _) => {}
         (count, true) if has_state => log::info(&format!(
-            "the last {count} documents came before their checkpoint: the next run with this state brings them again"
+            "{} came before the checkpoint: the next run with this state brings them again",
+            plural(count, "document")
         )),
         (_, true) => {}
         // The capture has said so itself where it was stopped.
         (count, false) if stop.reason().is_none() => log::warn(&format!(
-            "{count} documents came after the last checkpoint: they are not committed, and not printed"
+            "{} came after the last checkpoint: not committed, and not printed",
+            plural(count, "document")
         )),
         (_, false) => {}
     }

@@ -111,11 +111,7 @@ impl<W: Write> Receiver<W> {
 
     fn lines(&mut self, responses: &mut Lines<PipeReader>) -> Result<(), Failure> {
         let mut more = true;
-        while more {
-            if !responses.ready() {
-                self.settle()?;
-            }
-            more = responses.fill().or_fail("can't read the capture's responses")?;
+        loop {
             while let Some(line) = responses.take() {
                 let flow = match line {
                     // The end, see Session.
@@ -127,8 +123,14 @@ impl<W: Write> Receiver<W> {
                     return Ok(());
                 }
             }
+            if !more {
+                return Ok(());
+            }
+            if !responses.ready() {
+                self.settle()?;
+            }
+            more = responses.fill().or_fail("can't read the capture's responses")?;
         }
-        Ok(())
     }
 
     #[inline]

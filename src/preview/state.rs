@@ -17,14 +17,14 @@ pub struct StateFile {
 impl StateFile {
     /// Reads the file, if it exists; what is found wrong with it is found before a capture begins.
     pub fn open(path: &Path) -> Result<Self, Failure> {
-        let name = path.display();
+        let name = format!("the state file {}", path.display());
         // What a link points to is replaced, not the link.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let text = match fs::metadata(&path) {
-            Ok(it) if !it.is_file() => return Err(Failure::new(format!("the state file {name} is not a file"))),
-            Ok(_) => fs::read_to_string(&path).or_fail(format!("can't read the state file {name}"))?,
+            Ok(it) if !it.is_file() => return Err(Failure::new(format!("{name} is not a file"))),
+            Ok(_) => fs::read_to_string(&path).or_fail(format!("can't read {name}"))?,
             Err(error) if error.kind() == ErrorKind::NotFound && folder(&path).is_dir() => String::new(),
-            Err(error) => return Err(error).or_fail(format!("can't use the state file {name}")),
+            Err(error) => return Err(error).or_fail(format!("can't use {name}")),
         };
         let state = match text.trim() {
             "" => Value::Object(Map::new()),

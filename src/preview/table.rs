@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::tally::{Stream, Tally};
 use crate::flow::log::{self, Level};
 use crate::terminal::Screen;
-use crate::terminal::figures::{columns, count, size};
+use crate::terminal::figures::{columns, count, plural, size};
 
 /// With more streams than this, those without documents are told in one line.
 const ALL: usize = 30;
@@ -16,7 +16,7 @@ pub fn show(tally: &Tally, screen: &Screen) {
     let seconds = tally.start.elapsed().as_secs_f64();
     if screen.is_json() {
         let documents = tally.total(|it| &it.documents);
-        let message = format!("captured {documents} documents of {} streams", tally.streams.len());
+        let message = format!("captured {documents} documents of {}", plural(tally.streams.len(), "stream"));
         log::emit(
             Level::Info,
             &message,

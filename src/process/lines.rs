@@ -155,15 +155,17 @@ mod tests {
     }
 
     #[test]
-    fn lines_may_wait_in_the_buffer() {
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(b"one\ntwo\nthree\n").unwrap();
-        io::Seek::rewind(&mut file).unwrap();
-        let mut lines = Lines::new(file);
-        assert!(lines.fill().unwrap());
-        assert_eq!(lines.take(), Some(Line::Whole(b"one")));
-        assert!(!lines.fill().unwrap());
-        assert_eq!(lines.take(), Some(Line::Whole(b"two")));
+    fn lines_that_are_not_taken_before_more_is_read_stay_lines() {
+        let (output, mut input) = io::pipe().unwrap();
+        let mut lines = Lines::new(output);
+        input.write_all(b"1\n2\n3\n").unwrap();
+        lines.fill().unwrap();
+        assert_eq!(lines.take(), Some(Line::Whole(b"1")));
+        input.write_all(b"4\n").unwrap();
+        lines.fill().unwrap();
+        for line in [b"2", b"3", b"4"] {
+            assert_eq!(lines.take(), Some(Line::Whole(line)));
+        }
     }
 
     #[test]

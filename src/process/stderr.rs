@@ -28,8 +28,9 @@ pub fn forward(stderr: impl Read, touch: impl Fn()) -> Option<String> {
         if text.is_empty() {
             continue;
         }
-        let (level, message, fields) =
-            structured(text).unwrap_or_else(|| (levels.of(text), text.to_owned(), Fields::new()));
+        let (level, message, fields) = structured(text)
+            .or_else(|| metric(text))
+            .unwrap_or_else(|| (levels.of(text), text.to_owned(), Fields::new()));
         log::emit(level, &message, fields);
         if level == Level::Error {
             last_error = Some(message);
@@ -53,6 +54,17 @@ fn structured(line: &str) -> Option<(Level, String, Fields)> {
     let message = take(["message", "msg"])?;
     let level = take(["level", "lvl"]).and_then(|word| Level::named(&word)).unwrap_or(Level::Info);
     Some((level, message, fields))
+}
+
+/// A measurement that a tap logs as JSON within a plain line (S15): `INFO METRIC: {"type": "counter", ...}`.
+fn metric(line: &str) -> Option<(Level, String, Fields)> {
+    let (_, metric) = line.split_once("METRIC: ")?;
+    let fields: Fields = serde_json::from_str(metric).ok()?;
+    let message = match fields.get("metric") {
+        Some(Value::String(name)) => format!("metric {name}"),
+        _ => "metric".to_owned(),
+    };
+    Some((Level::Debug, message, fields))
 }
 
 /// Levels of plain lines: what a line says itself, else what the line before it had, where it continues that one.
@@ -116,6 +128,19 @@ mod tests {
         ] {
             assert_eq!(levels.of(line), want, "{line}");
         }
+    }
+
+    #[test]
+    fn metrics_become_fields() {
+        for line in [
+            r#"INFO METRIC: {"type": "counter", "metric": "record_count", "value": 5, "tags": {"endpoint": "users"}}"#,
+            r#"2024-01-02 03:04:05 | INFO | tap.users | METRIC: {"type": "counter", "metric": "record_count", "value": 5, "tags": {}}"#,
+        ] {
+            let (level, message, fields) = metric(line).unwrap();
+            assert_eq!((level, message.as_str()), (Level::Debug, "metric record_count"));
+            assert_eq!(fields["value"].to_string(), "5");
+        }
+        assert!(metric("INFO METRIC: none").is_none());
     }
 
     #[test]

@@ -13,7 +13,7 @@ const NAME: &str = "config.json";
 
 #[derive(clap::Args, Debug, Default)]
 pub struct ConfigArg {
-    /// The connector's config: a file, or JSON [default: the config.json beside shim.yaml, where there is one]
+    /// The connector's config [default: the config.json beside shim.yaml, where there is one]
     #[arg(long, value_name = "FILE|JSON")]
     config: Option<String>,
 }
@@ -45,7 +45,8 @@ fn read_file(path: &Path) -> Result<Box<RawValue>, Failure> {
         // JSON without its beginning, perhaps.
         return Err(Failure::new("--config is neither a file nor a JSON object"));
     }
-    let bytes = std::fs::read(path).or_fail(format!("can't read the config file {name}"))?;
+    let name = format!("the config file {name}");
+    let bytes = std::fs::read(path).or_fail(format!("can't read {name}"))?;
     let text = String::from_utf8(bytes).map_err(|_| Failure::new(format!("{name} is not UTF-8 text")))?;
     parse(text.strip_prefix('\u{feff}').unwrap_or(&text), &name)
 }

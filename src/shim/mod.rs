@@ -44,13 +44,13 @@ const AIRBYTE_ENTRYPOINT: &str = "AIRBYTE_ENTRYPOINT";
 /// Which source to run, as the command line tells it.
 #[derive(clap::Args, Debug, Default)]
 pub struct SourceArgs {
-    /// The shim to use: a shim.yaml, or the folder that holds one [default: ./shim.yaml, where there is one]
+    /// The shim.yaml to use, or the folder it is in [default: ./shim.yaml, where there is one]
     #[arg(long, value_name = "DIR|FILE")]
     shim: Option<PathBuf>,
     /// What the connector speaks [default: what shim.yaml says, else airbyte]
     #[arg(long, value_enum)]
     protocol: Option<Protocol>,
-    /// Run the connector as a container of this image, with docker or podman
+    /// Run the connector from this image, with docker or podman
     #[arg(long, value_name = "NAME", conflicts_with = "command")]
     image: Option<String>,
     /// The connector's command [default: shim.yaml's, else what AIRBYTE_ENTRYPOINT says]

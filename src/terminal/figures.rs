@@ -7,6 +7,11 @@ pub fn count(number: u64) -> String {
     indicatif::HumanCount(number).to_string()
 }
 
+/// `1 stream`, `2 streams`.
+pub fn plural(number: usize, noun: &str) -> String {
+    format!("{} {noun}{}", count(number as u64), if number == 1 { "" } else { "s" })
+}
+
 /// 1234567 as `1.23 MB`.
 pub fn size(bytes: u64) -> String {
     let mut value = bytes as f64;

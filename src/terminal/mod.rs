@@ -37,7 +37,7 @@ struct Live {
 impl Screen {
     /// Logs are a person's from now on, with lines that change below where stderr is a terminal, unless
     /// `LOG_FORMAT=json` says that a program reads them.
-    pub fn take_over() -> Self {
+    pub fn open() -> Self {
         let least = std::env::var("LOG_LEVEL").ok().and_then(|word| Level::named(&word)).unwrap_or(Level::Info);
         let json = std::env::var("LOG_FORMAT").is_ok_and(|it| it.eq_ignore_ascii_case("json"));
         let dumb = std::env::var("TERM").is_ok_and(|it| it == "dumb");
