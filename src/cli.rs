@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::thread;
@@ -10,15 +11,18 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::demo;
 use crate::failure::{Failure, OrFail};
+use crate::inspect;
+use crate::preview;
 use crate::process::keeper;
 use crate::process::launch::PIPE;
 use crate::process::stop::{Reason, Stop};
 use crate::serve;
 use crate::shim::{Shim, SourceArgs};
+use crate::terminal;
 
 /// Runs any Airbyte source or Singer tap as an Estuary Flow capture connector
 #[derive(Parser, Debug)]
-#[command(version, args_conflicts_with_subcommands = true, max_term_width = 110)]
+#[command(version, args_conflicts_with_subcommands = true, max_term_width = 110, after_help = HELP)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -26,10 +30,27 @@ struct Cli {
     source: SourceArgs,
 }
 
+const HELP: &str = "\
+The source is found by itself, in this order: the arguments, ./shim.yaml, the environment variable AIRBYTE_ENTRYPOINT.
+
+Environment:
+  AIRBYTE_ENTRYPOINT  The connector's command, as Airbyte's images have it
+  LOG_LEVEL           trace, debug, info, warn or error [default: info]
+  LOG_FORMAT=json     preview and inspect log as serve does: for programs
+
+Examples:
+  flow-shim preview --shim shims/demo
+  flow-shim inspect -- source-faker
+  flow-shim serve --image airbyte/source-postgres";
+
 #[derive(Subcommand, Debug)]
 enum Command {
-    /// Speak Flow's capture protocol on stdin and stdout (what an image's ENTRYPOINT runs; the default)
+    /// Speak Flow's capture protocol on stdin and stdout: what an image runs (the default)
     Serve(SourceArgs),
+    /// Capture here, without Flow, and print the documents
+    Preview(preview::Args),
+    /// Show what becomes of a connector in Flow
+    Inspect(inspect::Args),
     /// The source of shims/demo
     #[command(hide = true, disable_help_flag = true)]
     DemoSource {
@@ -44,27 +65,35 @@ enum Command {
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command.unwrap_or(Command::Serve(cli.source)) {
-        Command::Serve(source) => serve_stdio(&source),
+        Command::Serve(source) => on_stdout(|stop, stdout| serve_stdio(&source, stop, stdout)),
+        Command::Preview(args) => on_stdout(|stop, stdout| Ok(preview::run(&args, stop, stdout))),
+        Command::Inspect(args) => on_stdout(|stop, stdout| Ok(inspect::run(&args, stop, stdout))),
         Command::DemoSource { arguments } => return demo::run(arguments.into_iter()),
         Command::Keeper(args) => return ExitCode::from(keeper::run(args)),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => ExitCode::from(failure.report()),
     }
 }
 
-fn serve_stdio(source: &SourceArgs) -> Result<(), Failure> {
+/// Gives what stops a command: signals, and the end of whoever reads its stdout.
+fn on_stdout(command: impl FnOnce(&Stop, File) -> Result<ExitCode, Failure>) -> Result<ExitCode, Failure> {
     let stop = Stop::default();
     stop_on_signals(&stop)?;
-    let shim = Shim::resolve(source, stop.clone())?;
     // Unbuffered, past the standard library's line buffer.
     let stdout = std::io::stdout().as_fd().try_clone_to_owned().or_fail("can't use stdout")?;
     // Where it is a pipe, a larger one wakes both ends less often.
     let _ = rustix::pipe::fcntl_setpipe_size(&stdout, PIPE);
     let watched = stdout.try_clone().or_fail("can't use stdout")?;
-    thread::spawn(move || stop_when_closed(watched, &stop));
-    serve::serve(&shim, std::io::stdin(), std::fs::File::from(stdout))
+    let watching = stop.clone();
+    thread::spawn(move || stop_when_closed(watched, &watching));
+    command(&stop, File::from(stdout))
+}
+
+fn serve_stdio(source: &SourceArgs, stop: &Stop, stdout: File) -> Result<ExitCode, Failure> {
+    let shim = Shim::resolve(source, stop.clone())?;
+    serve::serve(&shim, std::io::stdin(), stdout).map(|()| ExitCode::SUCCESS)
 }
 
 /// SIGTERM and SIGINT ask for an end; a second one does not wait for it.
@@ -76,6 +105,7 @@ fn stop_on_signals(stop: &Stop) -> Result<(), Failure> {
         for signal in signals.forever() {
             let reason = if signal == SIGINT { Reason::Interrupt } else { Reason::Terminate };
             if !stop.request(reason) {
+                terminal::echo::restore();
                 // The keeper ends the connector and removes what we leave.
                 std::process::exit(reason.exit_code().into());
             }

@@ -50,9 +50,7 @@ where
             Request::Spec => out.send(&Response::Spec(&spec(shim)?)),
             Request::Discover(it) => {
                 secrets::conceal(&it.config);
-                out.send(&Response::Discovered {
-                    bindings: discovered(shim.source.discover(&shim.launcher, &it.config)?),
-                })
+                out.send(&Response::Discovered { bindings: discovered(shim.discover(&it.config)?) })
             }
             Request::Validate(it) => {
                 secrets::conceal(&it.config);
@@ -90,14 +88,19 @@ fn read_lines(requests: impl Read, send: impl Fn(Incoming) -> bool) {
 pub fn spec(shim: &Shim) -> Result<Spec, Failure> {
     let found = shim.source.spec(&shim.launcher)?;
     let (resource_config_schema, pointers) = shim.source.resource_schema();
-    let documentation_url = shim.documentation_url.clone().or(found.documentation_url);
     Ok(Spec {
         protocol: PROTOCOL,
         config_schema: schema::config(&found.config_schema).schema,
         resource_config_schema,
-        documentation_url: documentation_url.filter(|it| it.starts_with("http")).unwrap_or_else(|| HOME.to_owned()),
+        documentation_url: documentation_url(shim, found.documentation_url),
         resource_path_pointers: pointers.iter().map(|it| (*it).to_owned()).collect(),
     })
+}
+
+/// Where the connector is documented: shim.yaml knows best.
+pub fn documentation_url(shim: &Shim, found: Option<String>) -> String {
+    let url = shim.documentation_url.clone().or(found);
+    url.filter(|it| it.starts_with("http")).unwrap_or_else(|| HOME.to_owned())
 }
 
 /// Documentation of last resort.

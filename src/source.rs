@@ -15,8 +15,7 @@ use serde_json::value::RawValue;
 use crate::failure::Failure;
 use crate::flow::log::{self, Fields, Level};
 use crate::json::scan::Fault;
-use crate::process::launch::Launcher;
-use crate::process::private::Folder;
+use crate::process::launch::{Files, Launcher};
 use crate::process::supervise::Connector;
 
 /// A vocabulary, and what it takes to run a connector that speaks it.
@@ -40,6 +39,11 @@ pub trait Source: Send + Sync {
     /// What a binding's resource config asks for. Old shapes are understood (F18).
     fn resource(&self, config: &RawValue) -> Result<Resource, Failure>;
 
+    /// The resource config that reads a stream by full refresh; none where the stream has no such mode.
+    fn full_refresh(&self, _stream: &Stream) -> Option<Value> {
+        None
+    }
+
     /// As much of a stream that no binding reads as a sync has to be told of it; mostly nothing.
     fn outline(&self, stream: &Stream) -> Option<Box<RawValue>>;
 
@@ -48,7 +52,7 @@ pub trait Source: Send + Sync {
 
     /// The config as a connector left it behind, where that differs from what it was given and is to be used from now
     /// on.
-    fn config_after(&self, folder: &Folder, given: &RawValue) -> Option<Box<RawValue>>;
+    fn config_after(&self, files: &Files, given: &RawValue) -> Option<Box<RawValue>>;
 
     fn sweeps(&self) -> Sweeps;
 
@@ -94,6 +98,8 @@ pub enum Rows {
 pub struct Spec {
     pub config_schema: Value,
     pub documentation_url: Option<String>,
+    /// The source declares how users may log in by OAuth.
+    pub advanced_auth: bool,
 }
 
 /// A stream is a name in a namespace; an empty namespace is not an absent one (A13).

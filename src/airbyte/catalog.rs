@@ -5,6 +5,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
 use crate::failure::{Failure, OrFail};
+use crate::flow::log;
 use crate::source::{Mode, Resource, Selected, Stream, StreamId};
 
 #[derive(Deserialize)]
@@ -40,7 +41,18 @@ struct ResourceConfig {
 
 pub fn streams(catalog: &RawValue) -> Result<Vec<Stream>, Failure> {
     let catalog: Catalog = serde_json::from_str(catalog.get()).or_fail("the connector's CATALOG can't be read")?;
-    catalog.streams.into_iter().map(stream).collect()
+    let mut streams: Vec<Stream> = Vec::new();
+    for declared in catalog.streams {
+        // One stream that can't be used is no reason to do without the others.
+        match stream(declared) {
+            Ok(it) if streams.iter().any(|other| other.id == it.id) => {
+                log::warn(&format!("the connector's CATALOG names stream {} twice: the first one counts", it.id));
+            }
+            Ok(it) => streams.push(it),
+            Err(failure) => log::warn(&format!("{failure}: it is left out")),
+        }
+    }
+    Ok(streams)
 }
 
 pub fn stream(declared: Box<RawValue>) -> Result<Stream, Failure> {
@@ -94,6 +106,15 @@ pub fn resource(config: &RawValue) -> Result<Resource, Failure> {
     // An absent namespace is no part of the path, an empty one is.
     let path = id.namespace.iter().chain([&id.name]).cloned().collect();
     Ok(Resource { id, path, mode, config })
+}
+
+/// What [`Stream::resource`] would be, were the stream to be read by full refresh.
+pub fn full_refresh(stream: &Stream) -> Option<Value> {
+    let mut resource = stream.resource.as_object()?.clone();
+    stream.modes.iter().find(|it| *it == FULL_REFRESH)?;
+    resource.insert("syncMode".into(), FULL_REFRESH.into());
+    resource.shift_remove("cursorField");
+    Some(resource.into())
 }
 
 /// The configured catalog (A9, A10).

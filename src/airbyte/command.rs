@@ -3,6 +3,7 @@
 use std::process::ChildStdout;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -26,6 +27,10 @@ const STATE: &str = "state.json";
 struct ConnectorSpecification {
     connection_specification: Option<Value>,
     documentation_url: Option<String>,
+    /// How users log in by OAuth, in the newer form and in the older one.
+    #[serde(rename = "advanced_auth")]
+    advanced_auth: Option<IgnoredAny>,
+    auth_specification: Option<IgnoredAny>,
 }
 
 pub fn spec(launcher: &Launcher) -> Result<Spec, Failure> {
@@ -35,7 +40,8 @@ pub fn spec(launcher: &Launcher) -> Result<Spec, Failure> {
     let config_schema = spec
         .connection_specification
         .ok_or_else(|| Failure::new("the connector's SPEC has no connectionSpecification"))?;
-    Ok(Spec { config_schema, documentation_url: spec.documentation_url })
+    let advanced_auth = spec.advanced_auth.is_some() || spec.auth_specification.is_some();
+    Ok(Spec { config_schema, documentation_url: spec.documentation_url, advanced_auth })
 }
 
 /// A3: FAILED is the user's error, anything else that is no SUCCEEDED the connector's.
@@ -57,9 +63,9 @@ pub fn discover(launcher: &Launcher, config: &RawValue) -> Result<Vec<Stream>, F
 }
 
 pub fn read(launcher: &Launcher, sync: &SyncRequest) -> Result<Connector, Failure> {
-    let folder = launcher.folder()?;
     let configured = catalog::configured(&sync.streams)?;
     let state = state::input(sync)?;
+    let prepared = launcher.prepare()?;
     let mut arguments = vec!["read".to_owned()];
     for (option, name, content) in [
         ("--config", CONFIG, sync.config.get()),
@@ -67,9 +73,9 @@ pub fn read(launcher: &Launcher, sync: &SyncRequest) -> Result<Connector, Failur
         ("--state", STATE, state.get()),
     ] {
         arguments.push(option.to_owned());
-        arguments.push(folder.write(name, content.as_bytes()).or_fail("can't write the connector's files")?);
+        arguments.push(prepared.write(name, content)?);
     }
-    launcher.start(&arguments, folder)
+    prepared.start(arguments)
 }
 
 /// What a connector answered to a command, read to the end of its output (A2).
@@ -116,13 +122,13 @@ impl Answers {
 }
 
 fn ask(launcher: &Launcher, command: &str, config: Option<&RawValue>) -> Result<Answers, Failure> {
-    let folder = launcher.folder()?;
+    let prepared = launcher.prepare()?;
     let mut arguments = vec![command.to_owned()];
     if let Some(config) = config {
         arguments.push("--config".to_owned());
-        arguments.push(folder.write(CONFIG, config.get().as_bytes()).or_fail("can't write the connector's config")?);
+        arguments.push(prepared.write(CONFIG, config.get())?);
     }
-    let connector = launcher.start(&arguments, folder)?;
+    let connector = prepared.start(arguments)?;
     let finished = connector.supervise(&launcher.stop, &Activity::default(), None, || (), read_answers)?;
     match finished.end {
         End::Stopped(reason) => Err(Failure::Stopped(reason)),

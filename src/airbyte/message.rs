@@ -233,8 +233,12 @@ fn trace(it: TraceMessage) -> Message {
     }
 }
 
+/// How the CDK words an exception that its connector did not foresee, which helps nobody without the cause.
+const UNFORESEEN: &str = "Something went wrong in the connector";
+
 fn source_error(it: ErrorTrace) -> SourceError {
     let mut fields = Fields::new();
+    let last_line = it.stack_trace.as_deref().and_then(|it| it.trim_end().lines().next_back()).map(str::to_owned);
     let details = [
         ("internal_message", it.internal_message.clone()),
         ("stack_trace", it.stack_trace),
@@ -245,7 +249,15 @@ fn source_error(it: ErrorTrace) -> SourceError {
             fields.insert(name.into(), value.into());
         }
     }
-    let message = it.message.or(it.internal_message).unwrap_or_else(|| "the connector reported an error".to_owned());
+    let cause = match it.internal_message {
+        // `'count'` alone says nothing: with it, `KeyError: 'count'`, which the trace ends with, says a little.
+        Some(word) if !word.contains(' ') => last_line.or(Some(word)),
+        internal => internal,
+    };
+    let message = match (it.message, cause) {
+        (Some(message), Some(cause)) if message.starts_with(UNFORESEEN) => format!("{UNFORESEEN}: {cause}"),
+        (message, cause) => message.or(cause).unwrap_or_else(|| "the connector reported an error".to_owned()),
+    };
     SourceError { message, stream: it.stream_descriptor.map(Into::into), fields }
 }
 

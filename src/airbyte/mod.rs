@@ -10,8 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::failure::Failure;
 use crate::json::hints::Hints;
-use crate::process::launch::Launcher;
-use crate::process::private::Folder;
+use crate::process::launch::{Files, Launcher};
 use crate::source::{
     Broken, Decoder, Event, OlderCell, OlderState, Resource, Rows, Source, Spec, Started, Stream, StreamId, Sweeps,
     SyncRequest,
@@ -84,6 +83,10 @@ impl Source for Airbyte {
         catalog::resource(config)
     }
 
+    fn full_refresh(&self, stream: &Stream) -> Option<Value> {
+        catalog::full_refresh(stream)
+    }
+
     /// A configured catalog holds what is to be read, and nothing else (A9).
     fn outline(&self, _stream: &Stream) -> Option<Box<RawValue>> {
         None
@@ -94,7 +97,7 @@ impl Source for Airbyte {
     }
 
     /// What is to be used again is told in a CONTROL message (A18); the file is rewritten by mere migrations (A17).
-    fn config_after(&self, _folder: &Folder, _given: &RawValue) -> Option<Box<RawValue>> {
+    fn config_after(&self, _files: &Files, _given: &RawValue) -> Option<Box<RawValue>> {
         None
     }
 

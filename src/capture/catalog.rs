@@ -41,7 +41,7 @@ pub fn of(shim: &Shim, open: &Open, resources: &[Resource], kept: Option<&RawVal
         let known: Vec<Stream> = it.streams.into_iter().filter_map(|it| shim.source.stream(it).ok()).collect();
         Some(Catalog { streams: pick(&known, resources).ok()?, others: it.others, refreshed: None })
     });
-    let discover = || shim.source.discover(&shim.launcher, &open.capture.config);
+    let discover = || shim.streams(&open.capture.config);
     match remembered {
         Some(remembered) if is_current => Ok(remembered),
         Some(remembered) => match discover() {

@@ -1,8 +1,9 @@
-//! The state that Flow keeps for a capture, and the merge patches that bring it up to date (DESIGN: "State in Flow").
+//! The state that Flow keeps for a capture, and the merge patches that bring it up to date.
 //!
 //! ```json
-//! {"bindingStateV1": {"<stateKey>": {"rowId": 451234, "highRowId": 451234, "state": [...], "swept": true}},
-//!  "sharedStateV1": [...], "catalogV1": [...]}
+//! {"bindingStateV1": {"<stateKey>": {"rowId": 451234, "highRowId": 451234, "state": [{"cursor": 7}]}},
+//!  "sharedStateV1": [{"type": "GLOBAL"}],
+//!  "catalogV1": [{"version": "1122334455667788", "streams": []}]}
 //! ```
 //!
 //! `highRowId` is a full refresh's, `swept` that of one which was complete and whose state is handed back all the same.
@@ -18,7 +19,7 @@ use serde_json::{Map, Value};
 use crate::failure::{Failure, OrFail};
 use crate::source::{Mode, Rows, Source, StateUpdate, Stream, StreamId, Sweeps};
 
-const BINDINGS: &str = "bindingStateV1";
+pub(super) const BINDINGS: &str = "bindingStateV1";
 const SHARED: &str = "sharedStateV1";
 const CATALOG: &str = "catalogV1";
 
@@ -453,3 +454,6 @@ fn unwrap_cell(raw: &RawValue) -> Option<Box<RawValue>> {
 fn number(value: u64) -> Box<RawValue> {
     RawValue::from_string(value.to_string()).unwrap_or_else(|_| RawValue::NULL.to_owned())
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 mod batch;
 mod catalog;
 mod document;
+mod forget;
 mod ledger;
 mod pump;
 mod status;
@@ -20,6 +21,7 @@ use crate::process::supervise::{End, Finished};
 use crate::shim::{Shim, secrets};
 use crate::source::{Resource, Selected, Started, Stream, SyncRequest};
 
+pub use forget::forget;
 use ledger::{Entry, Ledger, Stored};
 use pump::{Binding, Pump};
 
@@ -100,7 +102,7 @@ fn finish<W: Write>(shim: &Shim, given: &RawValue, finished: Finished<Pump<W>>) 
         });
     };
     pump.summarize();
-    let rewritten = || shim.source.config_after(&finished.folder, given);
+    let rewritten = || shim.source.config_after(&finished.files, given);
     if let Some(config) = pump.config.take().or_else(rewritten) {
         secrets::conceal(&config);
         log_rotated(&config);

@@ -1,1 +1,300 @@
-//! (being written)
+//! A local runtime, for people without Flow at hand: it drives the serve loop of this very process as Flow would from
+//! another one, prints what is committed, and keeps the state in a file. It knows neither Airbyte nor Singer.
+
+mod bindings;
+mod display;
+mod receive;
+mod session;
+mod spool;
+mod state;
+mod table;
+mod tally;
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use globset::GlobMatcher;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+use crate::capture;
+use crate::failure::{Failure, OrFail};
+use crate::flow::log;
+use crate::process::stop::{Reason, Stop};
+use crate::shim::config::ConfigArg;
+use crate::shim::{Shim, SourceArgs, secrets};
+use crate::source::Stream;
+use crate::terminal::Screen;
+use crate::terminal::figures::plural;
+
+use bindings::{Binding, OpenBinding};
+use display::Display;
+use receive::{Received, Receiver};
+use session::Session;
+use state::StateFile;
+use tally::Tally;
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = HELP)]
+pub struct Args {
+    #[command(flatten)]
+    config: ConfigArg,
+    /// Go on from the state in this file, and keep it there
+    #[arg(long, value_name = "FILE")]
+    state: Option<PathBuf>,
+    /// Capture the streams whose names match; may be repeated [default: all]
+    #[arg(long, value_name = "GLOB", value_parser = bindings::glob)]
+    select: Vec<GlobMatcher>,
+    /// Stop after N documents
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
+    /// Read everything, from the beginning
+    #[arg(long)]
+    full_refresh: bool,
+    #[command(flatten, next_help_heading = "Source")]
+    source: SourceArgs,
+}
+
+const HELP: &str = "\
+Each document goes to stdout as [\"<stream>\",{...}], byte for byte as Flow would get it, once a checkpoint has \
+committed it. Logs, progress and a table at the end go to stderr. Ctrl-C stops the connector and keeps what was \
+checkpointed; a second one does not wait.
+
+--state: The file is written after each checkpoint, once its documents are printed. It may hold secrets: only its \
+owner can read it.
+
+--limit: The last documents are printed without waiting for their checkpoint. If it does not follow, the next run \
+with the same --state brings them again.
+
+--full-refresh: What the state says of the selected streams is left aside, as by a backfill in Flow, and replaced at \
+the first checkpoint. Streams that have a full refresh mode are read in it, others as ever. The next run without \
+--full-refresh begins anew, too: a full refresh leaves no cursor to go on from.
+
+Examples:
+  flow-shim preview --shim shims/demo
+  flow-shim preview --config config.json --state state.json -- source-faker
+  flow-shim preview --config config.json --select 'public/*' --limit 10 -- source-postgres";
+
+/// Captures, and says how it went.
+pub fn run(args: &Args, stop: &Stop, stdout: File) -> ExitCode {
+    let screen = Screen::open();
+    let shown = screen.clone();
+    stop.listen(move |reason| {
+        shown.status("stopping the connector");
+        if matches!(reason, Reason::Interrupt | Reason::Terminate) {
+            log::info("stopping: the connector has a moment to end (a second Ctrl-C does not wait for it)");
+        }
+    });
+    screen.conclude(preview(args, stop, &screen, stdout))
+}
+
+fn preview(args: &Args, stop: &Stop, screen: &Screen, stdout: File) -> Result<(), Failure> {
+    let shim = Arc::new(Shim::resolve(&args.source, stop.clone())?);
+    let given = args.config.read(shim.folder.as_deref())?;
+    let mut state = args.state.as_deref().map(StateFile::open).transpose()?;
+    let config = match &given {
+        Some(config) => config.clone(),
+        None => RawValue::from_string("{}".to_owned()).or_fail("can't make a config")?,
+    };
+    secrets::conceal(&config);
+
+    let mut session = Session::start(shim.clone())?;
+    screen.status("asking the connector for its spec");
+    let Some(spec) = session.ask("spec", &json!({}), "spec") else {
+        return Err(unanswered(session, None));
+    };
+    let streams = match find_streams(&mut session, &shim, &config, screen) {
+        Ok(streams) => streams,
+        Err(failure) => {
+            let failure = unanswered(session, failure);
+            return Err(if given.is_some() { failure } else { without_config(failure) });
+        }
+    };
+    let found = streams.len();
+    let mut bindings = bindings::select(bindings::bind(streams, &spec["resourcePathPointers"])?, &args.select)?;
+    if args.full_refresh {
+        bindings::refresh_fully(&mut bindings, shim.source.as_ref());
+        if let Some(file) = &mut state {
+            let keys: Vec<String> = bindings.iter().map(Binding::state_key).collect();
+            file.state = capture::forget(std::mem::take(&mut file.state), &keys);
+        }
+    }
+    let from = if state.as_ref().is_some_and(|it| !it.is_empty()) { ", from the state on" } else { "" };
+    let names = bindings::names(&bindings, 5);
+    let of = if found == bindings.len() {
+        plural(found, "stream")
+    } else {
+        format!("{} of {}", bindings.len(), plural(found, "stream"))
+    };
+    log::info(&format!("capturing {of}{from}: {names}"));
+    screen.status("waiting for the connector");
+    capture(session, &bindings, &config, state, Run { args, stop, screen, stdout })
+}
+
+/// Check and discover. What fails within the session is told at its end.
+fn find_streams(
+    session: &mut Session,
+    shim: &Shim,
+    config: &RawValue,
+    screen: &Screen,
+) -> Result<Vec<Stream>, Option<Failure>> {
+    screen.status("checking the config");
+    session.ask("validate", &Validate { config, bindings: [] }, "validated").ok_or(None)?;
+    screen.status("discovering streams");
+    // Asked directly: the wire does not tell in which other modes a stream can be read.
+    let streams = shim.discover(config).map_err(Some)?;
+    if streams.is_empty() {
+        return Err(Some(Failure::new("the connector discovers no streams with this config")));
+    }
+    Ok(streams)
+}
+
+/// Why a session got no further, as it tells itself, or as is known outside.
+fn unanswered(session: Session, failure: Option<Failure>) -> Failure {
+    let broken = || Failure::new("flow-shim is broken: a request had no answer");
+    session.end().err().or(failure).unwrap_or_else(broken)
+}
+
+/// A failure that the absence of a config may explain.
+fn without_config(failure: Failure) -> Failure {
+    match failure {
+        Failure::Failed { sentence, fields } => {
+            let sentence = format!("{} (no config was given: say --config FILE)", sentence.trim_end());
+            Failure::Failed { sentence, fields }
+        }
+        stopped => stopped,
+    }
+}
+
+#[derive(Serialize)]
+struct Validate<'a> {
+    config: &'a RawValue,
+    bindings: [Value; 0],
+}
+
+#[derive(Serialize)]
+struct Open<'a> {
+    capture: CaptureSpec<'a>,
+    version: String,
+    range: Value,
+    state: &'a Value,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CaptureSpec<'a> {
+    name: &'a str,
+    connector_type: &'a str,
+    config: &'a RawValue,
+    interval_seconds: u32,
+    bindings: Vec<OpenBinding<'a>>,
+}
+
+/// What a capture runs with.
+struct Run<'a> {
+    args: &'a Args,
+    stop: &'a Stop,
+    screen: &'a Screen,
+    stdout: File,
+}
+
+fn capture(
+    mut session: Session,
+    bindings: &[Binding],
+    config: &RawValue,
+    state: Option<StateFile>,
+    run: Run,
+) -> Result<(), Failure> {
+    let Run { args, stop, screen, stdout } = run;
+    let none = Value::Object(Map::new());
+    let open = Open {
+        capture: CaptureSpec {
+            name: "preview/capture",
+            connector_type: "IMAGE",
+            config,
+            interval_seconds: 300,
+            bindings: bindings.iter().map(Binding::open).collect(),
+        },
+        version: bindings::version(bindings),
+        range: json!({"keyEnd": u32::MAX, "rClockEnd": u32::MAX}),
+        state: state.as_ref().map_or(&none, |it| &it.state),
+    };
+    let tally = Arc::new(Tally::new(bindings.iter().map(|it| (it.name.clone(), it.stream.id.to_string()))));
+    let display = Display::start(screen, &tally);
+    let opened = session.ask("apply", &json!({"capture": open.capture}), "applied").is_some()
+        && session.ask("open", &open, "opened").is_some();
+    let has_state = state.is_some();
+    let out = Documents { stdout, screen: screen.clone() };
+    let receiver = Receiver::new(out, tally.clone(), state, args.limit, stop.clone());
+    let received = if opened { receiver.receive(&mut session.responses).map(Some) } else { Ok(None) };
+    if !matches!(received, Ok(None | Some(Received { enough: false, .. }))) {
+        // Nobody reads any more.
+        stop.request(Reason::Enough);
+    }
+    let served = session.end();
+    if let Some(it) = display {
+        it.end(screen);
+    }
+    screen.settle();
+    if let Ok(Some(received)) = &received {
+        tell_uncommitted(received, has_state, stop);
+    }
+    table::show(&tally, screen);
+    verdict(received, served, stop)
+}
+
+/// Says what became of the documents that no checkpoint followed.
+fn tell_uncommitted(received: &Received, has_state: bool, stop: &Stop) {
+    let count = usize::try_from(received.uncommitted).unwrap_or(usize::MAX);
+    match (count, received.enough) {
+        (0, _) => {}
+        (count, true) if has_state => log::info(&format!(
+            "{} came before the checkpoint: the next run with this state brings them again",
+            plural(count, "document")
+        )),
+        (_, true) => {}
+        // The capture has said so itself where it was stopped.
+        (count, false) if stop.reason().is_none() => log::warn(&format!(
+            "{} came after the last checkpoint: not committed, and not printed",
+            plural(count, "document")
+        )),
+        (_, false) => {}
+    }
+}
+
+/// How it all went: what the user wanted is no failure, and what they asked for goes before what followed from it.
+fn verdict(
+    received: Result<Option<Received>, Failure>,
+    served: Result<(), Failure>,
+    stop: &Stop,
+) -> Result<(), Failure> {
+    if let Err(failure @ Failure::Failed { .. }) = received {
+        return Err(failure);
+    }
+    match (stop.reason(), served) {
+        (Some(Reason::Enough | Reason::OutputClosed), _) => Ok(()),
+        (_, Err(failure @ Failure::Failed { .. })) => Err(failure),
+        (Some(reason), _) => Err(Failure::Stopped(reason)),
+        (None, served) => served,
+    }
+}
+
+/// stdout, which may be the terminal that the display is on.
+struct Documents {
+    stdout: File,
+    screen: Screen,
+}
+
+impl Write for Documents {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.screen.aside(|| self.stdout.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stdout.flush()
+    }
+}

@@ -1,11 +1,14 @@
 //! The keeper: a process between the shim and a connector that makes sure nothing of the connector stays behind.
 //!
-//! Its stdin is a lifeline. It ends when the shim does, however that dies; the keeper then kills all that the
-//! connector has started, removes the private folder, and follows. As a subreaper it inherits every orphan, so that
-//! daemons and new sessions do not get away. A process killed with SIGKILL can do none of this itself.
+//! Its stdin is a socket to the shim. On it comes the connector's command, and goes back its exit code. It is the
+//! lifeline as well: it closes when the shim ends, however that dies. The keeper then kills all that the connector has
+//! started, removes the private folder, and follows. As a subreaper it inherits every orphan, so that daemons and new
+//! sessions do not get away. A process killed with SIGKILL can do none of this itself.
 
 use std::collections::HashMap;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -20,37 +23,64 @@ pub const SUBCOMMAND: &str = "keeper";
 /// How long a connector's worker processes may outlive it.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// What a shell says of a command that can't be started.
+const NOT_STARTED: u8 = 127;
+
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The private folder to remove
     #[arg(long)]
-    folder: Option<PathBuf>,
+    folder: PathBuf,
     /// The container to remove, and the engine that knows it
     #[arg(long, num_args = 2, value_names = ["ENGINE", "NAME"])]
     container: Vec<String>,
-    /// The connector
-    #[arg(last = true, required = true)]
-    command: Vec<String>,
 }
 
-/// Runs the connector to its end and gives its exit code; 128 + N where signal N ended it.
+/// Runs the connector that the socket names, and stays until the shim has ended.
 pub fn run(args: Args) -> u8 {
-    let Some((program, arguments)) = args.command.split_first() else { return 127 };
     // Without it orphans go to init instead: the connector's own group is still killed.
     let _ = rustix::process::set_child_subreaper(Some(getpid()));
+    if let Ok(socket) = std::io::stdin().as_fd().try_clone_to_owned().map(UnixStream::from) {
+        let _ = keep(socket);
+    }
+    clean_up(&args);
+    0
+}
+
+/// Returns when the socket has closed and nothing of the connector is left.
+fn keep(mut socket: UnixStream) -> std::io::Result<()> {
+    let mut lifeline = BufReader::new(socket.try_clone()?);
+    let mut line = Vec::new();
+    if lifeline.read_until(b'\n', &mut line)? == 0 {
+        return Ok(());
+    }
+    let command: Vec<String> = serde_json::from_slice(&line)?;
+    let Some((program, arguments)) = command.split_first() else { return Ok(()) };
     let spawned = Command::new(program).args(arguments).stdin(Stdio::null()).process_group(0).spawn();
-    let connector = match spawned.map(|it| Pid::from_raw(it.id() as i32)) {
-        Ok(Some(pid)) => pid,
-        Ok(None) => return 127,
-        Err(error) => {
-            eprintln!("ERROR can't start `{program}`: {error}");
-            return 127;
-        }
-    };
+    if let Err(error) = &spawned {
+        eprintln!("ERROR can't start `{program}`: {error}");
+    }
+    let connector = spawned.ok().and_then(|it| Pid::from_raw(it.id() as i32));
     let_go_of_the_pipes();
-    pass_signals_on(connector);
-    end_with_the_lifeline(connector, args.folder, args.container);
-    reap(connector)
+    std::thread::spawn(move || {
+        if let Some(connector) = connector {
+            pass_signals_on(connector);
+        }
+        let code = connector.map_or(NOT_STARTED, reap);
+        let _ = socket.write_all(&[code]);
+    });
+    let _ = lifeline.read_to_end(&mut Vec::new());
+    kill_all(connector);
+    Ok(())
+}
+
+fn clean_up(args: &Args) {
+    if let [engine, name] = args.container.as_slice() {
+        let mut remove = Command::new(engine);
+        remove.args(["rm", "--force", name]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let _ = remove.status();
+    }
+    let _ = std::fs::remove_dir_all(&args.folder);
 }
 
 /// The connector's pipes end with the connector, not with us.
@@ -72,25 +102,6 @@ fn pass_signals_on(connector: Pid) {
     });
 }
 
-fn end_with_the_lifeline(connector: Pid, folder: Option<PathBuf>, container: Vec<String>) {
-    std::thread::spawn(move || {
-        let _ = std::io::stdin().lock().read_to_end(&mut Vec::new());
-        kill_all(connector);
-        if let [engine, name] = container.as_slice() {
-            let _ = Command::new(engine)
-                .args(["rm", "--force", name])
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .status();
-        }
-        if let Some(folder) = folder {
-            let _ = std::fs::remove_dir_all(folder);
-        }
-        std::process::exit(128 + Signal::KILL.as_raw());
-    });
-}
-
 /// Waits for the connector and then, for a moment, for what it left behind.
 fn reap(connector: Pid) -> u8 {
     let mut exit = None;
@@ -100,12 +111,12 @@ fn reap(connector: Pid) -> u8 {
             (Ok(Some(_)), _) | (Err(Errno::INTR), _) => {}
             (Ok(None), Some((_, since))) => {
                 if since.elapsed() > GRACE {
-                    kill_all(connector);
+                    kill_all(Some(connector));
                 }
                 std::thread::sleep(Duration::from_millis(5));
             }
             (Ok(None), None) => {}
-            (Err(_), exit) => return exit.map_or(127, |(code, _)| code),
+            (Err(_), exit) => return exit.map_or(NOT_STARTED, |(code, _)| code),
         }
     }
 }
@@ -116,8 +127,10 @@ fn exit_code(status: WaitStatus) -> u8 {
 }
 
 /// Kills until nothing is left: what is killed may have just started another.
-fn kill_all(connector: Pid) {
-    let _ = kill_process_group(connector, Signal::KILL);
+fn kill_all(connector: Option<Pid>) {
+    if let Some(connector) = connector {
+        let _ = kill_process_group(connector, Signal::KILL);
+    }
     loop {
         let left = descendants();
         if left.is_empty() {

@@ -1,9 +1,11 @@
 //! How a connector is started: as a command of this machine, or as a container.
 
-use std::ffi::{OsStr, OsString};
-use std::io;
+use std::io::{self, Write};
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use super::keeper;
@@ -34,80 +36,144 @@ pub enum Target {
 }
 
 impl Launcher {
-    /// A private folder that this connector will be able to read.
-    pub fn folder(&self) -> Result<Folder, Failure> {
+    /// Makes ready for a connector: a private folder for its files, and a keeper that will remove it.
+    pub fn prepare(&self) -> Result<Prepared, Failure> {
         let audience = match self.target {
             Target::Command(_) => Audience::OwnUser,
             Target::Image(_) => Audience::Container,
         };
-        Folder::new(audience).or_fail("can't make a private folder for the connector's files (set TMPDIR)")
+        let folder =
+            Folder::new(audience).or_fail("can't make a private folder for the connector's files (set TMPDIR)")?;
+        let (command, container) = match &self.target {
+            Target::Command(command) => (find_command(command)?, None),
+            Target::Image(image) => {
+                let container = Container { engine: container_engine()?, name: container_name(&folder) };
+                (self.container_command(&container, image, &folder), Some(container))
+            }
+        };
+        let keeper = self.start_keeper(&folder, container.as_ref()).or_fail("can't start the connector's keeper")?;
+        Ok(Prepared { command, files: Files { folder, keeper } })
     }
 
-    /// Starts the connector with `arguments` after its own, the folder's files at hand.
-    pub fn start<I: AsRef<OsStr>>(&self, arguments: &[I], folder: Folder) -> Result<Connector, Failure> {
-        let mut keeper = Command::new(OURSELVES);
-        keeper.arg0("flow-shim").arg(keeper::SUBCOMMAND).arg("--folder").arg(folder.root());
-        match &self.target {
-            Target::Command(command) => {
-                let (program, own) =
-                    command.split_first().ok_or_else(|| Failure::new("the connector's command is empty"))?;
-                keeper.arg("--").arg(find_program(program)?).args(own);
-            }
-            Target::Image(image) => {
-                let engine = container_engine()?;
-                let name = container_name(&folder);
-                keeper.arg("--container").arg(&engine).arg(&name);
-                keeper.arg("--").arg(&engine).args(["run", "--rm", "--name", &name, "--volume", &folder.volume()]);
-                // Names only: what the variables hold is nobody's business in an argv.
-                keeper.args(self.env.iter().map(|(name, _)| format!("--env={name}")));
-                keeper.arg(image);
-            }
+    fn container_command(&self, container: &Container, image: &str, folder: &Folder) -> Vec<String> {
+        let Container { engine, name } = container;
+        let mut command: Vec<String> =
+            [engine, "run", "--rm", "--name", name, "--volume", &folder.volume()].map(str::to_owned).into();
+        // Names only: what the variables hold is nobody's business in an argv.
+        command.extend(self.env.iter().map(|(name, _)| format!("--env={name}")));
+        command.push(image.to_owned());
+        command
+    }
+
+    fn start_keeper(&self, folder: &Folder, container: Option<&Container>) -> io::Result<Keeper> {
+        let (ours, theirs) = UnixStream::pair()?;
+        let mut command = Command::new(OURSELVES);
+        command.arg0("flow-shim").arg(keeper::SUBCOMMAND).arg("--folder").arg(folder.root());
+        if let Some(Container { engine, name }) = container {
+            command.args(["--container", engine, name]);
         }
-        keeper
-            .args(arguments)
+        if let Some(scratch) = folder.scratch() {
+            command.env("TMPDIR", scratch);
+        }
+        command
             .envs(self.env.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::piped())
+            .stdin(OwnedFd::from(theirs))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);
-        let child = spawn(keeper).or_fail("can't start the connector")?;
-        Ok(Connector::new(child, folder))
+        let child = command.spawn()?;
+        if let Some(stdout) = &child.stdout {
+            // Fewer, larger reads; a smaller pipe works as well.
+            let _ = rustix::pipe::fcntl_setpipe_size(stdout, PIPE);
+        }
+        Ok(Keeper { child, socket: ours })
     }
 }
 
-fn spawn(mut command: Command) -> io::Result<Child> {
-    let child = command.spawn()?;
-    if let Some(stdout) = &child.stdout {
-        // Fewer, larger reads; a smaller pipe works as well.
-        let _ = rustix::pipe::fcntl_setpipe_size(stdout, PIPE);
-    }
-    Ok(child)
+struct Container {
+    engine: String,
+    name: String,
 }
 
-/// The file to execute, looked up here because a keeper could only tell by an exit code that there is none.
-/// A command named `flow-shim` is this binary itself.
-fn find_program(program: &str) -> Result<OsString, Failure> {
-    if program == "flow-shim" {
-        return Ok(OURSELVES.into());
-    }
-    let missing =
-        || Failure::new(format!("there is no program `{program}`: install the connector, or correct its command"));
-    if program.contains('/') {
-        return if Path::new(program).exists() { Ok(program.into()) } else { Err(missing()) };
-    }
-    search_path(program).map(PathBuf::into_os_string).ok_or_else(missing)
+/// A connector that is about to be started.
+pub struct Prepared {
+    command: Vec<String>,
+    files: Files,
 }
 
-fn search_path(program: &str) -> Option<PathBuf> {
+impl Prepared {
+    /// Writes a private file and gives its path as the connector sees it.
+    pub fn write(&self, name: &str, content: &str) -> Result<String, Failure> {
+        self.files.folder.write(name, content.as_bytes()).or_fail("can't write the connector's files")
+    }
+
+    /// Starts the connector with these arguments behind its own.
+    pub fn start(mut self, arguments: Vec<String>) -> Result<Connector, Failure> {
+        self.command.extend(arguments);
+        let command = serde_json::to_string(&self.command).or_fail("can't start the connector")? + "\n";
+        self.files.keeper.socket.write_all(command.as_bytes()).or_fail("can't start the connector")?;
+        Ok(Connector::new(self.files))
+    }
+}
+
+/// A connector's private files, and the keeper that removes them, should the shim be killed before it does.
+pub struct Files {
+    folder: Folder,
+    pub(super) keeper: Keeper,
+}
+
+impl Files {
+    /// What a file holds now: a connector may rewrite its config (A17, S11).
+    pub fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+        self.folder.read(name)
+    }
+}
+
+/// The keeper of a connector; it ends with this value.
+pub struct Keeper {
+    pub(super) child: Child,
+    pub(super) socket: UnixStream,
+}
+
+impl Keeper {
+    /// Has everything killed that the connector has started.
+    pub(super) fn let_go(&self) {
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.let_go();
+        let _ = self.child.wait();
+    }
+}
+
+/// The command with the file to execute, looked up here because a keeper could only tell by an exit code that there is
+/// none. A command named `flow-shim` is this binary itself.
+fn find_command(command: &[String]) -> Result<Vec<String>, Failure> {
+    let (program, arguments) = command.split_first().ok_or_else(|| Failure::new("the connector's command is empty"))?;
+    let found = match program.as_str() {
+        "flow-shim" => Some(OURSELVES.to_owned()),
+        path if path.contains('/') => Path::new(path).exists().then(|| path.to_owned()),
+        name => search_path(name),
+    };
+    let program = found.ok_or_else(|| {
+        Failure::new(format!("there is no program `{program}`: install the connector, or correct its command"))
+    })?;
+    Ok(std::iter::once(program).chain(arguments.iter().cloned()).collect())
+}
+
+fn search_path(program: &str) -> Option<String> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
+    let file = std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())?;
+    file.into_os_string().into_string().ok()
 }
 
-fn container_engine() -> Result<OsString, Failure> {
+fn container_engine() -> Result<String, Failure> {
     ["docker", "podman"]
         .into_iter()
         .find_map(search_path)
-        .map(PathBuf::into_os_string)
         .ok_or_else(|| Failure::new("an image needs docker or podman: neither is in PATH"))
 }
 

@@ -78,8 +78,8 @@ impl<R: Read + AsFd> Lines<R> {
         if self.start > 0 {
             self.buffer.copy_within(self.start..self.end, 0);
             self.end -= self.start;
+            self.searched -= self.start;
             self.start = 0;
-            self.searched = self.end;
         }
         if self.end >= self.longest {
             // Keep how the line began, drop the rest as it comes.
@@ -151,6 +151,20 @@ mod tests {
             );
             assert_eq!(lines_of(b"one\n", size, 1000), ["one"]);
             assert!(lines_of(b"", size, 1000).is_empty());
+        }
+    }
+
+    #[test]
+    fn lines_that_are_not_taken_before_more_is_read_stay_lines() {
+        let (output, mut input) = io::pipe().unwrap();
+        let mut lines = Lines::new(output);
+        input.write_all(b"1\n2\n3\n").unwrap();
+        lines.fill().unwrap();
+        assert_eq!(lines.take(), Some(Line::Whole(b"1")));
+        input.write_all(b"4\n").unwrap();
+        lines.fill().unwrap();
+        for line in [b"2", b"3", b"4"] {
+            assert_eq!(lines.take(), Some(Line::Whole(line)));
         }
     }
 

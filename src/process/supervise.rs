@@ -1,7 +1,8 @@
 //! A running connector: one thread reads its messages, one its stderr, one waits for its end, and everything that
 //! happens between them is an event here.
 
-use std::process::{Child, ChildStdout};
+use std::io::Read;
+use std::process::ChildStdout;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::private::Folder;
+use super::launch::Files;
 use super::stderr;
 use super::stop::{Reason, Stop};
 use crate::failure::{Failure, OrFail};
@@ -30,10 +31,12 @@ const KILL: Duration = Duration::from_secs(1);
 /// How often the supervisor looks around.
 const TICK: Duration = Duration::from_secs(1);
 
+/// What a shell says of a process that was killed.
+const KILLED: i32 = 128 + Signal::KILL.as_raw();
+
 /// A connector that was started.
 pub struct Connector {
-    keeper: Child,
-    folder: Folder,
+    files: Files,
 }
 
 /// When something of a connector was last seen alive; shared between those who see it.
@@ -110,8 +113,7 @@ pub struct Finished<T> {
     pub output: Option<T>,
     /// The last error on its stderr.
     pub last_error: Option<String>,
-    /// The connector's files: it may have rewritten its config.
-    pub folder: Folder,
+    pub files: Files,
 }
 
 enum Event<T> {
@@ -122,8 +124,8 @@ enum Event<T> {
 }
 
 impl Connector {
-    pub(super) fn new(keeper: Child, folder: Folder) -> Self {
-        Self { keeper, folder }
+    pub(super) fn new(files: Files) -> Self {
+        Self { files }
     }
 
     /// Runs the connector to its end: `read` gets its stdout on a thread of its own. `tick` is called once a second.
@@ -137,11 +139,10 @@ impl Connector {
     ) -> Result<Finished<T>, Failure> {
         let (events, inbox) = mpsc::channel();
         let lost = || Failure::new("the connector was started without pipes");
-        let stdout = self.keeper.stdout.take().ok_or_else(lost)?;
-        let errors = self.keeper.stderr.take().ok_or_else(lost)?;
-        // The keeper's stdin is what holds it: closing it ends everything.
-        let mut lifeline = self.keeper.stdin.take();
-        let pid = Pid::from_child(&self.keeper);
+        let stdout = self.files.keeper.child.stdout.take().ok_or_else(lost)?;
+        let errors = self.files.keeper.child.stderr.take().ok_or_else(lost)?;
+        let mut socket = self.files.keeper.socket.try_clone().or_fail("can't wait for the connector")?;
+        let pid = Pid::from_child(&self.files.keeper.child);
 
         let sender = events.clone();
         thread::spawn(move || {
@@ -153,17 +154,19 @@ impl Connector {
             let last_error = stderr::forward(errors, || seen.touch());
             let _ = sender.send(Event::LoggedAll(last_error));
         });
-        let (sender, mut keeper) = (events.clone(), self.keeper);
-        let waiter = thread::spawn(move || {
-            let code = keeper.wait().ok().and_then(|it| it.code()).unwrap_or(128 + Signal::KILL.as_raw());
-            let _ = sender.send(Event::Exited(code));
+        let sender = events.clone();
+        thread::spawn(move || {
+            let mut code = [KILLED as u8];
+            // A keeper that is gone has been killed, and the connector with it.
+            let _ = socket.read_exact(&mut code);
+            let _ = sender.send(Event::Exited(code[0].into()));
         });
         // A second listener for the same inbox would do no harm: an inbox that is gone refuses what is sent.
         stop.listen(move |reason| drop(events.send(Event::Stop(reason))));
 
         let (mut output, mut exited, mut ended_by_us) = (None, None, None);
         let (mut logged_all, mut last_error) = (false, None);
-        let mut deadline = Deadline::default();
+        let (mut deadline, mut let_go) = (Deadline::default(), false);
         let mut next_tick = Instant::now() + TICK;
         while !(output.is_some() && logged_all && exited.is_some()) {
             let until = deadline.0.map_or(next_tick, |it| it.min(next_tick));
@@ -193,9 +196,10 @@ impl Connector {
                     if output.is_some() && exited.is_none() {
                         ended_by_us = ended_by_us.or(Some(End::Lingering));
                     }
-                    if lifeline.take().is_none() {
+                    if std::mem::replace(&mut let_go, true) {
                         break;
                     }
+                    self.files.keeper.let_go();
                     deadline = Deadline::after(KILL);
                     None
                 }
@@ -216,12 +220,8 @@ impl Connector {
                 }
             }
         }
-        drop(lifeline);
-        if exited.is_some() {
-            waiter.join().map_err(|_| "a thread panicked").or_fail("can't wait for the connector")?;
-        }
-        let end = ended_by_us.unwrap_or(End::Exited(exited.unwrap_or(128 + Signal::KILL.as_raw())));
-        Ok(Finished { end, output, last_error, folder: self.folder })
+        let end = ended_by_us.unwrap_or(End::Exited(exited.unwrap_or(KILLED)));
+        Ok(Finished { end, output, last_error, files: self.files })
     }
 }
 

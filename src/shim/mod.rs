@@ -1,18 +1,21 @@
 //! One shim's configuration: from the command line, shim.yaml and the environment to a source that can be run.
 
+pub mod config;
 mod file;
 pub mod secrets;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+use serde_json::value::RawValue;
 
 use crate::airbyte::Airbyte;
 use crate::failure::{Failure, OrFail};
 use crate::process::launch::{Launcher, Target};
 use crate::process::stop::Stop;
 use crate::singer::Singer;
-use crate::source::Source;
+use crate::source::{Source, Stream};
 
 pub use file::Protocol;
 use file::ShimFile;
@@ -28,6 +31,8 @@ pub struct Shim {
     pub idle_timeout: Duration,
     /// The folder that shim.yaml lies in.
     pub folder: Option<PathBuf>,
+    /// The config of the last discovery, and what it found.
+    discovered: Mutex<Option<(Box<RawValue>, Vec<Stream>)>>,
 }
 
 const MAX_DOCUMENT: usize = 16 * 1024 * 1024;
@@ -39,13 +44,13 @@ const AIRBYTE_ENTRYPOINT: &str = "AIRBYTE_ENTRYPOINT";
 /// Which source to run, as the command line tells it.
 #[derive(clap::Args, Debug, Default)]
 pub struct SourceArgs {
-    /// The shim to use: a shim.yaml, or the folder that holds one [default: ./shim.yaml, where there is one]
+    /// The shim.yaml to use, or the folder it is in [default: ./shim.yaml, where there is one]
     #[arg(long, value_name = "DIR|FILE")]
     shim: Option<PathBuf>,
     /// What the connector speaks [default: what shim.yaml says, else airbyte]
     #[arg(long, value_enum)]
     protocol: Option<Protocol>,
-    /// Run the connector as a container of this image, with docker or podman
+    /// Run the connector from this image, with docker or podman
     #[arg(long, value_name = "NAME", conflicts_with = "command")]
     image: Option<String>,
     /// The connector's command [default: shim.yaml's, else what AIRBYTE_ENTRYPOINT says]
@@ -80,7 +85,24 @@ impl Shim {
             max_document: file.max_document.map_or(MAX_DOCUMENT, |it| it.0),
             idle_timeout: file.idle_timeout.map_or(IDLE_TIMEOUT, |it| it.0),
             folder,
+            discovered: Mutex::default(),
         })
+    }
+
+    /// Asks the connector for its streams, and remembers them for [`Shim::streams`].
+    pub fn discover(&self, config: &RawValue) -> Result<Vec<Stream>, Failure> {
+        let streams = self.source.discover(&self.launcher, config)?;
+        *self.discovered.lock().unwrap_or_else(PoisonError::into_inner) = Some((config.to_owned(), streams.clone()));
+        Ok(streams)
+    }
+
+    /// The streams that this process has just discovered with this config; else it does so now.
+    pub fn streams(&self, config: &RawValue) -> Result<Vec<Stream>, Failure> {
+        let remembered = self.discovered.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match remembered {
+            Some((with, streams)) if with.get() == config.get() => Ok(streams),
+            _ => self.source.discover(&self.launcher, config),
+        }
     }
 
     /// As shim.yaml would say it.

@@ -15,8 +15,7 @@ use crate::json::compact::compact;
 use crate::json::hints::Hints;
 use crate::json::mend::mend;
 use crate::json::scan::{Kind, Scanner};
-use crate::process::launch::Launcher;
-use crate::process::private::Folder;
+use crate::process::launch::{Files, Launcher, Prepared};
 use crate::process::supervise::{Activity, Connector, End, Finished, Reading};
 use crate::source::{Stream, SyncRequest, Trouble};
 
@@ -25,11 +24,9 @@ pub const CONFIG: &str = "config.json";
 const CATALOG: &str = "catalog.json";
 const STATE: &str = "state.json";
 
-const WRITE: &str = "can't write the tap's files";
-
 /// The config schema as `--about` tells it; none where the tap has no such option, or nothing to say.
 pub fn about(launcher: &Launcher) -> Result<Option<Value>, Failure> {
-    let run = run(launcher, &["--about", "--format=json"], launcher.folder()?)?;
+    let run = run(launcher, launcher.prepare()?, &["--about", "--format=json"])?;
     let settings = document(&run.stdout, "settings").and_then(|it| {
         #[derive(Deserialize)]
         struct About {
@@ -41,9 +38,9 @@ pub fn about(launcher: &Launcher) -> Result<Option<Value>, Failure> {
 }
 
 pub fn discover(launcher: &Launcher, config: &RawValue) -> Result<Vec<Stream>, Failure> {
-    let folder = launcher.folder()?;
-    let path = folder.write(CONFIG, config.get().as_bytes()).or_fail(WRITE)?;
-    let run = run(launcher, &["--config", &path, "--discover"], folder)?;
+    let prepared = launcher.prepare()?;
+    let path = prepared.write(CONFIG, config.get())?;
+    let run = run(launcher, prepared, &["--config", &path, "--discover"])?;
     if run.code != 0 {
         return Err(Trouble::default().explain(run.code, run.last_error.as_deref()));
     }
@@ -52,7 +49,7 @@ pub fn discover(launcher: &Launcher, config: &RawValue) -> Result<Vec<Stream>, F
             "the tap printed no catalog when it was to discover its streams: is it a Singer tap?",
         ));
     };
-    if rewritten(&run.folder, config).is_some() {
+    if rewritten(&run.files, config).is_some() {
         // S11: there is nowhere to keep it in but the capture's spec.
         log::warn(
             "the tap has changed its config file while it discovered its streams (a rotated token, mostly): update the capture's config before the old one expires",
@@ -62,8 +59,8 @@ pub fn discover(launcher: &Launcher, config: &RawValue) -> Result<Vec<Stream>, F
 }
 
 pub fn read(singer: &Singer, launcher: &Launcher, sync: &SyncRequest) -> Result<Connector, Failure> {
-    let folder = launcher.folder()?;
-    let path = folder.write(CONFIG, sync.config.get().as_bytes()).or_fail(WRITE)?;
+    let prepared = launcher.prepare()?;
+    let path = prepared.write(CONFIG, sync.config.get())?;
     let mut arguments = vec!["--config".to_owned(), path];
     let option = match singer.catalog {
         CatalogOption::Catalog => Some(("--catalog", Form::Metadata)),
@@ -73,12 +70,12 @@ pub fn read(singer: &Singer, launcher: &Launcher, sync: &SyncRequest) -> Result<
     };
     if let Some((option, form)) = option {
         let content = selection::catalog(sync, form)?;
-        arguments.extend([option.to_owned(), folder.write(CATALOG, content.get().as_bytes()).or_fail(WRITE)?]);
+        arguments.extend([option.to_owned(), prepared.write(CATALOG, content.get())?]);
     }
     if let Some(value) = state::join(sync) {
-        arguments.extend(["--state".to_owned(), folder.write(STATE, value.get().as_bytes()).or_fail(WRITE)?]);
+        arguments.extend(["--state".to_owned(), prepared.write(STATE, value.get())?]);
     }
-    launcher.start(&arguments, folder)
+    prepared.start(arguments)
 }
 
 /// How the tap takes its catalog. Only taps that write no metadata are old enough to be asked.
@@ -87,7 +84,7 @@ fn taken(launcher: &Launcher, sync: &SyncRequest) -> Result<(&'static str, Form)
     if sync.streams.iter().any(|it| has_metadata(&it.stream.declared)) {
         return Ok(("--catalog", Form::Metadata));
     }
-    let run = run(launcher, &["--help"], launcher.folder()?)?;
+    let run = run(launcher, launcher.prepare()?, &["--help"])?;
     let help = String::from_utf8_lossy(&run.stdout);
     if help.contains("--properties") && !help.contains("--catalog") {
         return Ok(("--properties", Form::Schemas));
@@ -96,8 +93,8 @@ fn taken(launcher: &Launcher, sync: &SyncRequest) -> Result<(&'static str, Form)
 }
 
 /// The config file as the tap left it, if it says something else than before (S11).
-pub fn rewritten(folder: &Folder, given: &RawValue) -> Option<Box<RawValue>> {
-    let now: Box<RawValue> = serde_json::from_slice(&folder.read(CONFIG).ok()?).ok()?;
+pub fn rewritten(files: &Files, given: &RawValue) -> Option<Box<RawValue>> {
+    let now: Box<RawValue> = serde_json::from_slice(&files.read(CONFIG).ok()?).ok()?;
     let value = |it: &RawValue| serde_json::from_str::<Value>(it.get()).ok();
     (value(&now) != value(given)).then_some(now)
 }
@@ -107,19 +104,19 @@ struct Run {
     stdout: Vec<u8>,
     code: i32,
     last_error: Option<String>,
-    folder: Folder,
+    files: Files,
 }
 
-fn run(launcher: &Launcher, arguments: &[&str], folder: Folder) -> Result<Run, Failure> {
-    let connector = launcher.start(arguments, folder)?;
-    let Finished { end, output, last_error, folder } =
+fn run(launcher: &Launcher, prepared: Prepared, arguments: &[&str]) -> Result<Run, Failure> {
+    let connector = prepared.start(arguments.iter().map(|it| (*it).to_owned()).collect())?;
+    let Finished { end, output, last_error, files } =
         connector.supervise(&launcher.stop, &Activity::default(), None, || (), read_all)?;
     match end {
         End::Stopped(reason) => Err(Failure::Stopped(reason)),
         End::Silent | End::Lingering => Err(Failure::new("the tap does not end when it was asked about itself")),
         End::Exited(code) => {
             let stdout = output.unwrap_or(Ok(Vec::new())).or_fail("can't read the tap's output")?;
-            Ok(Run { stdout, code, last_error, folder })
+            Ok(Run { stdout, code, last_error, files })
         }
     }
 }

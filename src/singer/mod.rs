@@ -16,8 +16,7 @@ use serde_json::{Map, Value};
 use crate::failure::Failure;
 use crate::flow::log::{Fields, Level};
 use crate::json::hints::Hints;
-use crate::process::launch::Launcher;
-use crate::process::private::Folder;
+use crate::process::launch::{Files, Launcher};
 use crate::source::{
     Batch, Broken, Decoder, Event, OlderCell, OlderState, Record, Resource, Rows, Source, Spec, Started, Stream,
     StreamId, StreamSchema, Sweeps, SyncRequest,
@@ -58,7 +57,11 @@ impl Source for Singer {
     }
 
     fn spec(&self, launcher: &Launcher) -> Result<Spec, Failure> {
-        Ok(Spec { config_schema: command::config_schema(self, launcher)?, documentation_url: None })
+        Ok(Spec {
+            config_schema: command::config_schema(self, launcher)?,
+            documentation_url: None,
+            advanced_auth: false,
+        })
     }
 
     /// Never `--test`: it reads a record of all streams, and says that all is well when it could not.
@@ -91,8 +94,8 @@ impl Source for Singer {
         })
     }
 
-    fn config_after(&self, folder: &Folder, given: &RawValue) -> Option<Box<RawValue>> {
-        command::rewritten(folder, given)
+    fn config_after(&self, files: &Files, given: &RawValue) -> Option<Box<RawValue>> {
+        command::rewritten(files, given)
     }
 
     /// S4; a SCHEMA comes before the records of a stream, be there none.

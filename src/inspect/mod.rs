@@ -1,0 +1,138 @@
+//! What the shim makes of a connector: for a person, who has to decide what to do with it, and for programs.
+
+mod config;
+mod streams;
+mod text;
+
+use std::fs::File;
+use std::io::Write;
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use crate::failure::{Failure, OrFail};
+use crate::process::launch::Target;
+use crate::process::stop::{Reason, Stop};
+use crate::schema::{self, Change};
+use crate::serve;
+use crate::shim::config::ConfigArg;
+use crate::shim::{Shim, SourceArgs, secrets};
+use crate::terminal::Screen;
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = HELP)]
+pub struct Args {
+    #[command(flatten)]
+    config: ConfigArg,
+    /// Print one JSON object, for programs
+    #[arg(long)]
+    json: bool,
+    #[command(flatten, next_help_heading = "Source")]
+    source: SourceArgs,
+}
+
+const HELP: &str = "\
+Shown are the connector's config fields, whether it declares OAuth, its streams with key, sync modes and cursor, and \
+what is rewritten in its schemas so that Flow takes them. Streams are discovered where there is a config. Nothing is \
+captured.
+
+Examples:
+  flow-shim inspect --shim shims/demo
+  flow-shim inspect --json --config config.json -- source-faker | jq '.streams[].key'";
+
+/// What there is to tell. The names are stable: programs read them.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    protocol: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image: Option<String>,
+    /// As Flow is told.
+    documentation_url: String,
+    /// The source declares how users may log in by OAuth.
+    advanced_auth: bool,
+    config: Config,
+    /// None without a config to discover them with, or where the discovery failed.
+    streams: Option<Vec<streams::Stream>>,
+    totals: Option<streams::Totals>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Config {
+    fields: Vec<config::Field>,
+    rewritten: Vec<Rewrite>,
+}
+
+/// One thing that was changed in a schema.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Rewrite {
+    at: String,
+    change: &'static str,
+    reason: String,
+}
+
+impl From<&Change> for Rewrite {
+    fn from(it: &Change) -> Self {
+        Self { at: it.at.clone(), change: it.what.name(), reason: it.what.to_string() }
+    }
+}
+
+/// Inspects, and says how it went.
+pub fn run(args: &Args, stop: &Stop, mut stdout: File) -> ExitCode {
+    let screen = Screen::open();
+    screen.conclude(inspect(args, stop, &screen, &mut stdout))
+}
+
+fn inspect(args: &Args, stop: &Stop, screen: &Screen, stdout: &mut File) -> Result<(), Failure> {
+    let shim = Shim::resolve(&args.source, stop.clone())?;
+    let given = args.config.read(shim.folder.as_deref())?;
+    screen.status("asking the connector for its spec");
+    let mut report = report(&shim)?;
+    let mut discovery = Ok(());
+    if let Some(config) = &given {
+        secrets::conceal(config);
+        screen.status("discovering streams");
+        discovery = shim.discover(config).map(|found| {
+            let found = streams::describe(found);
+            report.totals = Some(streams::Totals::of(&found));
+            report.streams = Some(found);
+        });
+    }
+    screen.settle();
+    let output = match args.json {
+        true => serde_json::to_string_pretty(&report).or_fail("can't print the report")? + "\n",
+        false => text::render(&report, given.is_some()),
+    };
+    match stdout.write_all(output.as_bytes()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => drop(stop.request(Reason::OutputClosed)),
+        written => written.or_fail("can't write to stdout")?,
+    }
+    discovery.map_err(|failure| failure.within("can't discover the streams"))
+}
+
+/// All that needs no config.
+fn report(shim: &Shim) -> Result<Report, Failure> {
+    let found = shim.source.spec(&shim.launcher)?;
+    let rewritten = schema::config(&found.config_schema);
+    let (command, image) = match &shim.launcher.target {
+        Target::Command(command) => (Some(command.clone()), None),
+        Target::Image(image) => (None, Some(image.clone())),
+    };
+    Ok(Report {
+        protocol: shim.source.protocol(),
+        command,
+        image,
+        documentation_url: serve::documentation_url(shim, found.documentation_url),
+        advanced_auth: found.advanced_auth,
+        config: Config {
+            fields: config::fields(&rewritten.schema),
+            rewritten: rewritten.changes.iter().map(Rewrite::from).collect(),
+        },
+        streams: None,
+        totals: None,
+    })
+}

@@ -1,0 +1,89 @@
+//! The streams of a connector, as the shim passes them on to Flow.
+
+use serde::Serialize;
+
+use super::Rewrite;
+use crate::schema;
+use crate::serve;
+use crate::source;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stream {
+    /// As Flow is recommended to name its collection.
+    pub recommended_name: String,
+    pub name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    pub key: Vec<String>,
+    /// Why the key is the row id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_source_key: Option<String>,
+    pub is_fallback_key: bool,
+    /// What discovery recommends, of the protocol's own words below.
+    pub mode: &'static str,
+    pub sync_modes: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+    pub rewritten: Vec<Rewrite>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Totals {
+    pub streams: usize,
+    pub incremental: usize,
+    pub full_refresh: usize,
+    pub with_source_key: usize,
+    pub with_row_id: usize,
+    /// Streams in whose schemas something had to be changed, and how many things those were.
+    pub rewritten_streams: usize,
+    pub rewrites: usize,
+}
+
+pub fn describe(streams: Vec<source::Stream>) -> Vec<Stream> {
+    let bindings = serve::discovered(streams.clone());
+    streams
+        .into_iter()
+        .zip(bindings)
+        .map(|(stream, binding)| {
+            let key = schema::key(&stream.schema, &stream.key);
+            let no_source_key = match &key {
+                Err(_) if stream.key.is_empty() => Some("the source declares no key".to_owned()),
+                Err(problem) => Some(problem.to_string()),
+                Ok(_) => None,
+            };
+            let sourced = schema::sourced(&stream.schema, &key.unwrap_or_else(|_| schema::Key::row_id()));
+            Stream {
+                recommended_name: binding.recommended_name,
+                name: stream.id.name,
+                namespace: stream.id.namespace,
+                key: binding.key,
+                no_source_key,
+                is_fallback_key: binding.is_fallback_key,
+                mode: match stream.mode {
+                    source::Mode::Incremental => "incremental",
+                    source::Mode::FullRefresh => "full refresh",
+                },
+                sync_modes: stream.modes,
+                cursor: stream.cursor,
+                rewritten: sourced.iter().flat_map(|it| &it.changes).map(Rewrite::from).collect(),
+            }
+        })
+        .collect()
+}
+
+impl Totals {
+    pub fn of(streams: &[Stream]) -> Self {
+        let count = |wanted: fn(&Stream) -> bool| streams.iter().filter(|it| wanted(it)).count();
+        Self {
+            streams: streams.len(),
+            incremental: count(|it| it.mode == "incremental"),
+            full_refresh: count(|it| it.mode != "incremental"),
+            with_source_key: count(|it| it.no_source_key.is_none()),
+            with_row_id: count(|it| it.no_source_key.is_some()),
+            rewritten_streams: count(|it| !it.rewritten.is_empty()),
+            rewrites: streams.iter().map(|it| it.rewritten.len()).sum(),
+        }
+    }
+}

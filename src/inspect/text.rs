@@ -1,0 +1,194 @@
+//! The report as a person reads it.
+
+use console::{Alignment, Style, Term, truncate_str};
+use serde_json::Value;
+
+use super::config::{Branch, Field};
+use super::streams::{Stream, Totals};
+use super::{Report, Rewrite};
+use crate::terminal::figures::{columns, plural};
+
+/// How many places of a rewrite are named.
+const PLACES: usize = 3;
+
+/// How many of the values that a field may have are named.
+const VALUES: usize = 6;
+
+/// The whole report; `has_config` tells why there are no streams.
+pub fn render(report: &Report, has_config: bool) -> String {
+    let mut lines = about(report);
+    section(&mut lines, "Config");
+    let mut rows = Vec::new();
+    report.config.fields.iter().for_each(|it| field_rows(it, 1, &mut rows));
+    lines.extend(match rows.as_slice() {
+        [] => vec!["  no fields".to_owned()],
+        rows => table(rows, 4),
+    });
+    section(&mut lines, "Streams");
+    lines.extend(match (&report.streams, has_config) {
+        (Some(streams), _) => table(&stream_rows(streams), 4),
+        (None, true) => vec!["  could not be discovered with this config".to_owned()],
+        (None, false) => vec!["  to see them, say --config FILE, or put a config.json beside shim.yaml".to_owned()],
+    });
+    section(&mut lines, "Rewritten for Flow in the config schema");
+    lines.extend(rewrites(report.config.rewritten.iter().map(|it| (None, it))));
+    if let Some(streams) = &report.streams {
+        section(&mut lines, "Rewritten for Flow in the streams' schemas");
+        lines.extend(rewrites(streams.iter().flat_map(rewrites_of)));
+    }
+    if let Some(totals) = &report.totals {
+        section(&mut lines, "Total");
+        lines.push(format!("  {}", total(totals)));
+    }
+    lines.join("\n") + "\n"
+}
+
+fn about(report: &Report) -> Vec<String> {
+    let connector = match (&report.command, &report.image) {
+        (Some(command), _) => ("Command", shell_words::join(command)),
+        (_, image) => ("Image", image.clone().unwrap_or_default()),
+    };
+    let oauth = if report.advanced_auth { "declared" } else { "none declared" };
+    let rows = [
+        ("Protocol", report.protocol.to_owned()),
+        connector,
+        ("Documentation", report.documentation_url.clone()),
+        ("OAuth", oauth.to_owned()),
+    ];
+    let rows: Vec<_> = rows.map(|(name, text)| vec![bold(name), text]).into();
+    columns(&rows, &[Alignment::Left; 2])
+}
+
+fn section(lines: &mut Vec<String>, title: &str) {
+    lines.extend([String::new(), bold(title)]);
+}
+
+fn bold(text: &str) -> String {
+    Style::new().bold().apply_to(text).to_string()
+}
+
+/// Columns, cut to the terminal's width where there is one.
+fn table(rows: &[Vec<String>], count: usize) -> Vec<String> {
+    let lines = columns(rows, &vec![Alignment::Left; count]);
+    match Term::stdout() {
+        term if term.is_term() => {
+            let width = usize::from(term.size().1);
+            lines.iter().map(|it| truncate_str(it, width, "…").into_owned()).collect()
+        }
+        _ => lines,
+    }
+}
+
+fn field_rows(field: &Field, depth: usize, rows: &mut Vec<Vec<String>>) {
+    let name = format!("{}{}", "  ".repeat(depth), field.name);
+    rows.push(vec![name, field.kind.clone(), notes(field), purpose(field)]);
+    field.fields.iter().for_each(|it| field_rows(it, depth + 1, rows));
+    for Branch { title, chosen_by, fields } in &field.branches {
+        let chosen: Vec<String> = chosen_by.iter().map(|(name, value)| format!("{name}: {}", compact(value))).collect();
+        let name = format!("{}- {title}", "  ".repeat(depth + 1));
+        rows.push(vec![name.trim_end().to_owned(), chosen.join(", ")]);
+        fields.iter().for_each(|it| field_rows(it, depth + 2, rows));
+    }
+}
+
+fn notes(field: &Field) -> String {
+    let mut notes = Vec::new();
+    if field.required {
+        notes.push("required".to_owned());
+    }
+    if field.secret {
+        notes.push("secret".to_owned());
+    }
+    if let Some(default) = &field.default {
+        notes.push(format!("default {}", truncate_str(&compact(default), 30, "…")));
+    }
+    notes.join(", ")
+}
+
+/// Which values it takes, and what it is for.
+fn purpose(field: &Field) -> String {
+    let description = first_sentence(field.description.as_deref());
+    if field.values.is_empty() {
+        return description;
+    }
+    let mut values = field.values.iter().take(VALUES).map(compact).collect::<Vec<_>>().join(" | ");
+    if field.values.len() > VALUES {
+        values += &format!(" | {} more", field.values.len() - VALUES);
+    }
+    format!("[{values}] {description}")
+}
+
+fn compact(value: &Value) -> String {
+    value.as_str().filter(|it| !it.is_empty()).map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// Up to a full stop that ends a sentence, which that of `e.g.` does not.
+fn first_sentence(text: Option<&str>) -> String {
+    let text = text.unwrap_or_default();
+    let ends = |at: &usize| {
+        let (before, after) = (&text[..*at], &text[at + 2..]);
+        !before.ends_with(['.', ' '])
+            && !["e.g", "i.e", "etc"].iter().any(|it| before.ends_with(it))
+            && !after.starts_with(char::is_lowercase)
+    };
+    let length = text.match_indices(". ").map(|(at, _)| at).find(ends).map_or(text.len(), |at| at + 1);
+    truncate_str(&text[..length], 120, "…").into_owned()
+}
+
+fn stream_rows(streams: &[Stream]) -> Vec<Vec<String>> {
+    let mut rows = vec![["  stream", "key", "sync", "cursor"].map(str::to_owned).to_vec()];
+    for stream in streams {
+        let key = match &stream.no_source_key {
+            Some(why) => format!("row id ({why})"),
+            None => stream.key.join(", "),
+        };
+        let others: Vec<&str> =
+            stream.sync_modes.iter().map(String::as_str).filter(|it| it.replace('_', " ") != stream.mode).collect();
+        let sync = match others.as_slice() {
+            [] => stream.mode.to_owned(),
+            others => format!("{} (or {})", stream.mode, others.join(", ").replace('_', " ")),
+        };
+        rows.push(vec![format!("  {}", stream.recommended_name), key, sync, stream.cursor.clone().unwrap_or_default()]);
+    }
+    rows
+}
+
+fn rewrites_of(stream: &Stream) -> impl Iterator<Item = (Option<&str>, &Rewrite)> {
+    stream.rewritten.iter().map(|it| (Some(stream.recommended_name.as_str()), it))
+}
+
+/// What was rewritten, each reason once, with the places where it was.
+fn rewrites<'a>(all: impl Iterator<Item = (Option<&'a str>, &'a Rewrite)>) -> Vec<String> {
+    let mut reasons: Vec<(&str, Vec<String>)> = Vec::new();
+    for (stream, rewrite) in all {
+        let at = if rewrite.at.is_empty() { "/" } else { &rewrite.at };
+        let place = stream.map_or(at.to_owned(), |stream| format!("{stream} {at}"));
+        match reasons.iter_mut().find(|(reason, _)| *reason == rewrite.reason) {
+            Some((_, places)) => places.push(place),
+            None => reasons.push((&rewrite.reason, vec![place])),
+        }
+    }
+    if reasons.is_empty() {
+        return vec!["  nothing".to_owned()];
+    }
+    let mut lines = Vec::new();
+    for (reason, places) in reasons {
+        lines.push(format!("  {reason}"));
+        let mut text = places[..places.len().min(PLACES)].join(", ");
+        if places.len() > PLACES {
+            text += &format!(" and {} more", places.len() - PLACES);
+        }
+        lines.push(format!("    {text}"));
+    }
+    lines
+}
+
+fn total(it: &Totals) -> String {
+    let Totals { streams, incremental, full_refresh, with_source_key, with_row_id, rewritten_streams, rewrites } = it;
+    format!(
+        "{}: {incremental} incremental, {full_refresh} full refresh; {with_source_key} with a key of the source, {with_row_id} by row id; {} in {}",
+        plural(*streams, "stream"),
+        plural(*rewrites, "rewrite"),
+        plural(*rewritten_streams, "schema"),
+    )
+}

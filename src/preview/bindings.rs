@@ -1,0 +1,188 @@
+//! Which streams a preview captures, and how: the part that a control plane has otherwise.
+
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use globset::{Glob, GlobMatcher};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::failure::Failure;
+use crate::flow::log;
+use crate::json::pointer;
+use crate::serve;
+use crate::source::{Source, Stream};
+
+/// A stream, bound to a collection of its recommended name.
+pub struct Binding {
+    pub name: String,
+    pub stream: Stream,
+    resource: Value,
+    path: Vec<String>,
+    key: Vec<String>,
+    schema: Value,
+}
+
+/// As the Open request has it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OpenBinding<'a> {
+    resource_config: &'a Value,
+    resource_path: &'a [String],
+    collection: Value,
+    state_key: String,
+}
+
+/// Binds each discovered stream; `pointers` lead to its resource path (F17).
+pub fn bind(streams: Vec<Stream>, pointers: &Value) -> Result<Vec<Binding>, Failure> {
+    let pointers: Vec<&str> = pointers.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let recommended = serve::discovered(streams.clone());
+    let mut taken = HashSet::new();
+    let bind = |(stream, it): (Stream, crate::flow::response::DiscoveredBinding)| {
+        let path = pointer::path(&it.resource_config, &pointers);
+        if !taken.insert(path.clone()) {
+            return Err(Failure::new(format!("the connector discovers stream {} more than once", stream.id)));
+        }
+        let (name, resource) = (it.recommended_name, it.resource_config);
+        Ok(Binding { name, stream, resource, path, key: it.key, schema: it.document_schema })
+    };
+    streams.into_iter().zip(recommended).map(bind).collect()
+}
+
+/// Reads a `--select`.
+pub fn glob(text: &str) -> Result<GlobMatcher, globset::Error> {
+    Ok(Glob::new(text)?.compile_matcher())
+}
+
+/// Keeps the bindings that any of the globs matches; all where there is no glob.
+pub fn select(mut bindings: Vec<Binding>, globs: &[GlobMatcher]) -> Result<Vec<Binding>, Failure> {
+    // A glob that matches nothing was meant to.
+    if let Some(glob) = globs.iter().find(|glob| !bindings.iter().any(|it| it.matches(glob))) {
+        let glob = glob.glob().glob();
+        return Err(Failure::new(format!("--select {glob} matches no stream: there are {}", names(&bindings, 20))));
+    }
+    bindings.retain(|it| globs.is_empty() || globs.iter().any(|glob| it.matches(glob)));
+    Ok(bindings)
+}
+
+/// Reads all streams by full refresh that can be read so.
+pub fn refresh_fully(bindings: &mut [Binding], source: &dyn Source) {
+    for binding in bindings {
+        match source.full_refresh(&binding.stream) {
+            Some(resource) => binding.resource = resource,
+            None => log::info(&format!(
+                "stream {} has no full refresh: it is read as it is otherwise, from the beginning",
+                binding.stream.id
+            )),
+        }
+    }
+}
+
+/// A version of what is bound. It changes with what was discovered, so that the catalog in the state is renewed then.
+pub fn version(bindings: &[Binding]) -> String {
+    let mut declared: Vec<&str> = bindings.iter().map(|it| it.stream.declared.get()).collect();
+    declared.sort_unstable();
+    let mut hasher = DefaultHasher::new();
+    declared.hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
+
+/// The first few names, for a sentence.
+pub fn names(bindings: &[Binding], most: usize) -> String {
+    let mut text = bindings.iter().take(most).map(|it| it.name.as_str()).collect::<Vec<_>>().join(", ");
+    if bindings.len() > most {
+        text += &format!(" and {} more", bindings.len() - most);
+    }
+    text
+}
+
+impl Binding {
+    /// By the recommended name, the whole path, or the stream's own name.
+    fn matches(&self, glob: &GlobMatcher) -> bool {
+        let own = self.path.last().is_some_and(|it| glob.is_match(it));
+        own || glob.is_match(&self.name) || glob.is_match(self.path.join("/"))
+    }
+
+    /// F19, with a backfill counter that is never raised.
+    pub fn state_key(&self) -> String {
+        format!("{}.v0", encode(&self.path.join("/")))
+    }
+
+    pub fn open(&self) -> OpenBinding<'_> {
+        OpenBinding {
+            resource_config: &self.resource,
+            resource_path: &self.path,
+            collection: json!({"name": format!("preview/{}", self.name), "key": self.key, "writeSchema": self.schema}),
+            state_key: self.state_key(),
+        }
+    }
+}
+
+/// As in the query of a URL.
+fn encode(text: &str) -> String {
+    let byte = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'*' => char::from(byte).to_string(),
+        b' ' => "+".to_owned(),
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(byte).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::airbyte::Airbyte;
+    use serde_json::value::to_raw_value;
+
+    fn bound(declared: &[Value]) -> Vec<Binding> {
+        let stream = |it| Airbyte.stream(to_raw_value(it).unwrap()).unwrap();
+        bind(declared.iter().map(stream).collect(), &json!(["/namespace", "/stream"])).unwrap()
+    }
+
+    fn shop() -> Vec<Binding> {
+        bound(&[
+            json!({"name": "users", "namespace": "public"}),
+            json!({"name": "users", "namespace": "audit log"}),
+            json!({"name": "orders", "supported_sync_modes": ["incremental"], "default_cursor_field": ["at"]}),
+            json!({"name": "events", "supported_sync_modes": ["incremental", "full_refresh"], "default_cursor_field": ["at"]}),
+        ])
+    }
+
+    fn selected(globs: &[&str]) -> Result<String, String> {
+        let globs: Vec<_> = globs.iter().map(|it| glob(it).unwrap()).collect();
+        select(shop(), &globs).map(|it| names(&it, 9)).map_err(|it| it.to_string())
+    }
+
+    #[test]
+    fn globs_match_names_with_and_without_their_namespace() {
+        assert_eq!(selected(&[]).unwrap(), "public/users, audit log/users, orders, events");
+        assert_eq!(selected(&["users"]).unwrap(), "public/users, audit log/users");
+        assert_eq!(selected(&["public/*", "o*"]).unwrap(), "public/users, orders");
+        assert_eq!(selected(&["{orders,events}"]).unwrap(), "orders, events");
+        insta::assert_snapshot!(selected(&["users", "oders"]).unwrap_err(), @"--select oders matches no stream: there are public/users, audit log/users, orders, events");
+    }
+
+    #[test]
+    fn state_keys_are_encoded_paths() {
+        let keys: Vec<_> = shop().iter().map(Binding::state_key).collect();
+        assert_eq!(keys, ["public%2Fusers.v0", "audit+log%2Fusers.v0", "orders.v0", "events.v0"]);
+    }
+
+    #[test]
+    fn full_refresh_leaves_streams_that_have_none() {
+        let mut bindings = shop();
+        refresh_fully(&mut bindings, &Airbyte);
+        let modes: Vec<_> = bindings.iter().map(|it| it.resource["syncMode"].as_str().unwrap()).collect();
+        assert_eq!(modes, ["full_refresh", "full_refresh", "incremental", "full_refresh"]);
+        assert!(bindings[3].resource.get("cursorField").is_none());
+    }
+
+    #[test]
+    fn the_version_follows_what_is_declared_in_any_order() {
+        let one = json!({"name": "a"});
+        let two = json!({"name": "b", "json_schema": {"type": "object"}});
+        let version = |all: &[&Value]| version(&bound(&all.iter().map(|it| (*it).clone()).collect::<Vec<_>>()));
+        assert_eq!(version(&[&one, &two]), version(&[&two, &one]));
+        assert_ne!(version(&[&one]), version(&[&one, &two]));
+    }
+}

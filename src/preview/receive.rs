@@ -1,0 +1,322 @@
+//! The runtime's end of a capture: documents wait for their checkpoint, and then are printed; after them, and never
+//! before, the state moves.
+
+use std::io::{ErrorKind, PipeReader, Write};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::Value;
+
+use super::spool::{Spool, Stuck};
+use super::state::StateFile;
+use super::tally::Tally;
+use crate::failure::{Failure, OrFail};
+use crate::json::hints::Hints;
+use crate::json::scan::{Fault, Kind, Scanner};
+use crate::process::lines::{Line, Lines};
+use crate::process::stop::{Reason, Stop};
+
+/// How long a checkpoint may take that commits the last documents of a limit.
+const LAST_CHECKPOINT: Duration = Duration::from_secs(1);
+
+/// How old a state may get while more is coming. Each write costs as much as the state is large.
+const STATE_AGE: Duration = Duration::from_millis(100);
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Response {
+    Opened(IgnoredAny),
+    SourcedSchema(IgnoredAny),
+    Checkpoint { state: Option<StateUpdate> },
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct StateUpdate {
+    updated: Value,
+    #[serde(default)]
+    merge_patch: bool,
+}
+
+pub struct Receiver<W> {
+    spool: Spool<W>,
+    /// What stands before a document of each binding: `["name",`.
+    heads: Vec<Vec<u8>>,
+    waiting: Vec<Waiting>,
+    /// The bindings with documents since the last checkpoint.
+    touched: Vec<usize>,
+    tally: Arc<Tally>,
+    state: Option<StateFile>,
+    /// When it changed first after it was last written.
+    changed: Option<Instant>,
+    /// Documents, printed or not, since the last checkpoint.
+    uncommitted: u64,
+    /// A write has failed: what is on stdout is not known, and the state stays where it is.
+    stuck: bool,
+    /// How many documents are still wanted.
+    left: Option<u64>,
+    stop: Stop,
+    hints: Hints,
+}
+
+/// A binding's documents that are not printed yet.
+#[derive(Clone, Default)]
+struct Waiting {
+    is_touched: bool,
+    documents: u64,
+    deletes: u64,
+    bytes: u64,
+}
+
+/// How a capture's responses came to their end.
+pub struct Received {
+    /// The limit was reached: all documents were printed.
+    pub enough: bool,
+    /// Documents that no checkpoint followed. They are in no state, and printed only where a limit was reached.
+    pub uncommitted: u64,
+}
+
+impl<W: Write> Receiver<W> {
+    pub fn new(out: W, tally: Arc<Tally>, state: Option<StateFile>, limit: Option<u64>, stop: Stop) -> Self {
+        let head = |name: &str| format!("[{},", Value::from(name)).into_bytes();
+        let heads: Vec<Vec<u8>> = tally.streams.iter().map(|it| head(&it.name)).collect();
+        Self {
+            spool: Spool::new(out),
+            waiting: vec![Waiting::default(); heads.len()],
+            heads,
+            touched: Vec::new(),
+            tally,
+            state,
+            changed: None,
+            uncommitted: 0,
+            stuck: false,
+            left: limit,
+            stop,
+            hints: Hints::default(),
+        }
+    }
+
+    /// Receives until the responses end, the limit is reached, or something can't be written.
+    pub fn receive(mut self, responses: &mut Lines<PipeReader>) -> Result<Received, Failure> {
+        let received = self.lines(responses);
+        // What was committed counts, whatever came after it.
+        let settled = self.settle();
+        received.and(settled)?;
+        Ok(Received { enough: self.left == Some(0), uncommitted: self.uncommitted })
+    }
+
+    fn lines(&mut self, responses: &mut Lines<PipeReader>) -> Result<(), Failure> {
+        let mut more = true;
+        loop {
+            while let Some(line) = responses.take() {
+                let flow = match line {
+                    // The end, see Session.
+                    Line::Whole(b"") => ControlFlow::Break(()),
+                    Line::Whole(line) => self.line(line)?,
+                    Line::Cut(_) | Line::TooLong { .. } => return Err(unreadable("it is cut, or too long")),
+                };
+                if flow.is_break() {
+                    return Ok(());
+                }
+            }
+            if !more {
+                return Ok(());
+            }
+            if !responses.ready() {
+                self.settle()?;
+            }
+            more = responses.fill().or_fail("can't read the capture's responses")?;
+        }
+    }
+
+    #[inline]
+    fn line(&mut self, line: &[u8]) -> Result<ControlFlow<()>, Failure> {
+        if line.starts_with(br#"{"captured":"#) {
+            let captured = captured(line, &mut self.hints).map_err(unreadable)?;
+            return self.document(&captured);
+        }
+        match serde_json::from_slice(line).map_err(unreadable)? {
+            Response::Opened(_) | Response::SourcedSchema(_) => Ok(ControlFlow::Continue(())),
+            Response::Checkpoint { state } => self.checkpoint(state),
+        }
+    }
+
+    #[inline]
+    fn document(&mut self, captured: &Captured) -> Result<ControlFlow<()>, Failure> {
+        if self.left == Some(0) {
+            return Ok(ControlFlow::Break(()));
+        }
+        let binding = captured.binding;
+        let Some(head) = self.heads.get(binding) else {
+            return Err(unreadable(format!("there is no binding {binding}")));
+        };
+        let bytes = captured.document.len() as u64;
+        let stream = &self.tally.streams[binding];
+        stream.records.add(1);
+        stream.record_bytes.add(bytes);
+        let waiting = &mut self.waiting[binding];
+        if !waiting.is_touched {
+            waiting.is_touched = true;
+            self.touched.push(binding);
+        }
+        waiting.documents += 1;
+        waiting.deletes += u64::from(captured.deleted);
+        waiting.bytes += bytes;
+        self.uncommitted += 1;
+        let pushed = self.spool.push([head, captured.document, b"]\n"]);
+        self.written(pushed)?;
+        if let Some(left) = &mut self.left {
+            *left -= 1;
+            if *left == 0 {
+                self.print()?;
+                self.settle()?;
+                self.stop_soon();
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Commits what came before it (F8).
+    fn checkpoint(&mut self, update: Option<StateUpdate>) -> Result<ControlFlow<()>, Failure> {
+        self.print()?;
+        let now = self.tally.start.elapsed().as_millis() as u64;
+        for binding in self.touched.drain(..) {
+            self.waiting[binding].is_touched = false;
+            self.tally.streams[binding].checkpoints.add(1);
+            self.tally.streams[binding].checkpoint_at.set(now);
+        }
+        self.tally.checkpoints.add(1);
+        self.uncommitted = 0;
+        if let (Some(file), Some(update)) = (&mut self.state, update) {
+            file.reduce(update.updated, update.merge_patch);
+            let since = *self.changed.get_or_insert_with(Instant::now);
+            if since.elapsed() > STATE_AGE {
+                self.settle()?;
+            }
+        }
+        Ok(if self.left == Some(0) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    }
+
+    /// Lets all documents go that have arrived, and counts them.
+    fn print(&mut self) -> Result<(), Failure> {
+        for &binding in &self.touched {
+            let (waiting, stream) = (&mut self.waiting[binding], &self.tally.streams[binding]);
+            stream.documents.add(std::mem::take(&mut waiting.documents));
+            stream.deletes.add(std::mem::take(&mut waiting.deletes));
+            stream.bytes.add(std::mem::take(&mut waiting.bytes));
+        }
+        let released = self.spool.release();
+        self.written(released)
+    }
+
+    /// Writes what is still to be written: documents first, then the state that they lead to.
+    fn settle(&mut self) -> Result<(), Failure> {
+        if self.stuck {
+            return Ok(());
+        }
+        let flushed = self.spool.flush();
+        self.written(flushed)?;
+        match &self.state {
+            Some(file) if self.changed.take().is_some() => file.write(),
+            _ => Ok(()),
+        }
+    }
+
+    fn written(&mut self, result: Result<(), Stuck>) -> Result<(), Failure> {
+        let Err(stuck) = result else { return Ok(()) };
+        self.stuck = true;
+        Err(match stuck {
+            Stuck::Output(error) if error.kind() == ErrorKind::BrokenPipe => {
+                self.stop.request(Reason::OutputClosed);
+                Failure::Stopped(Reason::OutputClosed)
+            }
+            Stuck::Output(error) => Failure::new(format!("can't write the documents to stdout: {error}")),
+            Stuck::Disk(error) => {
+                Failure::new(format!("can't keep documents until their checkpoint comes (set TMPDIR): {error}"))
+            }
+        })
+    }
+
+    /// The checkpoint of the last documents may be on its way. If it is not there soon, the capture stops without.
+    fn stop_soon(&self) {
+        let stop = self.stop.clone();
+        thread::spawn(move || {
+            thread::sleep(LAST_CHECKPOINT);
+            stop.request(Reason::Enough);
+        });
+    }
+}
+
+/// A document, sliced out of its response.
+struct Captured<'a> {
+    binding: usize,
+    document: &'a [u8],
+    deleted: bool,
+}
+
+#[inline]
+fn captured<'a>(line: &'a [u8], hints: &mut Hints) -> Result<Captured<'a>, Fault> {
+    let (mut binding, mut document, mut deleted) = (0, &line[..0], false);
+    let mut scanner = Scanner::new(line, hints);
+    scanner.object(|it, _| {
+        it.object(|it, key| {
+            if key.is("doc") {
+                it.kind();
+                let start = it.position();
+                deleted = is_deletion(line, it)?;
+                document = &line[start..it.position()];
+            } else if key.is("binding") {
+                let number = &line[it.value()?];
+                binding = number.iter().fold(0usize, |it, digit| it.saturating_mul(10) + usize::from(digit & 15));
+            } else {
+                it.value()?;
+            }
+            Ok(())
+        })
+    })?;
+    scanner.end()?;
+    Ok(Captured { binding, document, deleted })
+}
+
+/// Goes through a document, and looks for `"d"` at /_meta/op (F22).
+#[inline]
+fn is_deletion(line: &[u8], document: &mut Scanner) -> Result<bool, Fault> {
+    let mut deleted = false;
+    document.object(|it, key| {
+        if !key.may_begin_with(b'_') || !key.is("_meta") || it.kind() != Some(Kind::Object) {
+            return it.value().map(drop);
+        }
+        it.object(|it, key| {
+            let is_op = key.is("op");
+            let value = it.value()?;
+            deleted |= is_op && &line[value] == br#""d""#;
+            Ok(())
+        })
+    })?;
+    Ok(deleted)
+}
+
+fn unreadable(why: impl std::fmt::Display) -> Failure {
+    Failure::new(format!("flow-shim is broken: a response can't be read: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_are_sliced_as_they_are() {
+        let line = br#"{"captured":{"binding":12,"doc": {"_meta":{"row_id":1,"op":"d"}, "n": 1.50e3} }}"#;
+        let it = captured(line, &mut Hints::default()).unwrap();
+        assert_eq!((it.binding, it.deleted), (12, true));
+        assert_eq!(it.document, br#"{"_meta":{"row_id":1,"op":"d"}, "n": 1.50e3}"#);
+        let it = captured(br#"{"captured":{"doc":{"op":"d","_meta":{"op":"c"}}}}"#, &mut Hints::default()).unwrap();
+        assert_eq!((it.binding, it.deleted), (0, false));
+        assert!(captured(br#"{"captured":{"doc":{}}"#, &mut Hints::default()).is_err());
+        assert!(captured(br#"{"captured":{"doc":[]}}"#, &mut Hints::default()).is_err());
+    }
+}

@@ -1,0 +1,109 @@
+//! The state of a preview, as a runtime keeps it: reduced from checkpoints (F8), in a file that is always whole.
+
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use crate::failure::{Failure, OrFail};
+use crate::json::merge::merge;
+
+pub struct StateFile {
+    path: PathBuf,
+    pub state: Value,
+}
+
+impl StateFile {
+    /// Reads the file, if it exists; what is found wrong with it is found before a capture begins.
+    pub fn open(path: &Path) -> Result<Self, Failure> {
+        let name = format!("the state file {}", path.display());
+        // What a link points to is replaced, not the link.
+        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let text = match fs::metadata(&path) {
+            Ok(it) if !it.is_file() => return Err(Failure::new(format!("{name} is not a file"))),
+            Ok(_) => fs::read_to_string(&path).or_fail(format!("can't read {name}"))?,
+            Err(error) if error.kind() == ErrorKind::NotFound && folder(&path).is_dir() => String::new(),
+            Err(error) => return Err(error).or_fail(format!("can't use {name}")),
+        };
+        let state = match text.trim() {
+            "" => Value::Object(Map::new()),
+            text => serde_json::from_str(text).or_fail(format!("{name} is not JSON"))?,
+        };
+        if !state.is_object() {
+            return Err(Failure::new(format!("{name} is JSON, but no object")));
+        }
+        Ok(Self { path, state })
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.state.as_object().is_none_or(Map::is_empty)
+    }
+
+    /// Takes a checkpoint.
+    pub fn reduce(&mut self, updated: Value, merge_patch: bool) {
+        if merge_patch { merge(&mut self.state, updated) } else { self.state = updated }
+    }
+
+    /// Replaces the file: whoever looks, or is killed, finds the old one or the new one. Only its owner may read it.
+    pub fn write(&self) -> Result<(), Failure> {
+        let what = format!("can't write the state file {}", self.path.display());
+        let mut file = tempfile::Builder::new().prefix(".flow-shim-").tempfile_in(folder(&self.path)).or_fail(&what)?;
+        file.write_all(format!("{}\n", self.state).as_bytes()).or_fail(&what)?;
+        file.persist(&self.path).map_err(|it| it.error).or_fail(&what)?;
+        Ok(())
+    }
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    #[test]
+    fn checkpoints_are_reduced_and_kept_where_only_the_owner_reads() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.json");
+        let link = folder.path().join("link.json");
+        symlink(&path, &link).unwrap();
+        fs::write(&path, r#"{"a": {"n": 1.50, "gone": 1}}"#).unwrap();
+        let mut file = StateFile::open(&link).unwrap();
+        file.reduce(json!({"a": {"gone": null, "new": [null]}}), true);
+        file.write().unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "{\"a\":{\"n\":1.50,\"new\":[null]}}\n");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        file.reduce(json!({"b": 2}), false);
+        assert_eq!(file.state, json!({"b": 2}));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn an_absent_file_and_an_empty_one_are_no_state() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.json");
+        assert!(StateFile::open(&path).unwrap().is_empty());
+        fs::write(&path, "\n").unwrap();
+        assert!(StateFile::open(&path).unwrap().is_empty());
+    }
+
+    #[test]
+    fn errors_name_the_file_and_quote_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("cut.json"), "{\n\"token\": \"s3cret").unwrap();
+        fs::write(path("list.json"), "[\"s3cret\"]").unwrap();
+        let errors: Vec<String> = [path("cut.json"), path("list.json"), path("nowhere/state.json"), path("")]
+            .iter()
+            .map(|it| StateFile::open(it).err().unwrap().to_string())
+            .collect();
+        let errors = errors.join("\n").replace(folder.path().to_str().unwrap(), "FOLDER");
+        assert!(!errors.contains("s3cret"));
+        insta::assert_snapshot!(errors);
+    }
+}

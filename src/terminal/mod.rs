@@ -1,0 +1,215 @@
+//! stderr as a person sees it: log lines that read well, and below them, where it is a terminal, lines that change.
+
+mod downstream;
+pub mod echo;
+pub mod figures;
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use console::{Style, strip_ansi_codes};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use serde_json::Value;
+
+use crate::failure::Failure;
+use crate::flow::log::{self, Fields, Level, Sink};
+
+/// What stands on stderr. Clones show the same.
+#[derive(Clone)]
+pub struct Screen(Arc<Inner>);
+
+struct Inner {
+    least: Level,
+    live: Option<Live>,
+    /// Programs read the logs: they stay JSON, and nothing else goes to stderr.
+    json: bool,
+}
+
+struct Live {
+    lines: MultiProgress,
+    /// The last line: what is going on, and for how long.
+    status: ProgressBar,
+    stdout_shows: bool,
+}
+
+impl Screen {
+    /// Logs are a person's from now on, with lines that change below where stderr is a terminal, unless
+    /// `LOG_FORMAT=json` says that a program reads them.
+    pub fn open() -> Self {
+        let least = std::env::var("LOG_LEVEL").ok().and_then(|word| Level::named(&word)).unwrap_or(Level::Info);
+        let json = std::env::var("LOG_FORMAT").is_ok_and(|it| it.eq_ignore_ascii_case("json"));
+        let dumb = std::env::var("TERM").is_ok_and(|it| it == "dumb");
+        let live = !json && !dumb && std::io::stderr().is_terminal() && !downstream::shares_our_terminal();
+        let screen = Self(Arc::new(Inner { least, live: live.then(Live::new), json }));
+        if !json {
+            log::redirect(Box::new(screen.clone()));
+        }
+        screen
+    }
+
+    pub fn is_json(&self) -> bool {
+        self.0.json
+    }
+
+    /// Shows what is going on, where that line can change.
+    pub fn status(&self, text: &str) {
+        if let Some(live) = &self.0.live {
+            live.status.set_message(text.to_owned());
+        }
+    }
+
+    pub fn is_live(&self) -> bool {
+        self.0.live.is_some()
+    }
+
+    /// A new line above the status; none where lines can't change.
+    pub fn line(&self) -> Option<ProgressBar> {
+        let live = self.0.live.as_ref()?;
+        let style = ProgressStyle::with_template("{wide_msg}").ok()?;
+        Some(live.lines.insert_before(&live.status, ProgressBar::new_spinner().with_style(style)))
+    }
+
+    /// Takes the lines that change away while something else is written to the same terminal.
+    pub fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
+        match &self.0.live {
+            Some(live) if live.stdout_shows => live.lines.suspend(write),
+            _ => write(),
+        }
+    }
+
+    /// Ends the lines that change.
+    pub fn settle(&self) {
+        if let Some(live) = &self.0.live {
+            live.status.finish_and_clear();
+            let _ = live.lines.clear();
+            echo::restore();
+        }
+    }
+
+    /// Ends a command: what failed, if anything did, is the last line.
+    pub fn conclude(&self, result: Result<(), Failure>) -> ExitCode {
+        self.settle();
+        match result {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(Failure::Failed { sentence, .. }) if !self.is_json() => {
+                // The details were logged when they came.
+                log::emit(Level::Error, &one_line(&sentence), Fields::new());
+                ExitCode::FAILURE
+            }
+            Err(failure) => ExitCode::from(failure.report()),
+        }
+    }
+
+    /// Lines for a person, which are no logs.
+    pub fn print(&self, lines: &[String]) {
+        lines.iter().for_each(|it| self.write(it));
+    }
+
+    fn write(&self, line: &str) {
+        match &self.0.live {
+            // Nobody is left to be told when stderr is closed.
+            Some(live) => drop(live.lines.println(line)),
+            None => drop(writeln!(std::io::stderr().lock(), "{line}")),
+        }
+    }
+}
+
+impl Live {
+    fn new() -> Self {
+        echo::silence();
+        let lines = MultiProgress::new();
+        let status = lines.add(ProgressBar::new_spinner());
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}") {
+            status.set_style(style);
+        }
+        status.enable_steady_tick(Duration::from_millis(125));
+        Self { lines, status, stdout_shows: std::io::stdout().is_terminal() }
+    }
+}
+
+impl Sink for Screen {
+    fn log(&self, level: Level, message: &str, fields: &Fields) {
+        if level < self.0.least {
+            return;
+        }
+        let time = jiff::Zoned::now().strftime("%H:%M:%S").to_string();
+        self.write(&text(&time, level, message, fields));
+    }
+}
+
+/// `HH:MM:SS LEVEL message key=value`; what takes more than a line follows below, indented.
+fn text(time: &str, level: Level, message: &str, fields: &Fields) -> String {
+    let dim = Style::new().for_stderr().dim();
+    let style = Style::new().for_stderr();
+    let style = match level {
+        Level::Error => style.red().bold(),
+        Level::Warn => style.yellow(),
+        Level::Info => style.green(),
+        Level::Debug | Level::Trace => style.dim(),
+    };
+    let name = format!("{:5}", level.name().to_uppercase());
+    let mut text = format!("{} {} ", dim.apply_to(time), style.apply_to(name));
+    let (first, below) = split(message);
+    text += &first;
+    let mut blocks = vec![below];
+    for (name, value) in fields.iter().filter(|(name, _)| *name != "eventType") {
+        match value {
+            Value::String(it) if it.trim().contains('\n') => {
+                let (first, rest) = split(it);
+                blocks.push(format!("\n    {}", dim.apply_to(format!("{name}: {first}"))) + &rest);
+            }
+            Value::String(it) if !it.is_empty() && !it.contains([' ', '"', '=']) => {
+                let _ = write!(text, " {}{}", dim.apply_to(format!("{name}=")), printable(it));
+            }
+            other => {
+                let _ = write!(text, " {}{}", dim.apply_to(format!("{name}=")), printable(&other.to_string()));
+            }
+        }
+    }
+    text + &blocks.concat()
+}
+
+/// The first line of a text, and the others, indented.
+fn split(text: &str) -> (String, String) {
+    let mut lines = text.trim_end().lines().map(printable);
+    let first = lines.next().unwrap_or_default();
+    (first, lines.fold(String::new(), |text, line| text + "\n    " + &line))
+}
+
+/// Without anything that a terminal would take for a command: connectors print whatever they read.
+fn printable(text: &str) -> String {
+    strip_ansi_codes(text).replace('\t', "    ").replace(char::is_control, " ")
+}
+
+/// One sentence on one line.
+pub fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logs_read_well() {
+        console::set_colors_enabled_stderr(false);
+        let lines = [
+            (Level::Info, "Starting", log::fields([])),
+            (Level::Warn, "slow\x1b[31m red\x07", log::fields([("page", 3.into()), ("url", "https://x/?a=b".into())])),
+            (Level::Info, "Capturing 1 of 3 streams", log::fields([("eventType", "connectorStatus".into())])),
+            (
+                Level::Error,
+                "it broke:\n  badly\n",
+                log::fields([
+                    ("failure_type", "system_error".into()),
+                    ("stack_trace", "Traceback:\n\tFile x\nValueError: no\n".into()),
+                ]),
+            ),
+        ]
+        .map(|(level, message, fields)| text("12:34:56", level, message, &fields));
+        insta::assert_snapshot!(lines.join("\n"));
+    }
+}

@@ -1,0 +1,82 @@
+//! The built binary as a person runs it, its output as text.
+
+// Each test binary uses its own part of this.
+#![allow(dead_code)]
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+use regex::Regex;
+use serde_json::Value;
+
+/// The binary with these arguments, in the repository's root, with nothing around it that changes what it prints.
+pub fn flow_shim<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flow-shim"));
+    command.args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
+    for name in ["LOG_LEVEL", "LOG_FORMAT", "COLUMNS", "AIRBYTE_ENTRYPOINT", "CLICOLOR_FORCE"] {
+        command.env_remove(name);
+    }
+    command.env("TZ", "UTC");
+    command
+}
+
+/// How a run has gone.
+pub struct Run {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+pub fn run<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) -> Run {
+    Run::from(flow_shim(arguments).output().expect("the binary runs"))
+}
+
+impl From<Output> for Run {
+    fn from(it: Output) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+        Self { code: it.status.code(), stdout: text(it.stdout), stderr: text(it.stderr) }
+    }
+}
+
+impl Run {
+    /// Panics unless the exit code is 0.
+    pub fn ok(self) -> Self {
+        assert_eq!(self.code, Some(0), "{}", self.stderr);
+        self
+    }
+
+    /// The documents, each with the name of its stream.
+    pub fn documents(&self) -> Vec<(String, Value)> {
+        documents(&self.stdout)
+    }
+
+    /// How many documents there are of a stream.
+    pub fn count(&self, stream: &str) -> usize {
+        self.documents().iter().filter(|(name, _)| name == stream).count()
+    }
+
+    /// The last line of stderr without its time.
+    pub fn last_line(&self) -> String {
+        timeless(self.stderr.lines().last().unwrap_or_default())
+    }
+}
+
+pub fn documents(stdout: &str) -> Vec<(String, Value)> {
+    stdout.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
+}
+
+/// A text without the time of day and how long something took.
+pub fn timeless(text: &str) -> String {
+    let time = Regex::new(r"(?m)^\d\d:\d\d:\d\d").expect("a regex");
+    let took = Regex::new(r"in \d+\.\d s").expect("a regex");
+    took.replace_all(&time.replace_all(text, "HH:MM:SS"), "in N s").into_owned()
+}
+
+/// The arguments of a connector that plays a case, which is written to a file in `folder`.
+pub fn scripted(folder: &std::path::Path, case: &str) -> [String; 3] {
+    let path = folder.join("test.case");
+    let mut file = std::fs::File::create(&path).expect("a case file");
+    file.write_all(case.as_bytes()).expect("a case file");
+    let player = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/scripted-source");
+    ["--".to_owned(), player.to_owned(), path.to_string_lossy().into_owned()]
+}
