@@ -91,6 +91,9 @@ impl Launcher {
         if let Some(Container { engine, name }) = container {
             command.args(["--container", engine, name]);
         }
+        if let Some(scratch) = folder.scratch() {
+            command.env("TMPDIR", scratch);
+        }
         command
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .stdin(OwnedFd::from(theirs))

@@ -10,6 +10,9 @@ use tempfile::{Builder, TempDir};
 /// Where a container finds the folder.
 const MOUNT: &str = "/flow-shim";
 
+/// Where a connector puts what it needs for a while.
+const SCRATCH: &str = "tmp";
+
 /// A folder that only its owner may enter, removed when dropped (and by the keeper, should the shim be killed).
 pub struct Folder {
     root: TempDir,
@@ -29,9 +32,12 @@ impl Folder {
     pub fn new(audience: Audience) -> io::Result<Self> {
         let root = make_root()?;
         let folder = Self { root, audience };
-        if audience == Audience::Container {
-            fs::create_dir(folder.files())?;
-            fs::set_permissions(folder.files(), Permissions::from_mode(0o777))?;
+        match audience {
+            Audience::OwnUser => fs::create_dir(folder.root().join(SCRATCH))?,
+            Audience::Container => {
+                fs::create_dir(folder.files())?;
+                fs::set_permissions(folder.files(), Permissions::from_mode(0o777))?;
+            }
         }
         Ok(folder)
     }
@@ -55,6 +61,12 @@ impl Folder {
 
     pub fn root(&self) -> &Path {
         self.root.path()
+    }
+
+    /// The connector's own TMPDIR: one that is killed leaves copies of its config there. A container has a /tmp that goes
+    /// with it.
+    pub fn scratch(&self) -> Option<PathBuf> {
+        (self.audience == Audience::OwnUser).then(|| self.root().join(SCRATCH))
     }
 
     /// The mount that shows a container its files, as `docker run --volume` takes it.

@@ -164,11 +164,8 @@ impl Process {
         }
         let mut broken: Vec<String> =
             broken.drain(..).map(|(_, name)| format!("orphans: a process outlives the connector: {name}")).collect();
-        // Nothing can tidy up after SIGKILL.
-        if !self.killed {
-            let files = files_below(self.temporary.path());
-            broken.extend(files.iter().map(|it| format!("files: left behind: {}", it.display())));
-        }
+        let files = files_below(self.temporary.path());
+        broken.extend(files.iter().map(|it| format!("files: left behind: {}", it.display())));
         broken
     }
 

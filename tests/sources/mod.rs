@@ -5,6 +5,7 @@
 
 mod orders;
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,6 +16,9 @@ use tempfile::TempDir;
 
 use crate::runtime::{Runtime, repository};
 pub use orders::{KEY, Orders};
+
+/// Some have the columns of a file in the order of a set's.
+const ENVIRONMENT: (&str, &str) = ("PYTHONHASHSEED", "0");
 
 /// A connector with a config that works.
 pub struct Source {
@@ -66,7 +70,12 @@ impl Source {
     }
 
     pub fn runtime(&self) -> Runtime {
-        Runtime::shim(["--", self.command()]).config(self.config.clone())
+        self.runtime_of(["--", self.command()])
+    }
+
+    fn runtime_of<S: Into<OsString>>(&self, arguments: impl IntoIterator<Item = S>) -> Runtime {
+        let (name, value) = ENVIRONMENT;
+        Runtime::shim(arguments).env(name, value).config(self.config.clone())
     }
 
     /// The same, with somebody who looks on.
@@ -74,14 +83,14 @@ impl Source {
         let witness = Witness { folder: TempDir::new().expect("a temporary folder") };
         let script = repository().join("fixtures/witness");
         let parts = [Path::new("--"), &script, witness.folder.path(), &self.command];
-        (Runtime::shim(parts).config(self.config.clone()), witness)
+        (self.runtime_of(parts), witness)
     }
 
     /// The streams that the connector itself discovers, without a shim.
     pub fn streams(&self) -> Vec<Value> {
         let output = self.run("discover", &[]);
-        let catalog = output.lines().filter_map(|it| serde_json::from_str::<Value>(it).ok());
-        let catalog = catalog.filter(|it| it["type"] == "CATALOG").last().expect("a catalog");
+        let mut catalog = output.lines().filter_map(|it| serde_json::from_str::<Value>(it).ok());
+        let catalog = catalog.rfind(|it| it["type"] == "CATALOG").expect("a catalog");
         catalog["catalog"]["streams"].as_array().expect("streams").clone()
     }
 
@@ -105,6 +114,7 @@ impl Source {
             .args([command, "--config"])
             .arg(config)
             .args(arguments)
+            .envs([ENVIRONMENT])
             .output()
             .expect("the connector starts");
         assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stdout));
