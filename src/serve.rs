@@ -89,7 +89,7 @@ fn read_lines(requests: impl Read, send: impl Fn(Incoming) -> bool) {
 pub fn spec(shim: &Shim) -> Result<Spec, Failure> {
     let found = shim.describe()?;
     if let Some(missing) = &found.missing {
-        log::warn(missing);
+        log::warn(&format!("users can't sign in with OAuth: {missing}"));
     }
     let (resource_config_schema, pointers) = shim.source.resource_schema();
     Ok(Spec {

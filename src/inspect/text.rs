@@ -51,7 +51,7 @@ fn about(report: &Report) -> Vec<String> {
     let provider = report.oauth2.as_ref().and_then(|it| it.get("provider")?.as_str());
     let oauth = match (provider, &report.oauth2_missing) {
         (Some(provider), _) => format!("sign-in with {provider}"),
-        (None, Some(missing)) => missing.clone(),
+        (None, Some(missing)) => format!("no sign-in: {missing}"),
         (None, None) => "none declared".to_owned(),
     };
     let rows = [
