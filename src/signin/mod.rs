@@ -17,7 +17,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
 
 use crate::failure::{Failure, OrFail};
-use crate::flow::log;
 use crate::http;
 use crate::process::stop::Stop;
 use crate::shim::config::ConfigArg;
@@ -122,7 +121,7 @@ fn client(args: &Args) -> Result<Client, Failure> {
     }
     match (id, secret) {
         (Some(id), Some(secret)) => {
-            log::conceal([secret.clone()]);
+            secrets::conceal_text(&secret);
             Ok(Client { id, secret })
         }
         (None, _) => Err(Failure::new("which OAuth app? Say --client-id, or set OAUTH_CLIENT_ID")),
