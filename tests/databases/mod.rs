@@ -1,6 +1,9 @@
 //! PostgreSQL and MariaDB on loopback, for tests: started here on a free port, as a user who is not root, and stopped
 //! by their process id. Both log what changes, so that taps can follow it. Debian's packages: see tests/setup-singer.
 
+// Each test binary uses its own part of this.
+#![allow(dead_code)]
+
 use std::io::Write;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
