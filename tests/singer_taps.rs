@@ -124,7 +124,7 @@ fn answer(mut stream: std::net::TcpStream) {
     let _ = write!(stream, "{head}: {}\r\n\r\n{body}", body.len());
 }
 
-/// The shims' own files, with the taps of tests/setup-singer in the PATH.
+/// The shims' own files, with the taps of tests/setup in the PATH.
 #[test]
 fn the_shims_are_ready_to_use() {
     for (name, environment) in [
