@@ -8,6 +8,7 @@ pub mod failure;
 pub mod flow;
 pub mod inspect;
 pub mod json;
+pub mod oauth;
 pub mod preview;
 pub mod process;
 pub mod schema;

@@ -1,6 +1,7 @@
 //! The streams of a connector, as the shim passes them on to Flow.
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::Rewrite;
 use crate::schema;
@@ -20,8 +21,9 @@ pub struct Stream {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub no_source_key: Option<String>,
     pub is_fallback_key: bool,
-    /// What discovery recommends, of the protocol's own words below.
+    /// `incremental` or `fullRefresh`: what it comes to as discovery recommends it.
     pub mode: &'static str,
+    /// The modes that it has, in the protocol's own words, the recommended one first.
     pub sync_modes: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
@@ -63,14 +65,20 @@ pub fn describe(streams: Vec<source::Stream>) -> Vec<Stream> {
                 is_fallback_key: binding.is_fallback_key,
                 mode: match stream.mode {
                     source::Mode::Incremental => "incremental",
-                    source::Mode::FullRefresh => "full refresh",
+                    source::Mode::FullRefresh => "fullRefresh",
                 },
-                sync_modes: stream.modes,
+                sync_modes: recommended_first(stream.modes, &stream.resource),
                 cursor: stream.cursor,
                 rewritten: sourced.iter().flat_map(|it| &it.changes).map(Rewrite::from).collect(),
             }
         })
         .collect()
+}
+
+fn recommended_first(mut modes: Vec<String>, resource: &Value) -> Vec<String> {
+    let chosen = |mode: &String| resource.as_object().is_some_and(|it| it.values().any(|value| value == mode));
+    modes.sort_by_key(|it| !chosen(it));
+    modes
 }
 
 impl Totals {

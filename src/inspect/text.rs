@@ -142,11 +142,11 @@ fn stream_rows(streams: &[Stream]) -> Vec<Vec<String>> {
             Some(why) => format!("row id ({why})"),
             None => stream.key.join(", "),
         };
-        let others: Vec<&str> =
-            stream.sync_modes.iter().map(String::as_str).filter(|it| it.replace('_', " ") != stream.mode).collect();
-        let sync = match others.as_slice() {
-            [] => stream.mode.to_owned(),
-            others => format!("{} (or {})", stream.mode, others.join(", ").replace('_', " ")),
+        let modes: Vec<String> = stream.sync_modes.iter().map(|it| it.replace('_', " ").to_lowercase()).collect();
+        let sync = match modes.split_first() {
+            Some((mode, [])) => mode.clone(),
+            Some((mode, others)) => format!("{mode} (or {})", others.join(", ")),
+            None => String::new(),
         };
         rows.push(vec![format!("  {}", stream.recommended_name), key, sync, stream.cursor.clone().unwrap_or_default()]);
     }

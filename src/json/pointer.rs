@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// A member's name as one token of a pointer.
 pub fn escape(name: &str) -> Cow<'_, str> {
@@ -18,4 +18,54 @@ pub fn from_path<'a>(path: impl IntoIterator<Item = &'a str>) -> String {
 pub fn path(value: &Value, pointers: &[&str]) -> Vec<String> {
     let texts = pointers.iter().filter_map(|it| value.pointer(it)).filter(|it| !it.is_null());
     texts.map(|it| it.as_str().map_or_else(|| it.to_string(), str::to_owned)).collect()
+}
+
+/// The member names that a pointer leads through; none where it is no pointer.
+fn steps(pointer: &str) -> Vec<String> {
+    pointer
+        .strip_prefix('/')
+        .map_or_else(Vec::new, |it| it.split('/').map(|step| step.replace("~1", "/").replace("~0", "~")).collect())
+}
+
+/// The member at a pointer that leads through objects alone.
+pub fn member<'a>(value: &'a Value, pointer: &str) -> Option<&'a Value> {
+    let steps = steps(pointer);
+    let (last, parents) = steps.split_last()?;
+    parents.iter().try_fold(value, |it, step| it.as_object()?.get(step))?.as_object()?.get(last)
+}
+
+/// Takes the member at a pointer away, where it is.
+pub fn take(value: &mut Value, pointer: &str) -> Option<Value> {
+    let steps = steps(pointer);
+    let (last, parents) = steps.split_last()?;
+    let parent = parents.iter().try_fold(value, |it, step| it.as_object_mut()?.get_mut(step))?;
+    parent.as_object_mut()?.shift_remove(last)
+}
+
+/// Puts a member at a pointer; the objects on the way are made where they are missing. Gives it back where something
+/// else than an object is in the way.
+pub fn put(value: &mut Value, pointer: &str, member: Value) -> Result<(), Value> {
+    let steps = steps(pointer);
+    let Some((last, parents)) = steps.split_last() else { return Err(member) };
+    let mut holder = value;
+    for step in parents {
+        let Some(members) = holder.as_object_mut() else { return Err(member) };
+        holder = members.entry(step.as_str()).or_insert_with(|| Value::Object(Map::new()));
+    }
+    let Some(members) = holder.as_object_mut() else { return Err(member) };
+    members.insert(last.clone(), member);
+    Ok(())
+}
+
+/// Takes the objects above a pointer away that are empty now and were not there before, the deepest first.
+pub fn prune(value: &mut Value, pointer: &str, before: &Value) {
+    let mut pointer = pointer;
+    while let Some((parent, _)) = pointer.rsplit_once('/') {
+        let is_empty = member(value, parent).and_then(Value::as_object).is_some_and(Map::is_empty);
+        if !is_empty || member(before, parent).is_some() {
+            return;
+        }
+        take(value, parent);
+        pointer = parent;
+    }
 }

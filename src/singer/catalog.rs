@@ -160,6 +160,16 @@ pub fn stream(declared: Box<RawValue>) -> Result<Stream, Failure> {
     })
 }
 
+/// What [`Stream::resource`] would be, were the stream to be read by full refresh.
+pub fn full_refresh(stream: &Stream) -> Option<Value> {
+    let full = Method::FullTable.name();
+    stream.modes.iter().find(|it| *it == full)?;
+    let mut resource = stream.resource.as_object()?.clone();
+    resource.insert("replicationMethod".into(), full.into());
+    resource.shift_remove("replicationKey");
+    Some(resource.into())
+}
+
 /// Names of top-level properties as paths (S3).
 pub fn paths(names: Vec<String>) -> Vec<Vec<String>> {
     names.into_iter().map(|it| vec![it]).collect()

@@ -78,6 +78,10 @@ impl Source for Singer {
         catalog::stream(declared)
     }
 
+    fn full_refresh(&self, stream: &Stream) -> Option<Value> {
+        catalog::full_refresh(stream)
+    }
+
     fn resource(&self, config: &RawValue) -> Result<Resource, Failure> {
         resource::resource(config)
     }

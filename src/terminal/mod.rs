@@ -1,5 +1,6 @@
 //! stderr as a person sees it: log lines that read well, and below them, where it is a terminal, lines that change.
 
+mod downstream;
 pub mod echo;
 pub mod figures;
 
@@ -41,7 +42,7 @@ impl Screen {
         let least = std::env::var("LOG_LEVEL").ok().and_then(|word| Level::named(&word)).unwrap_or(Level::Info);
         let json = std::env::var("LOG_FORMAT").is_ok_and(|it| it.eq_ignore_ascii_case("json"));
         let dumb = std::env::var("TERM").is_ok_and(|it| it == "dumb");
-        let live = !json && !dumb && std::io::stderr().is_terminal();
+        let live = !json && !dumb && std::io::stderr().is_terminal() && !downstream::shares_our_terminal();
         let screen = Self(Arc::new(Inner { least, live: live.then(Live::new), json }));
         if !json {
             log::redirect(Box::new(screen.clone()));

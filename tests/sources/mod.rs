@@ -89,8 +89,8 @@ impl Source {
     /// The streams that the connector itself discovers, without a shim.
     pub fn streams(&self) -> Vec<Value> {
         let output = self.run("discover", &[]);
-        let catalog = output.lines().filter_map(|it| serde_json::from_str::<Value>(it).ok());
-        let catalog = catalog.filter(|it| it["type"] == "CATALOG").last().expect("a catalog");
+        let mut catalog = output.lines().filter_map(|it| serde_json::from_str::<Value>(it).ok());
+        let catalog = catalog.rfind(|it| it["type"] == "CATALOG").expect("a catalog");
         catalog["catalog"]["streams"].as_array().expect("streams").clone()
     }
 

@@ -1,0 +1,237 @@
+//! What a connector declares of its OAuth: Airbyte's `advanced_auth`, or the `authSpecification` before it, read into
+//! one form (oauth.md, "What Airbyte declares").
+
+use serde_json::{Map, Value};
+
+use super::schema::{branches, constant, property, resolve};
+
+/// Where a value is, by member names.
+pub(super) type Path = Vec<String>;
+
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Declared {
+    /// The object that the OAuth fields are in; empty where that is the config itself.
+    pub container: Path,
+    /// Which branch of the container's `oneOf` it is.
+    pub branch: Option<usize>,
+    /// The property that tells that the user chose OAuth, and its value: in the branch, or in the container.
+    pub predicate: Option<(String, Value)>,
+    pub client_id: Option<Path>,
+    pub client_secret: Option<Path>,
+    pub outputs: Vec<Output>,
+    /// What the user types before the consent.
+    pub inputs: Vec<(String, Path)>,
+    /// `oauth_connector_input_specification`, where it is declared.
+    pub templates: Option<Map<String, Value>>,
+}
+
+/// A value of the token response that the connector wants.
+#[derive(Debug, PartialEq)]
+pub(super) struct Output {
+    pub name: String,
+    pub path: Path,
+    /// Where it is in the response, where that is declared.
+    pub in_response: Option<Path>,
+}
+
+/// The names under which Flow injects the client (oauth.md, "What Flow does", 1).
+pub(super) const CLIENT_ID: &str = "client_id";
+pub(super) const CLIENT_SECRET: &str = "client_secret";
+
+/// Reads `advanced_auth`. An error is a sentence that says why there can be no OAuth.
+pub(super) fn advanced(schema: &Value, auth: &Value) -> Result<Declared, String> {
+    if auth.get("auth_flow_type").and_then(Value::as_str).is_some_and(|it| it.to_lowercase().contains("oauth1")) {
+        return Err("the connector declares OAuth 1, which Flow does not know".into());
+    }
+    let none = Value::Null;
+    let specification = auth.get("oauth_config_specification").unwrap_or(&none);
+    let mut declared = Declared {
+        templates: specification.get("oauth_connector_input_specification").and_then(Value::as_object).cloned(),
+        ..Declared::default()
+    };
+    let mut others = Vec::new();
+    for (name, output) in properties(specification, "complete_oauth_server_output_specification") {
+        let Some(path) = path(output, "path_in_connector_config") else { continue };
+        match role(name) {
+            Some(Role::Id) if declared.client_id.is_none() => declared.client_id = Some(path),
+            Some(Role::Secret) if declared.client_secret.is_none() => declared.client_secret = Some(path),
+            _ => others.push(path),
+        }
+    }
+    if let (None, [_]) = (&declared.client_id, others.as_slice()) {
+        // The one beside the secret, whatever it is called.
+        declared.client_id = others.pop();
+    }
+    for (name, output) in properties(specification, "complete_oauth_output_specification") {
+        let Some(path) = path(output, "path_in_connector_config") else { continue };
+        match name.as_str() {
+            CLIENT_ID => declared.client_id = declared.client_id.or(Some(path)),
+            CLIENT_SECRET => declared.client_secret = declared.client_secret.or(Some(path)),
+            _ => {
+                let in_response = self::path(output, "path_in_oauth_response");
+                declared.outputs.push(Output { name: name.clone(), path, in_response });
+            }
+        }
+    }
+    for (name, input) in properties(specification, "oauth_user_input_from_connector_config_specification") {
+        declared.inputs.extend(path(input, "path_in_connector_config").map(|it| (name.clone(), it)));
+    }
+    let key: Path = auth.get("predicate_key").map(names).unwrap_or_default();
+    match key.split_last() {
+        Some((last, container)) => {
+            declared.container = container.to_vec();
+            let value = auth.get("predicate_value").cloned();
+            let holder = at(schema, container).map(|it| resolve(schema, it));
+            declared.branch = holder.and_then(|it| {
+                let is_it = |branch| {
+                    let found = constant(property(schema, branch, last)?)?;
+                    value.as_ref().is_none_or(|it| it == found).then_some(())
+                };
+                branches(it)?.iter().position(|branch| is_it(branch).is_some())
+            });
+            declared.predicate = value.map(|it| (last.clone(), it));
+        }
+        None => by_outputs(schema, &mut declared),
+    }
+    if declared.container.is_empty() && declared.outputs.iter().all(|it| it.path.len() > 1) {
+        // The predicate is beside the object that OAuth's fields are in.
+        declared.predicate = None;
+        by_outputs(schema, &mut declared);
+    }
+    finish(schema, declared)
+}
+
+/// Without a predicate, the OAuth branch is the one that has what OAuth gives.
+fn by_outputs(schema: &Value, declared: &mut Declared) {
+    let Some((_, container)) = declared.outputs.first().and_then(|it| it.path.split_last()) else { return };
+    declared.container = container.to_vec();
+    let Some(holder) = at(schema, container).map(|it| resolve(schema, it)) else { return };
+    let outputs = declared.outputs.iter().map(|it| &it.path);
+    let paths = outputs.chain(&declared.client_id).chain(&declared.client_secret);
+    let mut wanted: Vec<&str> = paths.filter_map(|it| it.last()).map(String::as_str).collect();
+    wanted.extend([CLIENT_ID, CLIENT_SECRET]);
+    let found = |branch| wanted.iter().filter(|name| property(schema, branch, name).is_some()).count();
+    let branches = branches(holder).map_or(&[][..], Vec::as_slice).iter().enumerate();
+    // The first of the best ones.
+    declared.branch = branches.rev().max_by_key(|(_, branch)| found(branch)).map(|(index, _)| index);
+}
+
+/// Reads the legacy `authSpecification`.
+pub(super) fn legacy(schema: &Value, auth: &Value) -> Result<Declared, String> {
+    let specification = auth.get("oauth2Specification").or_else(|| auth.get("oauth2_specification"));
+    let specification = specification.ok_or("the connector's authSpecification has no oauth2Specification")?;
+    let get = |a: &str, b: &str| specification.get(a).or_else(|| specification.get(b));
+    let mut declared = Declared::default();
+    for step in get("rootObject", "root_object").and_then(Value::as_array).into_iter().flatten() {
+        // A number, or one in quotes, is the branch.
+        let index = step.as_u64().or_else(|| step.as_str()?.parse().ok());
+        match (index, step.as_str()) {
+            (Some(index), _) => declared.branch = usize::try_from(index).ok(),
+            (None, Some(name)) => declared.container.push(name.to_owned()),
+            _ => {}
+        }
+    }
+    let parameters = |value: Option<&Value>| -> Vec<Path> {
+        let items = value.and_then(Value::as_array).into_iter().flatten();
+        items.map(names).filter(|it| !it.is_empty()).collect()
+    };
+    let inner = |path: Path| declared.container.iter().cloned().chain(path).collect::<Path>();
+    let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
+    let (mut client_id, mut client_secret) = (None, None);
+    for path in parameters(get("oauthFlowInitParameters", "oauth_flow_init_parameters")) {
+        let name = path.last().cloned().unwrap_or_default();
+        match role(&name) {
+            Some(Role::Id) if client_id.is_none() => client_id = Some(inner(path)),
+            Some(Role::Secret) if client_secret.is_none() => client_secret = Some(inner(path)),
+            _ => inputs.push((name, inner(path))),
+        }
+    }
+    for path in parameters(get("oauthFlowOutputParameters", "oauth_flow_output_parameters")) {
+        let name = path.last().cloned().unwrap_or_default();
+        outputs.push(Output { name, path: inner(path), in_response: None });
+    }
+    (declared.inputs, declared.outputs, declared.client_id, declared.client_secret) =
+        (inputs, outputs, client_id, client_secret);
+    finish(schema, declared)
+}
+
+/// Where nothing is declared of them, the names of what the response gives tell where they belong: into `credentials`
+/// where that has them, else to the root.
+pub(super) fn by_names(schema: &Value, mut declared: Declared, names: &[String]) -> Result<Declared, String> {
+    let none = "nothing tells which fields of the config OAuth gives";
+    let first = names.first().ok_or(none)?;
+    let credentials = property(schema, schema, "credentials").map(|it| resolve(schema, it));
+    let is_in = |holder: &Value| {
+        let mut all = branches(holder).map_or_else(|| vec![holder], |all| all.iter().collect()).into_iter();
+        all.any(|it| property(schema, it, first).is_some())
+    };
+    let container: Path = match credentials {
+        Some(it) if is_in(it) => vec!["credentials".to_owned()],
+        _ if property(schema, schema, first).is_some() => Path::new(),
+        _ => return Err(none.into()),
+    };
+    let inner = |name: &str| container.iter().cloned().chain([name.to_owned()]).collect::<Path>();
+    declared.outputs = names.iter().map(|it| Output { name: it.clone(), path: inner(it), in_response: None }).collect();
+    by_outputs(schema, &mut declared);
+    finish(schema, declared)
+}
+
+/// What both kinds leave to be found in the schema itself.
+fn finish(schema: &Value, mut declared: Declared) -> Result<Declared, String> {
+    let Some(holder) = at(schema, &declared.container) else {
+        return Err(format!("the connector's OAuth names /{}, which its config has not", declared.container.join("/")));
+    };
+    let holder = resolve(schema, holder);
+    if let Some(all) = branches(holder) {
+        let index = declared.branch.filter(|it| *it < all.len());
+        let index = index.ok_or("the connector does not tell which of its logins is the OAuth one")?;
+        let name = declared.predicate.as_ref().map(|(name, _)| name.as_str());
+        let name = name.filter(|name| tells_apart(schema, all, name));
+        let name = name.or_else(|| super::schema::discriminator(schema, all));
+        let name = name.ok_or("nothing in the connector's config tells its logins apart")?.to_owned();
+        let value = property(schema, &all[index], &name).and_then(constant).cloned();
+        declared.branch = Some(index);
+        declared.predicate = value.map(|it| (name, it));
+        return Ok(declared);
+    }
+    declared.branch = None;
+    Ok(declared)
+}
+
+fn tells_apart(schema: &Value, branches: &[Value], name: &str) -> bool {
+    branches.iter().all(|branch| property(schema, branch, name).and_then(constant).is_some())
+}
+
+enum Role {
+    Id,
+    Secret,
+}
+
+/// Airbyte lets connectors name these as they like: `app_id` and `secret`, `key` and `client_secret`.
+fn role(name: &str) -> Option<Role> {
+    let name = name.to_lowercase();
+    let is_id = || name.ends_with("client_id") || name.ends_with("clientid") || NAMES_OF_IDS.contains(&name.as_str());
+    if name.contains("secret") { Some(Role::Secret) } else { is_id().then_some(Role::Id) }
+}
+
+const NAMES_OF_IDS: [&str; 8] =
+    ["key", "id", "app_id", "application_id", "app_key", "consumer_key", "client_key", "oauth_key"];
+
+fn properties<'a>(specification: &'a Value, name: &str) -> impl Iterator<Item = (&'a String, &'a Value)> {
+    specification.get(name).and_then(|it| it.get("properties")?.as_object()).into_iter().flatten()
+}
+
+fn path(property: &Value, name: &str) -> Option<Path> {
+    property.get(name).map(names).filter(|it| !it.is_empty())
+}
+
+/// A list of names, or one name.
+fn names(value: &Value) -> Path {
+    let one = |it: &Value| it.as_str().map(str::to_owned).or_else(|| it.as_u64().map(|it| it.to_string()));
+    value.as_array().map_or_else(|| one(value).into_iter().collect(), |items| items.iter().filter_map(one).collect())
+}
+
+/// The schema of what is at a path of the config.
+pub(super) fn at<'a>(schema: &'a Value, path: &[String]) -> Option<&'a Value> {
+    path.iter().try_fold(schema, |it, name| property(schema, it, name))
+}

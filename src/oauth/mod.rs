@@ -1,0 +1,222 @@
+//! OAuth: from what a connector declares of it to what Flow needs.
+//!
+//! Airbyte's connectors say which of their fields OAuth gives (`advanced_auth`), and a few say how (`consent_url`, ...).
+//! Flow wants both: an object at `/credentials` that its sign-in button fills, and an `oauth2` object with Mustache
+//! templates. [`derive`] makes these, and the [`Remap`] that brings a config of Flow's form to the connector's own.
+//! `reference/oauth.md` tells the rules. This module knows Airbyte's declaration and Flow's; it runs nothing.
+
+mod declared;
+pub mod mustache;
+mod plan;
+mod rebuild;
+mod remap;
+mod schema;
+mod template;
+mod translate;
+
+#[cfg(test)]
+mod tests;
+
+pub use remap::Remap;
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use declared::{Declared, Output};
+use plan::Plan;
+use schema::{PROVIDER, annotated};
+
+/// What a connector says.
+pub struct Declaration<'a> {
+    /// The schema of its config.
+    pub schema: &'a Value,
+    pub advanced_auth: Option<&'a Value>,
+    /// What came before `advanced_auth`.
+    pub auth_specification: Option<&'a Value>,
+}
+
+/// What a shim's author says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Own {
+    /// Whatever the connector declares.
+    #[default]
+    Unsaid,
+    /// No OAuth.
+    Never,
+    /// Flow's OAuth2 object. Without URLs it is added to what the connector declares.
+    Given(Value),
+}
+
+/// What Flow is told, and how its configs become the connector's.
+#[derive(Debug, PartialEq)]
+pub struct Derived {
+    pub schema: Value,
+    /// Flow's OAuth2 object.
+    pub oauth2: Option<Value>,
+    /// Why there is none, as one sentence, where one could be.
+    pub missing: Option<String>,
+    pub remap: Remap,
+}
+
+/// Makes of a connector's declaration what Flow needs.
+pub fn derive(declaration: &Declaration, own: &Own) -> Derived {
+    let without = |missing: Option<String>| Derived {
+        schema: unannotated(declaration.schema),
+        oauth2: None,
+        missing: missing.map(|it| format!("users can't sign in with OAuth: {it}")),
+        remap: Remap::default(),
+    };
+    let given = match own {
+        Own::Never => return without(None),
+        // The older wrapper's files say «none» by an object without anything in it.
+        Own::Given(value) if is_empty(value) => return without(None),
+        Own::Given(Value::Object(value)) => value.clone(),
+        Own::Given(_) => return without(Some("`oauth2` is no object".into())),
+        Own::Unsaid => Map::new(),
+    };
+    let derived = match annotated(declaration.schema) {
+        Some(provider) => by_hand(declaration.schema, provider, given),
+        None => match declared(declaration, &given) {
+            Some(declared) => declared.and_then(|it| by_machine(declaration.schema, &it, given)),
+            None => return without(None),
+        },
+    };
+    derived.unwrap_or_else(|it| without(Some(it)))
+}
+
+/// An author who has made the object for the button has thought of the rest as well.
+fn by_hand(schema: &Value, provider: &str, given: Map<String, Value>) -> Result<Derived, String> {
+    if given.is_empty() {
+        return Err("the config is made for it, but there is no `oauth2`".into());
+    }
+    let mut oauth2 = given;
+    oauth2.entry("provider").or_insert_with(|| provider.into());
+    check(&oauth2)?;
+    let mut schema = schema.clone();
+    if let Some(root) = schema.as_object_mut() {
+        rebuild::require(root, "credentials");
+    }
+    Ok(Derived { schema, oauth2: Some(Value::Object(oauth2)), missing: None, remap: Remap::default() })
+}
+
+fn declared(declaration: &Declaration, given: &Map<String, Value>) -> Option<Result<Declared, String>> {
+    let schema = declaration.schema;
+    let found = match (declaration.advanced_auth, declaration.auth_specification) {
+        (Some(auth @ Value::Object(_)), _) => declared::advanced(schema, auth),
+        (_, Some(auth @ Value::Object(_))) => declared::legacy(schema, auth),
+        _ if given.is_empty() => return None,
+        _ => Ok(Declared::default()),
+    };
+    Some(found.and_then(|it| match it.outputs.is_empty() {
+        true => declared::by_names(schema, it, &names_of(given)),
+        false => Ok(it),
+    }))
+}
+
+fn by_machine(schema: &Value, declared: &Declared, given: Map<String, Value>) -> Result<Derived, String> {
+    let mut oauth2 = given;
+    oauth2.entry("accessTokenResponseMap").or_insert_with(|| Value::Object(response_map(declared)));
+    let plan = Plan::new(schema, declared, &names_of(&oauth2))?;
+    if !oauth2.contains_key("authUrlTemplate") && !oauth2.contains_key("accessTokenUrlTemplate") {
+        let templates = declared.templates.as_ref();
+        let templates = templates.ok_or("the connector declares no URLs for it: give `oauth2` in shim.yaml")?;
+        let translated =
+            translate::translate(templates, &plan.inputs).map_err(|it| format!("{it}: give `oauth2` in shim.yaml"))?;
+        for (name, value) in translated {
+            oauth2.entry(name).or_insert(value);
+        }
+    }
+    if !oauth2.contains_key("provider") {
+        let url = oauth2.get("authUrlTemplate").and_then(Value::as_str).unwrap_or_default();
+        oauth2.insert("provider".into(), translate::provider(url).into());
+    }
+    check(&oauth2)?;
+    let oauth2 = in_order(oauth2);
+    let provider = oauth2.get("provider").and_then(Value::as_str).unwrap_or_default();
+    let schema = rebuild::rebuild(schema, declared, &plan, provider)?;
+    Ok(Derived { schema, oauth2: Some(Value::Object(oauth2)), missing: None, remap: plan.remap })
+}
+
+/// As people write it.
+fn in_order(mut oauth2: Map<String, Value>) -> Map<String, Value> {
+    let first = ["provider", "authUrlTemplate", "accessTokenUrlTemplate", "accessTokenBody", "accessTokenHeaders"];
+    let mut ordered: Map<String, Value> = first.into_iter().filter_map(|it| oauth2.shift_remove_entry(it)).collect();
+    ordered.extend(oauth2);
+    ordered
+}
+
+fn names_of(oauth2: &Map<String, Value>) -> Vec<String> {
+    let map = oauth2.get("accessTokenResponseMap").and_then(Value::as_object);
+    map.map(|it| it.keys().cloned().collect()).unwrap_or_default()
+}
+
+/// Where each output is in the token response (oauth.md, derivation, 5).
+fn response_map(declared: &Declared) -> Map<String, Value> {
+    let extracted = declared.templates.as_ref().and_then(|it| it.get("extract_output")?.as_array());
+    let extracted: Vec<Vec<String>> = extracted
+        .into_iter()
+        .flatten()
+        .filter_map(|it| Some(it.as_str()?.split('.').map(str::to_owned).collect()))
+        .collect();
+    let named = |name: &str| extracted.iter().find(|path| path.last().is_some_and(|it| it == name)).cloned();
+    let mut map = BTreeMap::new();
+    for (index, Output { name, in_response, .. }) in declared.outputs.iter().enumerate() {
+        let value = if is_expiry(name) {
+            let path = in_response.clone().or_else(|| named("expires_in"));
+            let path = path.unwrap_or_else(|| vec!["expires_in".to_owned()]);
+            format!("{{{{#now_plus}}}}{{{{ {} }}}}{{{{/now_plus}}}}", path.join("."))
+        } else {
+            let path = in_response.clone().or_else(|| named(name)).unwrap_or_else(|| vec![name.clone()]);
+            crate::json::pointer::from_path(path.iter().map(String::as_str))
+        };
+        map.insert(index, (name.clone(), value.into()));
+    }
+    map.into_values().collect()
+}
+
+/// A moment that the connector wants, where the response has a number of seconds.
+fn is_expiry(name: &str) -> bool {
+    name.contains("expir") && (name.ends_with("_date") || name.ends_with("_at"))
+}
+
+/// What Flow can't do without.
+fn check(oauth2: &Map<String, Value>) -> Result<(), String> {
+    let text = |name: &str| oauth2.get(name).and_then(Value::as_str).is_some_and(|it| !it.is_empty());
+    if let Some(name) = ["provider", "authUrlTemplate", "accessTokenUrlTemplate"].into_iter().find(|it| !text(it)) {
+        return Err(format!("`oauth2` has no `{name}`"));
+    }
+    if names_of(oauth2).is_empty() {
+        return Err("`oauth2` has no `accessTokenResponseMap`".into());
+    }
+    Ok(())
+}
+
+/// `{}`, or nothing but empty values.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Object(members) => members.values().all(is_empty),
+        Value::Array(items) => items.is_empty(),
+        _ => false,
+    }
+}
+
+/// Without `oauth2` the form would show a button that does nothing, in place of the fields to type.
+fn unannotated(schema: &Value) -> Value {
+    if annotated(schema).is_none() {
+        return schema.clone();
+    }
+    let mut schema = schema.clone();
+    if let Some(credentials) = schema.pointer_mut("/properties/credentials").and_then(Value::as_object_mut) {
+        credentials.shift_remove(PROVIDER);
+        for choices in ["oneOf", "anyOf"] {
+            let branches = credentials.get_mut(choices).and_then(Value::as_array_mut);
+            for branch in branches.into_iter().flatten().filter_map(Value::as_object_mut) {
+                branch.shift_remove(PROVIDER);
+            }
+        }
+    }
+    schema
+}
