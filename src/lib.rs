@@ -6,6 +6,7 @@ pub mod cli;
 pub mod demo;
 pub mod failure;
 pub mod flow;
+pub mod http;
 pub mod inspect;
 pub mod json;
 pub mod oauth;

@@ -7,6 +7,7 @@ use std::thread;
 use crate::capture;
 use crate::failure::{Failure, OrFail};
 use crate::flow::PROTOCOL;
+use crate::flow::log;
 use crate::flow::name::Names;
 use crate::flow::request::{Request, Validate};
 use crate::flow::response::{DiscoveredBinding, Output, Response, Spec, ValidatedBinding};
@@ -86,12 +87,16 @@ fn read_lines(requests: impl Read, send: impl Fn(Incoming) -> bool) {
 
 /// What Flow is told of the connector's configuration.
 pub fn spec(shim: &Shim) -> Result<Spec, Failure> {
-    let found = shim.source.spec(&shim.launcher)?;
+    let found = shim.describe()?;
+    if let Some(missing) = &found.missing {
+        log::warn(&format!("users can't sign in with OAuth: {missing}"));
+    }
     let (resource_config_schema, pointers) = shim.source.resource_schema();
     Ok(Spec {
         protocol: PROTOCOL,
-        config_schema: schema::config(&found.config_schema).schema,
+        config_schema: found.config_schema,
         resource_config_schema,
+        oauth2: found.oauth2,
         documentation_url: documentation_url(shim, found.documentation_url),
         resource_path_pointers: pointers.iter().map(|it| (*it).to_owned()).collect(),
     })
@@ -129,6 +134,6 @@ fn discovered_binding(stream: Stream, names: &mut Names) -> DiscoveredBinding {
 fn validate(shim: &Shim, request: &Validate) -> Result<Vec<ValidatedBinding>, Failure> {
     let resources: Vec<Resource> =
         request.bindings.iter().map(|it| shim.source.resource(&it.resource_config)).collect::<Result<_, _>>()?;
-    shim.source.check(&shim.launcher, &request.config, &resources)?;
+    shim.check(&request.config, &resources)?;
     Ok(resources.into_iter().map(|it| ValidatedBinding { resource_path: it.path }).collect())
 }

@@ -95,11 +95,14 @@ pub enum Rows {
     Numbered,
 }
 
+#[derive(Default)]
 pub struct Spec {
     pub config_schema: Value,
     pub documentation_url: Option<String>,
-    /// The source declares how users may log in by OAuth.
-    pub advanced_auth: bool,
+    /// How users may sign in by OAuth, in Airbyte's words (oauth.md).
+    pub advanced_auth: Option<Value>,
+    /// What came before `advanced_auth`.
+    pub auth_specification: Option<Value>,
 }
 
 /// A stream is a name in a namespace; an empty namespace is not an absent one (A13).

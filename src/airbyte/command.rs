@@ -3,7 +3,6 @@
 use std::process::ChildStdout;
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -29,8 +28,8 @@ struct ConnectorSpecification {
     documentation_url: Option<String>,
     /// How users log in by OAuth, in the newer form and in the older one.
     #[serde(rename = "advanced_auth")]
-    advanced_auth: Option<IgnoredAny>,
-    auth_specification: Option<IgnoredAny>,
+    advanced_auth: Option<Value>,
+    auth_specification: Option<Value>,
 }
 
 pub fn spec(launcher: &Launcher) -> Result<Spec, Failure> {
@@ -40,8 +39,12 @@ pub fn spec(launcher: &Launcher) -> Result<Spec, Failure> {
     let config_schema = spec
         .connection_specification
         .ok_or_else(|| Failure::new("the connector's SPEC has no connectionSpecification"))?;
-    let advanced_auth = spec.advanced_auth.is_some() || spec.auth_specification.is_some();
-    Ok(Spec { config_schema, documentation_url: spec.documentation_url, advanced_auth })
+    Ok(Spec {
+        config_schema,
+        documentation_url: spec.documentation_url,
+        advanced_auth: spec.advanced_auth,
+        auth_specification: spec.auth_specification,
+    })
 }
 
 /// A3: FAILED is the user's error, anything else that is no SUCCEEDED the connector's.
@@ -85,6 +88,8 @@ struct Answers {
     catalog: Option<Box<RawValue>>,
     status: Option<(bool, Option<String>)>,
     trouble: Trouble,
+    /// What the connector has made of its config (A18).
+    config: Option<Box<RawValue>>,
     /// A message of the connector's that can't be read.
     unreadable: Option<String>,
     code: i32,
@@ -114,6 +119,7 @@ impl Answers {
             Ok(Message::ConnectionStatus { succeeded, message }) => self.status = Some((succeeded, message)),
             Ok(Message::Log { level, message, fields }) => self.trouble.log(level, message, fields),
             Ok(Message::Error(error)) => self.trouble.error(error),
+            Ok(Message::Config(config)) => self.config = Some(config),
             Ok(_) => {}
             Err(Broken::Lost { reason, .. }) => self.unreadable = Some(reason),
             Err(_) => log::info(String::from_utf8_lossy(line).trim()),
@@ -137,6 +143,9 @@ fn ask(launcher: &Launcher, command: &str, config: Option<&RawValue>) -> Result<
             let mut answers = finished.output.unwrap_or_default();
             answers.code = code;
             answers.last_error = finished.last_error;
+            if let Some(config) = answers.config.take() {
+                launcher.leftover.leave(config);
+            }
             if code != 0 && command != "check" { Err(answers.nothing(command)) } else { Ok(answers) }
         }
     }

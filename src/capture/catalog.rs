@@ -1,7 +1,8 @@
 //! The discovered streams that a sync is configured with (A10). Open brings only Flow's spec, and a discovery at every
 //! start may take minutes: so the state keeps what was discovered for the bound streams, together with the version of
 //! the capture's spec. It is discovered again when a stream is missing or the spec was published anew, which the
-//! control plane does whenever it sees that the source has changed.
+//! control plane does whenever it sees that the source has changed. What moves the config to where the connector wants it
+//! is found in the connector's spec, and kept with the streams for the same reason.
 
 use std::collections::HashSet;
 
@@ -12,12 +13,16 @@ use crate::failure::{Failure, OrFail};
 use crate::flow::log;
 use crate::flow::request::Open;
 use crate::shim::Shim;
+use crate::shim::endpoint::Way;
 use crate::source::{Resource, Stream, StreamId};
 
 #[derive(Serialize, Deserialize)]
 struct Kept {
     version: String,
     streams: Vec<Box<RawValue>>,
+    /// How the config gets to the connector.
+    #[serde(default, skip_serializing_if = "Way::is_nothing")]
+    way: Way,
     /// Of the streams that are not bound as much as a sync has to know.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     others: Vec<Box<RawValue>>,
@@ -29,6 +34,7 @@ pub struct Catalog {
     pub streams: Vec<Stream>,
     /// The outlines of all others.
     pub others: Vec<Box<RawValue>>,
+    pub way: Way,
     /// What is to be kept for later sessions, where that is new.
     pub refreshed: Option<Box<RawValue>>,
 }
@@ -39,13 +45,24 @@ pub fn of(shim: &Shim, open: &Open, resources: &[Resource], kept: Option<&RawVal
     let is_current = kept.as_ref().is_some_and(|it| it.version == open.version);
     let remembered = kept.and_then(|it| {
         let known: Vec<Stream> = it.streams.into_iter().filter_map(|it| shim.source.stream(it).ok()).collect();
-        Some(Catalog { streams: pick(&known, resources).ok()?, others: it.others, refreshed: None })
+        Some(Catalog { streams: pick(&known, resources).ok()?, others: it.others, way: it.way, refreshed: None })
     });
-    let discover = || shim.streams(&open.capture.config);
+    let config = &open.capture.config;
+    let discover = |kept: Option<&Way>| -> Result<(Vec<Stream>, Way), Failure> {
+        let way = shim.way(config, kept)?;
+        Ok((shim.streams(config, &way)?, way))
+    };
     match remembered {
-        Some(remembered) if is_current => Ok(remembered),
-        Some(remembered) => match discover() {
-            Ok(discovered) => refreshed(shim, open, resources, &discovered),
+        Some(mut remembered) if is_current => {
+            let way = shim.way(config, Some(&remembered.way))?;
+            if way != remembered.way {
+                remembered.way = way;
+                remembered.refreshed = Some(keep(open, &remembered)?);
+            }
+            Ok(remembered)
+        }
+        Some(remembered) => match discover(None) {
+            Ok((discovered, way)) => refreshed(shim, open, resources, &discovered, way),
             Err(failure @ Failure::Stopped(_)) => Err(failure),
             Err(failure) => {
                 log::warn(&format!(
@@ -55,21 +72,36 @@ pub fn of(shim: &Shim, open: &Open, resources: &[Resource], kept: Option<&RawVal
             }
         },
         None => {
-            let discovered = discover().map_err(|it| it.within("can't discover the streams to read"))?;
-            refreshed(shim, open, resources, &discovered)
+            let (discovered, way) = discover(None).map_err(|it| it.within("can't discover the streams to read"))?;
+            refreshed(shim, open, resources, &discovered, way)
         }
     }
 }
 
-fn refreshed(shim: &Shim, open: &Open, resources: &[Resource], discovered: &[Stream]) -> Result<Catalog, Failure> {
+fn refreshed(
+    shim: &Shim,
+    open: &Open,
+    resources: &[Resource],
+    discovered: &[Stream],
+    way: Way,
+) -> Result<Catalog, Failure> {
     let streams = pick(discovered, resources)?;
     let bound: HashSet<&StreamId> = resources.iter().map(|it| &it.id).collect();
     let unbound = discovered.iter().filter(|it| !bound.contains(&it.id));
     let others: Vec<Box<RawValue>> = unbound.filter_map(|it| shim.source.outline(it)).collect();
-    let declared = streams.iter().map(|it| it.declared.clone()).collect();
-    let kept = Kept { version: open.version.clone(), streams: declared, others };
-    let refreshed = Some(to_raw_value(&kept).or_fail("can't keep the discovered streams")?);
-    Ok(Catalog { streams, others: kept.others, refreshed })
+    let mut catalog = Catalog { streams, others, way, refreshed: None };
+    catalog.refreshed = Some(keep(open, &catalog)?);
+    Ok(catalog)
+}
+
+fn keep(open: &Open, catalog: &Catalog) -> Result<Box<RawValue>, Failure> {
+    let kept = Kept {
+        version: open.version.clone(),
+        streams: catalog.streams.iter().map(|it| it.declared.clone()).collect(),
+        way: catalog.way.clone(),
+        others: catalog.others.clone(),
+    };
+    to_raw_value(&kept).or_fail("can't keep the discovered streams")
 }
 
 fn pick(discovered: &[Stream], resources: &[Resource]) -> Result<Vec<Stream>, Failure> {

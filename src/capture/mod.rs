@@ -10,9 +10,8 @@ mod status;
 mod streams;
 
 use std::io::Write;
-use std::sync::PoisonError;
-
-use serde_json::value::RawValue;
+use std::sync::{PoisonError, mpsc};
+use std::thread;
 
 use crate::failure::{Failure, OrFail};
 use crate::flow::log;
@@ -44,6 +43,7 @@ pub fn run<W: Write + Send + 'static>(shim: &Shim, open: &Open, mut out: Output<
     let stored = Stored::parse(open.state.as_deref())?;
     let catalog = catalog::of(shim, open, &resources, stored.catalog())?;
     let streams = &catalog.streams;
+    let config = shim.to_connector(&spec.config, &catalog.way)?;
     let bindings: Vec<Binding> =
         spec.bindings.iter().enumerate().map(|(index, it)| Binding::new(index, spec.key(it).to_vec())).collect();
     let entries: Vec<Entry> = spec
@@ -72,17 +72,36 @@ pub fn run<W: Write + Send + 'static>(shim: &Shim, open: &Open, mut out: Output<
         };
         let streams = streams.iter().zip(&resources).enumerate().map(selected).collect();
         let others = &catalog.others;
-        let request = SyncRequest { config: &spec.config, streams, others, shared_state: ledger.shared() };
+        let request = SyncRequest { config: &config, streams, others, shared_state: ledger.shared() };
         shim.source.read(&shim.launcher, &request)?
     };
-    let mut pump = Pump::new(out, ledger, bindings, shim.max_document);
+    let (rotations, rotated) = mpsc::channel();
+    let mut pump = Pump::new(out, ledger, bindings, shim.max_document, rotations.clone());
     send_schemas(&mut pump, streams)?;
 
     let (board, activity) = (pump.board.clone(), pump.activity.clone());
     let tick = || board.lock().unwrap_or_else(PoisonError::into_inner).show();
-    let finished = connector
-        .supervise(&shim.launcher.stop, &activity, Some(shim.idle_timeout), tick, |stdout| pump.run(decoder, stdout))?;
-    finish(shim, &spec.config, finished)
+    thread::scope(|scope| {
+        // Beside the pump: to publish a config takes a request to a server.
+        let way = &catalog.way;
+        scope.spawn(move || {
+            while let Ok(Some(changed)) = rotated.recv() {
+                shim.publish(&changed, &spec.config, way);
+            }
+        });
+        let finished = connector.supervise(&shim.launcher.stop, &activity, Some(shim.idle_timeout), tick, |stdout| {
+            pump.run(decoder, stdout)
+        });
+        if let Ok(finished) = &finished
+            && let Some(changed) = shim.source.config_after(&finished.files, &config)
+        {
+            secrets::conceal(&changed);
+            let _ = rotations.send(Some(changed));
+        }
+        // The pump may be stuck, and keep its end of the channel.
+        let _ = rotations.send(None);
+        finish(shim, finished?)
+    })
 }
 
 /// What the source declares goes out first (F12), and takes effect with the first checkpoint.
@@ -94,7 +113,7 @@ fn send_schemas<W: Write>(pump: &mut Pump<W>, streams: &[Stream]) -> Result<(), 
 }
 
 /// Decides how a sync has gone, once the connector and all of its output have come to their end.
-fn finish<W: Write>(shim: &Shim, given: &RawValue, finished: Finished<Pump<W>>) -> Result<(), Failure> {
+fn finish<W: Write>(shim: &Shim, finished: Finished<Pump<W>>) -> Result<(), Failure> {
     let Some(mut pump) = finished.output else {
         // The pump is stuck in a write that nobody reads.
         return Err(match finished.end {
@@ -103,11 +122,6 @@ fn finish<W: Write>(shim: &Shim, given: &RawValue, finished: Finished<Pump<W>>) 
         });
     };
     pump.summarize();
-    let rewritten = || shim.source.config_after(&finished.files, given);
-    if let Some(config) = pump.config.take().or_else(rewritten) {
-        secrets::conceal(&config);
-        log_rotated(&config);
-    }
     if let Some(failure) = pump.failure.take() {
         return Err(failure);
     }
@@ -139,16 +153,4 @@ fn finish<W: Write>(shim: &Shim, given: &RawValue, finished: Finished<Pump<W>>) 
             Ok(())
         }
     }
-}
-
-/// A rotated token that is not published is lost with this process (A18); its value must not be shown.
-fn log_rotated(config: &RawValue) {
-    let names: Vec<String> = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(config.get())
-        .map(|it| it.keys().cloned().collect())
-        .unwrap_or_default();
-    let message = format!(
-        "the connector has changed its config (a rotated token, mostly; its fields: {}): update the capture's config before the old one expires",
-        names.join(", ")
-    );
-    log::emit(log::Level::Error, &message, log::Fields::new());
 }

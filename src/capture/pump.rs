@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::process::ChildStdout;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -39,8 +39,7 @@ pub struct Pump<W> {
     pub failure: Option<Failure>,
     /// What the connector's output ended with, where that is no whole message.
     pub cut: Option<Failure>,
-    /// A new config that the connector has told of.
-    pub config: Option<Box<RawValue>>,
+    rotations: Rotations,
     last: LastStream,
     unknown: HashMap<StreamId, u64>,
     mended: HashMap<(usize, Mended), u64>,
@@ -70,6 +69,9 @@ struct LastStream {
     binding: usize,
 }
 
+/// Where new configs of the connector's go; none ends it.
+pub type Rotations = mpsc::Sender<Option<Box<RawValue>>>;
+
 /// What ends the pump.
 pub enum Halt {
     Failed(Failure),
@@ -89,7 +91,13 @@ impl From<Failure> for Halt {
 }
 
 impl<W: Write> Pump<W> {
-    pub fn new(out: Output<W>, ledger: Ledger, bindings: Vec<Binding>, max_document: usize) -> Self {
+    pub fn new(
+        out: Output<W>,
+        ledger: Ledger,
+        bindings: Vec<Binding>,
+        max_document: usize,
+        rotations: Rotations,
+    ) -> Self {
         let board = Board::new(ledger.cells.iter().map(|it| it.id().clone()));
         Self {
             out,
@@ -102,7 +110,7 @@ impl<W: Write> Pump<W> {
             pending: 0,
             failure: None,
             cut: None,
-            config: None,
+            rotations,
             last: LastStream::default(),
             unknown: HashMap::new(),
             mended: HashMap::new(),
@@ -220,7 +228,8 @@ impl<W: Write> Pump<W> {
             Event::Estimate { stream, rows, bytes } => self.estimate(stream, rows, bytes),
             Event::Config(config) => {
                 secrets::conceal(&config);
-                self.config = Some(config);
+                // Nobody takes it where the capture is at its end: so be it.
+                let _ = self.rotations.send(Some(config));
             }
             Event::Noise => {}
         }

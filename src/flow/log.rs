@@ -115,6 +115,14 @@ pub fn connector_status(message: &str) {
     emit(Level::Info, message, fields([("eventType", "connectorStatus".into())]));
 }
 
+/// Gives Flow a new config for the capture, encrypted (F7). Masking could only harm it: nothing in it is plain.
+pub fn config_update(message: &str, encrypted: Value) {
+    let fields = fields([("eventType", "configUpdate".into()), ("config", encrypted)]);
+    if let Ok(logger) = LOGGER.read() {
+        logger.sink.log(Level::Info, message, &fields);
+    }
+}
+
 pub fn fields<const N: usize>(pairs: [(&str, Value); N]) -> Fields {
     pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }

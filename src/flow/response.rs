@@ -33,6 +33,8 @@ pub struct Spec {
     pub protocol: u32,
     pub config_schema: Value,
     pub resource_config_schema: Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oauth2: Option<Value>,
     pub documentation_url: String,
     pub resource_path_pointers: Vec<String>,
 }

@@ -9,11 +9,12 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::failure::{Failure, OrFail};
 use crate::process::launch::Target;
 use crate::process::stop::{Reason, Stop};
-use crate::schema::{self, Change};
+use crate::schema::Change;
 use crate::serve;
 use crate::shim::config::ConfigArg;
 use crate::shim::{Shim, SourceArgs, secrets};
@@ -51,8 +52,14 @@ struct Report {
     image: Option<String>,
     /// As Flow is told.
     documentation_url: String,
-    /// The source declares how users may log in by OAuth.
+    /// The source declares how users may sign in by OAuth.
     advanced_auth: bool,
+    /// As Flow is told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    oauth2: Option<Value>,
+    /// Why users can't sign in, where they could.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    oauth2_missing: Option<String>,
     config: Config,
     /// None without a config to discover them with, or where the discovery failed.
     streams: Option<Vec<streams::Stream>>,
@@ -116,8 +123,7 @@ fn inspect(args: &Args, stop: &Stop, screen: &Screen, stdout: &mut File) -> Resu
 
 /// All that needs no config.
 fn report(shim: &Shim) -> Result<Report, Failure> {
-    let found = shim.source.spec(&shim.launcher)?;
-    let rewritten = schema::config(&found.config_schema);
+    let found = shim.describe()?;
     let (command, image) = match &shim.launcher.target {
         Target::Command(command) => (Some(command.clone()), None),
         Target::Image(image) => (None, Some(image.clone())),
@@ -127,10 +133,12 @@ fn report(shim: &Shim) -> Result<Report, Failure> {
         command,
         image,
         documentation_url: serve::documentation_url(shim, found.documentation_url),
-        advanced_auth: found.advanced_auth,
+        advanced_auth: found.declares_oauth,
+        oauth2: found.oauth2,
+        oauth2_missing: found.missing,
         config: Config {
-            fields: config::fields(&rewritten.schema),
-            rewritten: rewritten.changes.iter().map(Rewrite::from).collect(),
+            fields: config::fields(&found.config_schema),
+            rewritten: found.changes.iter().map(Rewrite::from).collect(),
         },
         streams: None,
         totals: None,

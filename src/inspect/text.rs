@@ -48,12 +48,17 @@ fn about(report: &Report) -> Vec<String> {
         (Some(command), _) => ("Command", shell_words::join(command)),
         (_, image) => ("Image", image.clone().unwrap_or_default()),
     };
-    let oauth = if report.advanced_auth { "declared" } else { "none declared" };
+    let provider = report.oauth2.as_ref().and_then(|it| it.get("provider")?.as_str());
+    let oauth = match (provider, &report.oauth2_missing) {
+        (Some(provider), _) => format!("sign-in with {provider}"),
+        (None, Some(missing)) => format!("no sign-in: {missing}"),
+        (None, None) => "none declared".to_owned(),
+    };
     let rows = [
         ("Protocol", report.protocol.to_owned()),
         connector,
         ("Documentation", report.documentation_url.clone()),
-        ("OAuth", oauth.to_owned()),
+        ("OAuth", oauth),
     ];
     let rows: Vec<_> = rows.map(|(name, text)| vec![bold(name), text]).into();
     columns(&rows, &[Alignment::Left; 2])

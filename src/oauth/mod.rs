@@ -54,7 +54,7 @@ pub struct Derived {
     pub schema: Value,
     /// Flow's OAuth2 object.
     pub oauth2: Option<Value>,
-    /// Why there is none, as one sentence, where one could be.
+    /// Why there is none, where one could be: a part of a sentence.
     pub missing: Option<String>,
     pub remap: Remap,
 }
@@ -64,7 +64,7 @@ pub fn derive(declaration: &Declaration, own: &Own) -> Derived {
     let without = |missing: Option<String>| Derived {
         schema: unannotated(declaration.schema),
         oauth2: None,
-        missing: missing.map(|it| format!("users can't sign in with OAuth: {it}")),
+        missing,
         remap: Remap::default(),
     };
     let given = match own {

@@ -7,6 +7,9 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::value::RawValue;
 
 use super::keeper;
 use super::private::{Audience, Folder};
@@ -25,6 +28,22 @@ pub struct Launcher {
     pub target: Target,
     pub env: Vec<(String, String)>,
     pub stop: Stop,
+    pub leftover: Leftover,
+}
+
+/// The config of a connector that has changed it while it did something else: a rotated token, mostly. It is left here
+/// whether that went well or not.
+#[derive(Clone, Default)]
+pub struct Leftover(Arc<Mutex<Option<Box<RawValue>>>>);
+
+impl Leftover {
+    pub fn leave(&self, config: Box<RawValue>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(config);
+    }
+
+    pub fn take(&self) -> Option<Box<RawValue>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -23,17 +23,37 @@ pub struct ShimFile {
     pub documentation_url: Option<String>,
     pub idle_timeout: Option<Interval>,
     pub max_document: Option<Size>,
-    /// Of a tap that tells none: inline, or the name of a file beside this one.
-    pub config_schema: Option<ConfigSchema>,
+    /// Of a tap that tells none.
+    pub config_schema: Option<Document>,
+    #[serde(default)]
+    pub spec: SpecChanges,
+    pub oauth2: Option<OAuth2>,
     /// How a tap is told which streams to read.
     pub catalog: Option<CatalogOption>,
 }
 
-/// A JSON schema.
+/// What is different from the connector's own spec.
+#[derive(Deserialize, Debug, Default)]
+#[serde(deny_unknown_fields)]
+pub struct SpecChanges {
+    /// RFC 7396, for the schema of the config.
+    pub patch: Option<Document>,
+    /// `/target: /source`, from Flow's config to the connector's.
+    pub map: Option<Document>,
+}
+
+/// A JSON object: inline, or the name of a file beside shim.yaml.
 #[derive(Debug)]
-pub enum ConfigSchema {
+pub enum Document {
     Inline(Value),
     File(PathBuf),
+}
+
+/// Flow's OAuth2 object, or that there is none.
+#[derive(Debug)]
+pub enum OAuth2 {
+    Never,
+    Given(Document),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
@@ -77,28 +97,41 @@ fn one_line(error: &serde_saphyr::Error) -> String {
     line.strip_prefix("error: ").unwrap_or(line).to_owned()
 }
 
-impl ConfigSchema {
-    /// The schema itself, a file of it being found beside shim.yaml.
-    pub fn read(&self, folder: Option<&Path>) -> Result<Value, Failure> {
+impl Document {
+    /// The object itself; `what` is what a failure calls it.
+    pub fn read(&self, folder: Option<&Path>, what: &str) -> Result<Value, Failure> {
         match self {
-            Self::Inline(schema) => Ok(schema.clone()),
+            Self::Inline(object) => Ok(object.clone()),
             Self::File(path) => {
                 let path = folder.map_or_else(|| path.clone(), |it| it.join(path));
-                let what = format!("can't read the config schema in {}", path.display());
-                let text = std::fs::read_to_string(&path).or_fail(&what)?;
+                let failed = format!("can't read {what} in {}", path.display());
+                let text = std::fs::read_to_string(&path).or_fail(&failed)?;
                 // JSON is YAML, and numbers keep their text only there.
-                serde_json::from_str(&text).or_else(|_| serde_saphyr::from_str(&text)).or_fail(&what)
+                let found: Value =
+                    serde_json::from_str(&text).or_else(|_| serde_saphyr::from_str(&text)).or_fail(&failed)?;
+                if found.is_object() { Ok(found) } else { Err(Failure::new(format!("{failed}: it is no object"))) }
             }
         }
     }
 }
 
-impl<'de> Deserialize<'de> for ConfigSchema {
+impl<'de> Deserialize<'de> for Document {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Value::deserialize(deserializer)? {
             Value::String(path) => Ok(Self::File(path.into())),
-            schema @ Value::Object(_) => Ok(Self::Inline(schema)),
-            _ => Err(de::Error::custom("configSchema is a JSON schema, or the name of a file that holds one")),
+            object @ Value::Object(_) => Ok(Self::Inline(object)),
+            _ => Err(de::Error::custom("expected an object, or the name of a file that holds one")),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for OAuth2 {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Value::deserialize(deserializer)? {
+            Value::Bool(false) => Ok(Self::Never),
+            Value::String(path) => Ok(Self::Given(Document::File(path.into()))),
+            object @ Value::Object(_) => Ok(Self::Given(Document::Inline(object))),
+            _ => Err(de::Error::custom("oauth2 is Flow's OAuth2 object, the name of a file that holds it, or false")),
         }
     }
 }
@@ -147,6 +180,9 @@ mod tests {
             "command: [a]\nimage: b\n",
             "command: []\n",
             "command: [a\n",
+            "spec: {path: {}}\n",
+            "spec:\n  patch: 1\n",
+            "oauth2: true\n",
         ]
         .into_iter()
         .map(|text| format!("{}\n  {}", text.trim_end().replace('\n', "; "), ShimFile::parse(text).unwrap_err()))

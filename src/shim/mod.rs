@@ -1,24 +1,31 @@
 //! One shim's configuration: from the command line, shim.yaml and the environment to a source that can be run.
 
 pub mod config;
+pub mod endpoint;
 mod file;
+mod map;
+mod rotation;
 pub mod secrets;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::airbyte::Airbyte;
 use crate::failure::{Failure, OrFail};
-use crate::process::launch::{Launcher, Target};
+use crate::oauth::Own;
+use crate::process::launch::{Launcher, Leftover, Target};
 use crate::process::stop::Stop;
 use crate::singer::Singer;
-use crate::source::{Source, Stream};
+use crate::source::{Resource, Source, Stream};
 
+use endpoint::{Endpoint, Way};
 pub use file::Protocol;
-use file::ShimFile;
+use file::{OAuth2, ShimFile, SpecChanges};
+use map::ConfigMap;
 
 /// A connector, and how it is wrapped.
 pub struct Shim {
@@ -31,6 +38,8 @@ pub struct Shim {
     pub idle_timeout: Duration,
     /// The folder that shim.yaml lies in.
     pub folder: Option<PathBuf>,
+    /// The config between Flow and the connector.
+    pub endpoint: Endpoint,
     /// The config of the last discovery, and what it found.
     discovered: Mutex<Option<(Box<RawValue>, Vec<Stream>)>>,
 }
@@ -74,13 +83,18 @@ impl Shim {
         let source: Arc<dyn Source> = match args.protocol.or(file.protocol).unwrap_or(Protocol::Airbyte) {
             Protocol::Airbyte => Arc::new(Airbyte),
             Protocol::Singer => Arc::new(Singer {
-                config_schema: file.config_schema.map(|it| it.read(folder.as_deref())).transpose()?,
+                config_schema: file
+                    .config_schema
+                    .map(|it| it.read(folder.as_deref(), "the config schema"))
+                    .transpose()?,
                 catalog: file.catalog.unwrap_or_default(),
             }),
         };
+        let endpoint = endpoint(file.spec, file.oauth2, folder.as_deref())?;
         Ok(Self {
             source,
-            launcher: Launcher { target, env: file.env.into_iter().collect(), stop },
+            endpoint,
+            launcher: Launcher { target, env: file.env.into_iter().collect(), stop, leftover: Leftover::default() },
             documentation_url: file.documentation_url,
             max_document: file.max_document.map_or(MAX_DOCUMENT, |it| it.0),
             idle_timeout: file.idle_timeout.map_or(IDLE_TIMEOUT, |it| it.0),
@@ -89,20 +103,34 @@ impl Shim {
         })
     }
 
+    /// Whether these streams can be read with this config of Flow's.
+    pub fn check(&self, config: &RawValue, resources: &[Resource]) -> Result<(), Failure> {
+        let way = self.way(config, None)?;
+        let checked = self.source.check(&self.launcher, &self.to_connector(config, &way)?, resources);
+        self.heed_leftover(config, &way);
+        checked
+    }
+
     /// Asks the connector for its streams, and remembers them for [`Shim::streams`].
     pub fn discover(&self, config: &RawValue) -> Result<Vec<Stream>, Failure> {
-        let streams = self.source.discover(&self.launcher, config)?;
+        let streams = self.discover_by(config, &self.way(config, None)?)?;
         *self.discovered.lock().unwrap_or_else(PoisonError::into_inner) = Some((config.to_owned(), streams.clone()));
         Ok(streams)
     }
 
     /// The streams that this process has just discovered with this config; else it does so now.
-    pub fn streams(&self, config: &RawValue) -> Result<Vec<Stream>, Failure> {
+    pub fn streams(&self, config: &RawValue, way: &Way) -> Result<Vec<Stream>, Failure> {
         let remembered = self.discovered.lock().unwrap_or_else(PoisonError::into_inner).take();
         match remembered {
             Some((with, streams)) if with.get() == config.get() => Ok(streams),
-            _ => self.source.discover(&self.launcher, config),
+            _ => self.discover_by(config, way),
         }
+    }
+
+    fn discover_by(&self, config: &RawValue, way: &Way) -> Result<Vec<Stream>, Failure> {
+        let discovered = self.source.discover(&self.launcher, &self.to_connector(config, way)?);
+        self.heed_leftover(config, way);
+        discovered
     }
 
     /// As shim.yaml would say it.
@@ -113,6 +141,20 @@ impl Shim {
             it => format!("{it}s"),
         }
     }
+}
+
+fn endpoint(spec: SpecChanges, oauth2: Option<OAuth2>, folder: Option<&Path>) -> Result<Endpoint, Failure> {
+    let patch = spec.patch.map(|it| it.read(folder, "the patch of the spec")).transpose()?;
+    let map = match spec.map.map(|it| it.read(folder, "the map of the spec")).transpose()? {
+        Some(Value::Object(entries)) => ConfigMap::new(&entries).or_fail("spec.map")?,
+        _ => ConfigMap::default(),
+    };
+    let oauth2 = match oauth2 {
+        None => Own::Unsaid,
+        Some(OAuth2::Never) => Own::Never,
+        Some(OAuth2::Given(document)) => Own::Given(document.read(folder, "oauth2")?),
+    };
+    Ok(Endpoint::new(patch, map, oauth2))
 }
 
 fn file_of(args: &SourceArgs) -> Option<PathBuf> {

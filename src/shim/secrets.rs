@@ -19,10 +19,15 @@ static SECRET_NAME: LazyLock<Option<Regex>> = LazyLock::new(|| {
 /// Masks what looks like a secret in all logs from now on.
 pub fn conceal(config: &RawValue) {
     if let Ok(config) = serde_json::from_str::<Value>(config.get()) {
-        let mut found = Vec::new();
-        collect(&config, false, &mut found);
-        log::conceal(found);
+        log::conceal(of(&config));
     }
+}
+
+/// The texts in a config that look like secrets.
+pub fn of(config: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    collect(config, false, &mut found);
+    found
 }
 
 fn collect(value: &Value, secret: bool, found: &mut Vec<String>) {

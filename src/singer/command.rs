@@ -49,11 +49,8 @@ pub fn discover(launcher: &Launcher, config: &RawValue) -> Result<Vec<Stream>, F
             "the tap printed no catalog when it was to discover its streams: is it a Singer tap?",
         ));
     };
-    if rewritten(&run.files, config).is_some() {
-        // S11: there is nowhere to keep it in but the capture's spec.
-        log::warn(
-            "the tap has changed its config file while it discovered its streams (a rotated token, mostly): update the capture's config before the old one expires",
-        );
+    if let Some(config) = rewritten(&run.files, config) {
+        launcher.leftover.leave(config);
     }
     catalog::streams(&catalog)
 }

@@ -57,11 +57,7 @@ impl Source for Singer {
     }
 
     fn spec(&self, launcher: &Launcher) -> Result<Spec, Failure> {
-        Ok(Spec {
-            config_schema: command::config_schema(self, launcher)?,
-            documentation_url: None,
-            advanced_auth: false,
-        })
+        Ok(Spec { config_schema: command::config_schema(self, launcher)?, ..Spec::default() })
     }
 
     /// Never `--test`: it reads a record of all streams, and says that all is well when it could not.

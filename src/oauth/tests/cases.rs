@@ -62,7 +62,7 @@ fn two_logins(oauth: Value) -> Value {
 /// The one sentence for why there is none.
 fn missing(derived: &Derived) -> &str {
     assert!(derived.oauth2.is_none() && derived.remap.is_nothing());
-    derived.missing.as_deref().unwrap_or_default().strip_prefix("users can't sign in with OAuth: ").unwrap_or_default()
+    derived.missing.as_deref().unwrap_or_default()
 }
 
 #[test]

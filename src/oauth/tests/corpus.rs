@@ -202,14 +202,12 @@ fn what_is_derived_of_each() {
             let with_urls = derived(spec, &urls());
             let declared = match (&declared.oauth2, &declared.missing) {
                 (Some(oauth2), _) => format!("derived, {}", oauth2["provider"]),
-                (None, Some(missing)) => missing.replace("users can't sign in with OAuth: ", ""),
+                (None, Some(missing)) => missing.clone(),
                 (None, None) => "no OAuth declared".to_owned(),
             };
             let with_urls = match (&with_urls.oauth2, &with_urls.missing) {
                 (Some(oauth2), _) => format!("derived: {}", oauth2["accessTokenResponseMap"]),
-                (None, missing) => {
-                    missing.as_deref().unwrap_or_default().replace("users can't sign in with OAuth: ", "")
-                }
+                (None, missing) => missing.clone().unwrap_or_default(),
             };
             format!("{name}\n  alone:     {declared}\n  with URLs: {with_urls}")
         })

@@ -1,0 +1,58 @@
+//! One HTTP request, for what the shim itself has to say to a server. No error and no log shows a body or a query: they
+//! hold secrets.
+
+use std::time::Duration;
+
+use crate::failure::{Failure, OrFail};
+
+/// Short of the ten seconds that a container is given to end (F11).
+const TIMEOUT: Duration = Duration::from_secs(8);
+
+/// Answers of OAuth servers and of the encryption service are small.
+const LARGEST: u64 = 16 * 1024 * 1024;
+
+pub struct Answer {
+    pub status: u16,
+    pub body: Vec<u8>,
+}
+
+/// Posts, and gives whatever the server answers, errors included. It follows no redirect: the body is for this server.
+pub fn post(url: &str, headers: &[(String, String)], body: &[u8]) -> Result<Answer, Failure> {
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .timeout_global(Some(TIMEOUT))
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .user_agent(concat!("flow-shim/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .into();
+    let host = host(url);
+    let mut request = agent.post(url);
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    let failed = format!("can't reach {host}");
+    let mut response = request.send(body).map_err(|it| plain(&it)).or_fail(&failed)?;
+    let status = response.status().as_u16();
+    let body = response.body_mut().with_config().limit(LARGEST).read_to_vec();
+    Ok(Answer { status, body: body.map_err(|it| plain(&it)).or_fail(&failed)? })
+}
+
+/// The URL without what may be secret in it.
+pub fn host(url: &str) -> &str {
+    let end = url.find(['?', '#']).unwrap_or(url.len());
+    let url = &url[..end];
+    match url.split_once("://") {
+        // A name and a password.
+        Some((_, rest)) if rest.split('/').next().is_some_and(|it| it.contains('@')) => "the server",
+        _ => url,
+    }
+}
+
+/// An error without the URL that it may quote.
+fn plain(error: &ureq::Error) -> String {
+    match error {
+        ureq::Error::BadUri(_) => "this is no URL".to_owned(),
+        ureq::Error::Http(_) => "the request has a header or a URL that can't be".to_owned(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,137 @@
+//! A config that the connector has changed: mostly, a refresh token that can be used once was used. The new one must get
+//! into the capture's spec, or the capture fails when it starts again (A18). Flow takes it from a log event, encrypted
+//! and never otherwise (F7); an encryption service does that, at the URL in `ENCRYPTION_URL`.
+
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+use super::endpoint::Way;
+use super::{Shim, secrets};
+use crate::failure::{Failure, OrFail};
+use crate::flow::log::{self, Level};
+use crate::http;
+
+/// Where the encryption service is.
+const ENCRYPTION_URL: &str = "ENCRYPTION_URL";
+
+impl Shim {
+    /// Takes up a config that the connector has left behind: what follows in this process uses it.
+    pub(super) fn heed_leftover(&self, config: &RawValue, way: &Way) {
+        if let Some(rotated) = self.launcher.leftover.take() {
+            secrets::conceal(&rotated);
+            self.endpoint.keep_rotated(config, &rotated);
+            self.publish(&rotated, config, way);
+        }
+    }
+
+    /// Publishes a config that the connector has changed, or tells the user what to do. `before` is Flow's config.
+    pub fn publish(&self, rotated: &RawValue, before: &RawValue, way: &Way) {
+        let (now, before) = match (self.to_flow(rotated, before, way), serde_json::from_str::<Value>(before.get())) {
+            (Ok(now), Ok(before)) => (now, before),
+            _ => return log::warn("the connector has sent a new config that can't be read"),
+        };
+        let mut names = Vec::new();
+        changed(&now, &before, "", &mut names);
+        if names.is_empty() {
+            return;
+        }
+        let names = names.join(", ");
+        let update = "update the capture's config before the old one expires";
+        let Some(url) = std::env::var(ENCRYPTION_URL).ok().filter(|it| !it.is_empty()) else {
+            let why = format!("it can't be published without {ENCRYPTION_URL}");
+            return error(&format!("the connector has changed its config ({names}); {why}: {update}"));
+        };
+        match self.encrypt(&url, &now) {
+            Ok(encrypted) => log::config_update(&format!("the connector has changed its config ({names})"), encrypted),
+            Err(failure) => {
+                error(&format!(
+                    "the connector has changed its config ({names}), which can't be published ({failure}): {update}"
+                ));
+            }
+        }
+    }
+
+    fn encrypt(&self, url: &str, config: &Value) -> Result<Value, Failure> {
+        // A connector that is not to be asked any more, as the shim is being stopped, has only secrets.
+        let schema = self.describe().map_or_else(|_| all_secret(config), |it| it.config_schema);
+        let body =
+            serde_json::to_vec(&json!({"config": config, "schema": schema})).or_fail("can't write the config")?;
+        let headers = [("content-type".to_owned(), "application/json".to_owned())];
+        let answer = http::post(url, &headers, &body)?;
+        if !(200..300).contains(&answer.status) {
+            return Err(Failure::new(format!("the encryption service answers {}", answer.status)));
+        }
+        let no_config = || Failure::new("the encryption service answers with something that is no encrypted config");
+        let encrypted: Value = serde_json::from_slice(&answer.body).map_err(|_| no_config())?;
+        let is_sops = encrypted.get("sops").is_some_and(Value::is_object);
+        if !is_sops || shows_secrets(&encrypted, config) { Err(no_config()) } else { Ok(encrypted) }
+    }
+}
+
+fn error(message: &str) {
+    log::emit(Level::Error, message, log::Fields::new());
+}
+
+/// The names of the members that have changed, by their paths. No value.
+fn changed(now: &Value, before: &Value, at: &str, names: &mut Vec<String>) {
+    let (Some(now), Some(before)) = (now.as_object(), before.as_object()) else {
+        if now != before {
+            names.push(at.to_owned());
+        }
+        return;
+    };
+    let path = |name: &str| if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") };
+    for (name, value) in now {
+        changed(value, before.get(name).unwrap_or(&Value::Null), &path(name), names);
+    }
+    names.extend(before.keys().filter(|name| !now.contains_key(*name)).map(|name| path(name)));
+}
+
+/// A schema that calls all of a config secret.
+fn all_secret(config: &Value) -> Value {
+    match config {
+        Value::Object(members) => {
+            let properties: Map<String, Value> =
+                members.iter().map(|(name, value)| (name.clone(), all_secret(value))).collect();
+            json!({"type": "object", "properties": properties})
+        }
+        _ => json!({"secret": true}),
+    }
+}
+
+/// Whether a text that is secret in the config is to be seen in what should be its encrypted form.
+fn shows_secrets(encrypted: &Value, config: &Value) -> bool {
+    fn any_of(value: &Value, secrets: &[String]) -> bool {
+        match value {
+            Value::String(text) => secrets.iter().any(|it| it == text),
+            Value::Array(items) => items.iter().any(|it| any_of(it, secrets)),
+            Value::Object(members) => members.values().any(|it| any_of(it, secrets)),
+            _ => false,
+        }
+    }
+    any_of(encrypted, &secrets::of(config))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_are_told_by_name() {
+        let before = json!({"a": 1, "credentials": {"refresh_token": "old", "expires": 1, "gone": true}, "same": [1]});
+        let now = json!({"a": 1, "credentials": {"refresh_token": "new", "expires": 1, "more": "m"}, "same": [1]});
+        let mut names = Vec::new();
+        changed(&now, &before, "", &mut names);
+        assert_eq!(names, ["credentials.refresh_token", "credentials.more", "credentials.gone"]);
+    }
+
+    #[test]
+    fn plaintext_is_noticed() {
+        let config = json!({"credentials": {"refresh_token": "t-12345"}, "start": "2020"});
+        assert!(shows_secrets(&json!({"credentials": {"refresh_token_sops": "t-12345"}, "sops": {}}), &config));
+        assert!(!shows_secrets(
+            &json!({"credentials": {"refresh_token_sops": "ENC[x]"}, "start": "2020", "sops": {}}),
+            &config
+        ));
+    }
+}
