@@ -10,14 +10,18 @@
 //! A state of the connector's is in an array of one: merge patches replace arrays whole and keep the nulls in them
 //! (F8). A patch holds what has changed since the one before, and nothing else.
 
+mod cell;
+
 use std::collections::{BTreeMap, HashMap};
 
-use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 
 use crate::failure::{Failure, OrFail};
 use crate::source::{Mode, Rows, Source, StateUpdate, Stream, StreamId, Sweeps};
+
+pub use cell::Cell;
+use cell::{StoredCell, number, raw_text, unwrap_cell, wrap_cell};
 
 pub(super) const BINDINGS: &str = "bindingStateV1";
 const SHARED: &str = "sharedStateV1";
@@ -58,48 +62,6 @@ impl Stored {
         let Some((path, _)) = state_key.rsplit_once(".v") else { return false };
         self.cells.keys().any(|key| key.rsplit_once(".v").is_some_and(|(it, _)| it == path))
     }
-}
-
-/// What a session keeps of one binding.
-pub struct Cell {
-    state_key: String,
-    id: StreamId,
-    mode: Mode,
-    rows: Rows,
-    /// The last row id that was given out; the number of rows of this sweep.
-    pub row_id: u64,
-    /// Full refresh: the highest row id that a row of this or an earlier sweep may still have.
-    pub high_row_id: u64,
-    state: Option<Box<RawValue>>,
-    /// It has no state yet that this session could go on from.
-    pub fresh: bool,
-    /// Full refresh: the sweep is complete, and states that come now belong to no next one (A12).
-    swept: bool,
-    /// The sweep before this one was complete, and has left its state.
-    was_swept: bool,
-    /// The source has said in this session that it reads the stream.
-    announced: bool,
-    /// The row id that this session began with.
-    first_row_id: u64,
-    /// Where the row id stood when the source last counted its records (A15).
-    counted: u64,
-    committed_row_id: Option<u64>,
-    committed_high: Option<u64>,
-    committed_swept: bool,
-    state_changed: bool,
-    /// Members that an older wrapper left in the cell.
-    stale: Vec<String>,
-    dirty: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct StoredCell {
-    row_id: Option<u64>,
-    high_row_id: Option<u64>,
-    state: Option<Box<RawValue>>,
-    #[serde(default)]
-    swept: bool,
 }
 
 pub struct Ledger {
@@ -341,118 +303,6 @@ impl Ledger {
         }
         to_raw_value(&patch.into_iter().collect::<BTreeMap<_, _>>()).or_fail(encode)
     }
-}
-
-impl Cell {
-    fn new(entry: &Entry) -> Self {
-        Self {
-            state_key: entry.state_key.to_owned(),
-            id: entry.stream.id.clone(),
-            mode: entry.mode,
-            rows: entry.rows,
-            row_id: 0,
-            high_row_id: 0,
-            state: None,
-            fresh: true,
-            swept: false,
-            was_swept: false,
-            announced: false,
-            first_row_id: 0,
-            counted: 0,
-            committed_row_id: None,
-            committed_high: None,
-            committed_swept: false,
-            state_changed: false,
-            stale: Vec::new(),
-            dirty: false,
-        }
-    }
-
-    pub fn id(&self) -> &StreamId {
-        &self.id
-    }
-
-    pub fn mode(&self) -> Mode {
-        self.mode
-    }
-
-    /// Whether the source reads the stream in this session, as far as can be seen.
-    fn has_begun(&self) -> bool {
-        self.announced || self.row_id > self.first_row_id
-    }
-
-    /// Goes on from a cell of this wrapper's own. One with a `highRowId` was left by a full refresh.
-    fn resume(&mut self, found: StoredCell, stream: &Stream, source: &dyn Source) {
-        self.fresh = false;
-        self.committed_row_id = found.row_id;
-        self.committed_high = found.high_row_id;
-        self.committed_swept = found.swept;
-        let row_id = found.row_id.unwrap_or_default();
-        let high = found.high_row_id.unwrap_or_default().max(row_id);
-        self.state = found.state.and_then(|it| unwrap_cell(&it));
-        match (self.mode, found.high_row_id) {
-            (Mode::Incremental, None) => self.row_id = row_id,
-            // The user chose another mode: a state of the one is none of the other.
-            (Mode::Incremental, Some(_)) => {
-                self.row_id = high;
-                self.set_none();
-            }
-            (Mode::FullRefresh, was_one) => {
-                self.high_row_id = high;
-                self.was_swept = was_one.is_some() && found.swept;
-                let resumes = |it: &RawValue| source.resumes(stream, it, self.rows);
-                if was_one.is_some() && !found.swept && self.state.as_deref().is_some_and(resumes) {
-                    self.row_id = row_id;
-                } else if !self.was_swept {
-                    self.set_none();
-                }
-            }
-        }
-        (self.counted, self.first_row_id) = (self.row_id, self.row_id);
-    }
-
-    /// Goes on from what an older wrapper kept of a binding.
-    fn take_over(&mut self, raw: &RawValue, stream: &Stream, source: &dyn Source) {
-        let older = source.older_cell(raw);
-        let names: BTreeMap<String, Box<RawValue>> = serde_json::from_str(raw.get()).unwrap_or_default();
-        self.stale = names.into_keys().filter(|it| !["rowId", "highRowId", "state"].contains(&it.as_str())).collect();
-        self.adopt(older.row_id, older.state, stream, source);
-    }
-
-    /// Older wrappers never resumed a full refresh: it begins anew, over the rows that it had.
-    fn adopt(&mut self, row_id: u64, state: Option<Box<RawValue>>, stream: &Stream, source: &dyn Source) {
-        let state = state.and_then(|it| RawValue::from_string(format!("[{}]", it.get())).ok());
-        self.resume(StoredCell { row_id: Some(row_id), high_row_id: None, state, swept: false }, stream, source);
-        (self.committed_row_id, self.state_changed) = (None, true);
-    }
-
-    fn set_none(&mut self) {
-        self.state_changed |= self.state.take().is_some();
-    }
-
-    fn changed(&self) -> bool {
-        let high = (self.mode == Mode::FullRefresh).then_some(self.high_row_id);
-        self.state_changed || self.committed_row_id != Some(self.row_id) || self.committed_high != high
-    }
-}
-
-fn raw_text(raw: &Option<Box<RawValue>>) -> Option<&str> {
-    raw.as_deref().map(RawValue::get)
-}
-
-fn wrap_cell(raw: &RawValue) -> Box<RawValue> {
-    // An array around JSON is JSON.
-    RawValue::from_string(format!("[{}]", raw.get())).unwrap_or_else(|_| raw.to_owned())
-}
-
-/// What is in an array of one.
-fn unwrap_cell(raw: &RawValue) -> Option<Box<RawValue>> {
-    let [value]: [Box<RawValue>; 1] = serde_json::from_str::<Vec<_>>(raw.get()).ok()?.try_into().ok()?;
-    Some(value)
-}
-
-fn number(value: u64) -> Box<RawValue> {
-    RawValue::from_string(value.to_string()).unwrap_or_else(|_| RawValue::NULL.to_owned())
 }
 
 #[cfg(test)]

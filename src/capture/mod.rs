@@ -7,6 +7,7 @@ mod forget;
 mod ledger;
 mod pump;
 mod status;
+mod streams;
 
 use std::io::Write;
 use std::sync::{PoisonError, mpsc};

@@ -22,9 +22,8 @@ use crate::json::scan::string_text;
 use crate::process::lines::{Line, Lines};
 use crate::process::stop::Reason;
 use crate::process::supervise::{Activity, Reading};
-use crate::schema;
 use crate::shim::secrets;
-use crate::source::{self, Broken, Decoder, Event, Mode, Phase, Record, Rows, Status, StreamId, StreamSchema, Trouble};
+use crate::source::{self, Broken, Decoder, Event, Record, Rows, StreamId, Trouble};
 
 pub struct Pump<W> {
     pub out: Output<W>,
@@ -50,9 +49,9 @@ pub struct Pump<W> {
 pub struct Binding {
     pub key: Vec<String>,
     pub rows: Rows,
-    head: Vec<u8>,
+    pub(super) head: Vec<u8>,
     /// The sourced schema that was sent last.
-    sourced: Option<Value>,
+    pub(super) sourced: Option<Value>,
 }
 
 impl Binding {
@@ -245,40 +244,6 @@ impl<W: Write> Pump<W> {
         self.checkpoint()
     }
 
-    /// The source begins to read a stream, and says what its records look like from here on.
-    fn announced(&mut self, it: StreamSchema) -> Result<(), Halt> {
-        let Some(index) = self.ledger.index_of(&it.stream) else { return Ok(()) };
-        self.ledger.announce(index);
-        self.schema(index, &it.schema, &it.key)
-    }
-
-    /// Tells Flow what the source declares (F12), where that is new.
-    pub fn schema(&mut self, index: usize, declared: &Value, key: &[Vec<String>]) -> Result<(), Halt> {
-        let key = schema::key(declared, key).unwrap_or_else(|_| schema::Key::row_id());
-        let sourced = schema::sourced(declared, &key).map(|it| it.schema);
-        let binding = &mut self.bindings[index];
-        if sourced.is_none() || binding.sourced == sourced {
-            return Ok(());
-        }
-        binding.sourced = sourced;
-        if let Some(document_schema) = &binding.sourced {
-            self.out.send(&Response::SourcedSchema { binding: index, document_schema })?;
-            self.pending += 1;
-        }
-        Ok(())
-    }
-
-    /// What a sweep does not bring again is gone: of rows that only their numbers tell apart it is known which that are
-    /// when the sweep is complete, of others it never is.
-    fn renewed(&self, id: &StreamId) {
-        let Some(index) = self.ledger.index_of(id) else { return };
-        if self.bindings[index].rows == Rows::Keyed && self.ledger.cells[index].high_row_id > 0 {
-            log::info(&format!(
-                "stream {id} was read anew: rows that were deleted at the source since it was read before stay in the collection, as nothing tells which they are (its binding's backfill counter or the key /_meta/row_id removes them)"
-            ));
-        }
-    }
-
     /// A15: a source that counts its records counts what we have seen.
     fn compare_counts(&mut self, update: &source::StateUpdate) {
         let indices: Vec<usize> = match update.complete {
@@ -304,55 +269,6 @@ impl<W: Write> Pump<W> {
         self.out.send(&Response::Checkpoint { state: StateUpdate { updated: &patch, merge_patch: true } })?;
         self.pending = 0;
         Ok(())
-    }
-
-    fn status(&mut self, status: Status) -> Result<(), Halt> {
-        if let Some(pause) = status.pause {
-            self.activity.touch_until(pause);
-        }
-        let Some(index) = self.ledger.index_of(&status.stream) else { return Ok(()) };
-        log::debug(&format!("stream {} is {:?}", status.stream, status.phase).to_lowercase());
-        self.on_board(|board| board.phase(index, status.phase));
-        if status.phase == Phase::Complete && self.ledger.cells[index].mode() == Mode::FullRefresh {
-            self.complete_sweep(index)?;
-        }
-        Ok(())
-    }
-
-    /// Rows of earlier sweeps that a complete one did not bring again are gone.
-    fn complete_sweep(&mut self, index: usize) -> Result<(), Halt> {
-        let surplus = self.ledger.complete_sweep(index);
-        let binding = &self.bindings[index];
-        if binding.rows == Rows::Numbered {
-            for row_id in surplus {
-                document::write_tombstone(&mut self.out, &binding.head, row_id)?;
-                self.pending += 1;
-            }
-        }
-        Ok(())
-    }
-
-    fn estimate(&mut self, stream: Option<StreamId>, rows: Option<f64>, bytes: Option<f64>) {
-        let Some((id, index)) = stream.and_then(|id| self.ledger.index_of(&id).map(|index| (id, index))) else {
-            return;
-        };
-        let number = |it: Option<f64>| it.map_or(Value::Null, |it| (it as u64).into());
-        let fields = log::fields([
-            ("eventType", "estimate".into()),
-            ("stream", id.to_string().into()),
-            ("rows", number(rows)),
-            ("bytes", number(bytes)),
-        ]);
-        log::emit(Level::Debug, &format!("the connector estimates the size of stream {id}"), fields);
-        if let Some(rows) = rows {
-            self.on_board(|board| board.estimate(index, rows));
-        }
-    }
-
-    fn on_board(&self, change: impl FnOnce(&mut Board)) {
-        let mut board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
-        change(&mut board);
-        board.show();
     }
 
     /// A message that is none before it is mended.

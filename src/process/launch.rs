@@ -189,11 +189,21 @@ fn search_path(program: &str) -> Option<String> {
     file.into_os_string().into_string().ok()
 }
 
+/// docker or podman; of both, the one that works: a docker client may be there without a daemon.
 fn container_engine() -> Result<String, Failure> {
-    ["docker", "podman"]
-        .into_iter()
-        .find_map(search_path)
-        .ok_or_else(|| Failure::new("an image needs docker or podman: neither is in PATH"))
+    let (docker, podman) = (search_path("docker"), search_path("podman"));
+    let engine = match podman {
+        Some(podman) => docker.filter(|it| has_daemon(it)).or(Some(podman)),
+        None => docker,
+    };
+    engine.ok_or_else(|| Failure::new("an image needs docker or podman: neither is in PATH"))
+}
+
+fn has_daemon(docker: &str) -> bool {
+    let mut version = Command::new(docker);
+    version.args(["version", "--format", "{{.Server.Version}}"]);
+    version.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    version.status().is_ok_and(|it| it.success())
 }
 
 /// As unique as the private folder is.

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use tempfile::{Builder, TempDir};
 
-/// Where a container finds the folder.
-const MOUNT: &str = "/flow-shim";
+/// Where a container finds the folder: not at a place that an image may have a file at, this binary least of all.
+const MOUNT: &str = "/run/flow-shim";
 
 /// Where a connector puts what it needs for a while.
 const SCRATCH: &str = "tmp";
@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn a_container_sees_an_open_folder_inside_a_closed_one() {
         let folder = Folder::new(Audience::Container).unwrap();
-        assert_eq!(folder.write("config.json", b"{}").unwrap(), "/flow-shim/config.json");
+        assert_eq!(folder.write("config.json", b"{}").unwrap(), "/run/flow-shim/config.json");
         assert_eq!(mode(folder.root()), 0o700);
         assert_eq!(mode(&folder.root().join("files")), 0o777);
         assert_eq!(mode(&folder.root().join("files/config.json")), 0o666);

@@ -80,7 +80,7 @@ impl Default for Levels {
 }
 
 static LEVEL_WORD: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(r#"(?:^|[\s\[(|:])(TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|FATAL|CRITICAL|SEVERE)(?:$|[\s\]):|])|\blevel=["']?(\w+)"#).ok()
+    Regex::new(r#"^(Error|error|fatal|Warning|warning): |(?:^|[\s\[(|:])(TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|FATAL|CRITICAL|SEVERE)(?:$|[\s\]):|])|\blevel=["']?(\w+)"#).ok()
 });
 
 impl Levels {
@@ -88,7 +88,9 @@ impl Levels {
         // Only where a level is usually written: a message may speak of an ERROR.
         let head: String = line.chars().take(80).collect();
         let word = LEVEL_WORD.as_ref().and_then(|regex| regex.captures(&head));
-        let named = word.and_then(|it| it.get(1).or(it.get(2)).and_then(|word| Level::named(word.as_str())));
+        let named = word.and_then(|it| it.iter().skip(1).flatten().next().and_then(|word| Level::named(word.as_str())));
+        // What `docker run` says of itself is why there is no connector.
+        let named = named.or(line.starts_with("docker: ").then_some(Level::Error));
         let continues = line.starts_with([' ', '\t']);
         self.last = if line.starts_with("Traceback (most recent call last)") {
             self.in_traceback = true;
@@ -125,6 +127,9 @@ mod tests {
             ("ValueError: no", Level::Error),
             ("CRITICAL:root:gone", Level::Error),
             ("no errors were found", Level::Info),
+            ("Error: no such image", Level::Error),
+            ("Error rates are fine", Level::Info),
+            ("docker: Cannot connect to the Docker daemon", Level::Error),
         ] {
             assert_eq!(levels.of(line), want, "{line}");
         }

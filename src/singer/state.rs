@@ -94,3 +94,63 @@ pub fn older_cell(cell: &RawValue) -> OlderCell {
 pub fn stream_id(tap_stream_id: &str) -> StreamId {
     StreamId { namespace: None, name: tap_stream_id.to_owned() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::{Resource, Selected, Source, Stream};
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    const BOUND: [&str; 3] = ["a", "b", "c d"];
+
+    fn given_back(value: &RawValue) -> Option<Box<RawValue>> {
+        let update = split(value, |id| BOUND.contains(&id));
+        let declared = |id: &str| RawValue::from_string(format!(r#"{{"tap_stream_id":"{id}"}}"#)).unwrap();
+        let singer = crate::singer::Singer::default();
+        let bound: Vec<(Stream, Resource)> = BOUND
+            .iter()
+            .map(|id| {
+                let config = RawValue::from_string(format!(r#"{{"stream":"{id}","replicationMethod":"LOG_BASED"}}"#));
+                (singer.stream(declared(id)).unwrap(), singer.resource(&config.unwrap()).unwrap())
+            })
+            .collect();
+        let state = |id: &StreamId| update.streams.iter().find(|it| it.0 == *id).and_then(|it| it.1.as_deref());
+        let streams = bound
+            .iter()
+            .map(|(stream, resource)| Selected { stream, resource, state: state(&resource.id), fresh: false })
+            .collect();
+        let config = RawValue::NULL;
+        join(&SyncRequest { config, streams, others: &[], shared_state: update.shared.as_deref() })
+    }
+
+    fn json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            Just(serde_json::from_str("12345678901234567890123.10").unwrap()),
+            "[a-c]{0,2}".prop_map(Value::from),
+        ];
+        let name = || prop_oneof![4 => "(a|b|c d|x)", 1 => Just("bookmarks".to_owned())];
+        leaf.prop_recursive(4, 24, 4, move |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+                proptest::collection::btree_map(name(), inner, 0..4)
+                    .prop_map(|it| Value::Object(it.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        /// Whatever a tap says is its state is what it is given the next time, but for null, which is none.
+        #[test]
+        fn a_value_comes_back_as_it_was(value in json(), bookmarks in json(), has_bookmarks in any::<bool>()) {
+            let mut value = value;
+            if has_bookmarks && value.is_object() {
+                value["bookmarks"] = bookmarks;
+            }
+            let text = RawValue::from_string(value.to_string()).unwrap();
+            let back = given_back(&text).map(|it| serde_json::from_str::<Value>(it.get()).unwrap());
+            prop_assert_eq!(back.unwrap_or(Value::Null), value);
+        }
+    }
+}

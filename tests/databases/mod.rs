@@ -1,5 +1,8 @@
 //! PostgreSQL and MariaDB on loopback, for tests: started here on a free port, as a user who is not root, and stopped
-//! by their process id. Both log what changes, so that taps can follow it. Debian's packages: see tests/setup-singer.
+//! by their process id. Both log what changes, so that taps can follow it. Debian's packages: see tests/setup.
+
+// Each test binary uses its own part of this.
+#![allow(dead_code)]
 
 use std::io::Write;
 use std::net::TcpListener;
@@ -144,11 +147,11 @@ fn as_user(user: &str, program: &Path) -> Command {
 fn start(command: &mut Command, folder: &Path) -> Child {
     let log = std::fs::File::create(folder.join("log")).expect("a log");
     let errors = log.try_clone().expect("a log");
-    command.stdin(Stdio::null()).stdout(log).stderr(errors).spawn().expect("the server starts (see tests/setup-singer)")
+    command.stdin(Stdio::null()).stdout(log).stderr(errors).spawn().expect("the server starts (see tests/setup)")
 }
 
 fn succeed(command: &mut Command) {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error} (see tests/setup-singer)"));
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error} (see tests/setup)"));
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
@@ -156,11 +159,11 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a free port").port()
 }
 
-/// The command of a tap in its virtual environment (tests/setup-singer).
+/// The command of a tap in its virtual environment (tests/setup).
 pub fn tap(environment: &str, command: &str) -> Vec<String> {
     let folder = std::env::var_os("SINGER_VENVS")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/venvs"), PathBuf::from);
     let program = folder.join(environment).join("bin").join(command);
-    assert!(program.exists(), "there is no {}: run tests/setup-singer", program.display());
+    assert!(program.exists(), "there is no {}: run tests/setup", program.display());
     vec![program.display().to_string()]
 }

@@ -1,0 +1,99 @@
+//! What a connector says of its streams beside their records: schemas, statuses, sizes, the ends of sweeps.
+
+use std::io::Write;
+use std::sync::PoisonError;
+
+use serde_json::Value;
+
+use super::document;
+use super::pump::{Halt, Pump};
+use super::status::Board;
+use crate::flow::log::{self, Level};
+use crate::flow::response::Response;
+use crate::schema;
+use crate::source::{Mode, Phase, Rows, Status, StreamId, StreamSchema};
+
+impl<W: Write> Pump<W> {
+    /// The source begins to read a stream, and says what its records look like from here on.
+    pub(super) fn announced(&mut self, it: StreamSchema) -> Result<(), Halt> {
+        let Some(index) = self.ledger.index_of(&it.stream) else { return Ok(()) };
+        self.ledger.announce(index);
+        self.schema(index, &it.schema, &it.key)
+    }
+
+    /// Tells Flow what the source declares (F12), where that is new.
+    pub fn schema(&mut self, index: usize, declared: &Value, key: &[Vec<String>]) -> Result<(), Halt> {
+        let key = schema::key(declared, key).unwrap_or_else(|_| schema::Key::row_id());
+        let sourced = schema::sourced(declared, &key).map(|it| it.schema);
+        let binding = &mut self.bindings[index];
+        if sourced.is_none() || binding.sourced == sourced {
+            return Ok(());
+        }
+        binding.sourced = sourced;
+        if let Some(document_schema) = &binding.sourced {
+            self.out.send(&Response::SourcedSchema { binding: index, document_schema })?;
+            self.pending += 1;
+        }
+        Ok(())
+    }
+
+    /// What a sweep does not bring again is gone: of rows that only their numbers tell apart it is known which that are
+    /// when the sweep is complete, of others it never is.
+    pub(super) fn renewed(&self, id: &StreamId) {
+        let Some(index) = self.ledger.index_of(id) else { return };
+        if self.bindings[index].rows == Rows::Keyed && self.ledger.cells[index].high_row_id > 0 {
+            log::info(&format!(
+                "stream {id} was read anew: rows that were deleted at the source since it was read before stay in the collection, as nothing tells which they are (its binding's backfill counter or the key /_meta/row_id removes them)"
+            ));
+        }
+    }
+
+    pub(super) fn status(&mut self, status: Status) -> Result<(), Halt> {
+        if let Some(pause) = status.pause {
+            self.activity.touch_until(pause);
+        }
+        let Some(index) = self.ledger.index_of(&status.stream) else { return Ok(()) };
+        log::debug(&format!("stream {} is {:?}", status.stream, status.phase).to_lowercase());
+        self.on_board(|board| board.phase(index, status.phase));
+        if status.phase == Phase::Complete && self.ledger.cells[index].mode() == Mode::FullRefresh {
+            self.complete_sweep(index)?;
+        }
+        Ok(())
+    }
+
+    /// Rows of earlier sweeps that a complete one did not bring again are gone.
+    pub(super) fn complete_sweep(&mut self, index: usize) -> Result<(), Halt> {
+        let surplus = self.ledger.complete_sweep(index);
+        let binding = &self.bindings[index];
+        if binding.rows == Rows::Numbered {
+            for row_id in surplus {
+                document::write_tombstone(&mut self.out, &binding.head, row_id)?;
+                self.pending += 1;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn estimate(&mut self, stream: Option<StreamId>, rows: Option<f64>, bytes: Option<f64>) {
+        let Some((id, index)) = stream.and_then(|id| self.ledger.index_of(&id).map(|index| (id, index))) else {
+            return;
+        };
+        let number = |it: Option<f64>| it.map_or(Value::Null, |it| (it as u64).into());
+        let fields = log::fields([
+            ("eventType", "estimate".into()),
+            ("stream", id.to_string().into()),
+            ("rows", number(rows)),
+            ("bytes", number(bytes)),
+        ]);
+        log::emit(Level::Debug, &format!("the connector estimates the size of stream {id}"), fields);
+        if let Some(rows) = rows {
+            self.on_board(|board| board.estimate(index, rows));
+        }
+    }
+
+    pub(super) fn on_board(&self, change: impl FnOnce(&mut Board)) {
+        let mut board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut board);
+        board.show();
+    }
+}
