@@ -20,8 +20,10 @@ fn config() -> Value {
     json!({"credentials": {"client_id": "c1ient", "client_secret": "s3cret-of-it", "refresh_token": "0ld-token"}})
 }
 
+type Answer = fn(&Value) -> (u16, String);
+
 /// An encryption service that answers so; what it was sent is kept.
-fn service(answer: fn(&Value) -> (u16, String)) -> (String, Arc<Mutex<Vec<Value>>>) {
+fn service(answer: Answer) -> (String, Arc<Mutex<Vec<Value>>>) {
     let server = tiny_http::Server::http("127.0.0.1:0").expect("a server");
     let url = format!("http://{}/v1/encrypt?key=s3cret-query", server.server_addr());
     let received = Arc::new(Mutex::new(Vec::new()));
@@ -125,7 +127,7 @@ fn without_a_service_the_user_is_told_names() {
 
 #[test]
 fn what_is_not_encrypted_is_not_published() {
-    let answers: [fn(&Value) -> (u16, String); 4] = [
+    let answers: [Answer; 4] = [
         // The config itself.
         |sent| (200, sent["config"].to_string()),
         // As if it were encrypted.

@@ -184,7 +184,7 @@ fn finish(schema: &Value, mut declared: Declared) -> Result<Declared, String> {
     let holder = resolve(schema, holder);
     if let Some(all) = branches(holder) {
         let index = declared.branch.filter(|it| *it < all.len());
-        let index = index.ok_or("the connector does not tell which of its logins is the OAuth one")?;
+        let index = index.ok_or("none of the connector's logins is the OAuth one")?;
         let name = declared.predicate.as_ref().map(|(name, _)| name.as_str());
         let name = name.filter(|name| tells_apart(schema, all, name));
         let name = name.or_else(|| super::schema::discriminator(schema, all));

@@ -55,8 +55,8 @@ Register http://localhost:16963 as a redirect URI of your OAuth app. Fields that
 taken from the config.
 
 Examples:
-  flow-shim oauth --shim shims/github --dry-run
-  flow-shim oauth --shim shims/github --client-id ID --client-secret SECRET --output config.json";
+  flow-shim oauth --shim DIR --dry-run
+  flow-shim oauth --shim DIR --client-id ID --client-secret SECRET --output config.json";
 
 pub fn run(args: &Args, stop: &Stop, mut stdout: File) -> ExitCode {
     let screen = Screen::open();

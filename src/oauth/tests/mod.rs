@@ -1,2 +1,3 @@
 mod cases;
 mod corpus;
+mod template;
