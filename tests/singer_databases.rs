@@ -5,12 +5,16 @@ mod databases;
 mod runtime;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use databases::{Kind, Server, tap};
 use runtime::{Binding, Document, Runtime, Then, When};
+
+/// Real taps on a busy machine take their time.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 const DATABASE: &str = "shop";
 
@@ -73,7 +77,7 @@ impl Tap {
     fn runtime(&self, server: &Server) -> Runtime {
         let mut arguments = vec!["--protocol".to_owned(), "singer".to_owned(), "--".to_owned()];
         arguments.extend(tap(self.environment, self.command));
-        Runtime::shim(arguments).config((self.config)(server)).secret("s3cret-of-the-db")
+        Runtime::shim(arguments).config((self.config)(server)).secret("s3cret-of-the-db").patience(PATIENCE)
     }
 }
 

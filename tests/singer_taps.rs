@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -15,10 +16,13 @@ use tempfile::TempDir;
 use databases::tap;
 use runtime::{Binding, Runtime, repository};
 
+/// Real taps on a busy machine take their time.
+const PATIENCE: Duration = Duration::from_secs(300);
+
 fn runtime(name: &str, config: Value) -> Runtime {
     let mut arguments = vec!["--protocol".to_owned(), "singer".to_owned(), "--".to_owned()];
     arguments.extend(tap(name, name));
-    Runtime::shim(arguments).config(config).secret("s3cret-of-the-api")
+    Runtime::shim(arguments).config(config).secret("s3cret-of-the-api").patience(PATIENCE)
 }
 
 /// All that it discovers, asked for and captured three times; how many documents each session brought.

@@ -4,6 +4,7 @@ mod databases;
 mod runtime;
 
 use std::fs;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -12,6 +13,9 @@ use tempfile::TempDir;
 
 use databases::{Kind, Server, tap};
 use runtime::{Binding, Runtime, Session};
+
+/// Real taps on a busy machine take their time.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A tap, and a file with all that it has printed beside what the shim got.
 struct Overheard {
@@ -25,7 +29,7 @@ impl Overheard {
         let program = tap(environment, command).remove(0);
         let script = format!("{program} \"$@\" | tee -a {}/said", folder.path().display());
         let arguments = ["--protocol", "singer", "--", "bash", "-o", "pipefail", "-c", &script, "tap"];
-        let runtime = Runtime::shim(arguments).config(config).secret("s3cret-of-the-db");
+        let runtime = Runtime::shim(arguments).config(config).secret(PASSWORD).patience(PATIENCE);
         Self { runtime, folder }
     }
 
