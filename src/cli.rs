@@ -18,6 +18,7 @@ use crate::process::launch::PIPE;
 use crate::process::stop::{Reason, Stop};
 use crate::serve;
 use crate::shim::{Shim, SourceArgs};
+use crate::signin;
 use crate::terminal;
 
 /// Runs any Airbyte source or Singer tap as an Estuary Flow capture connector
@@ -51,6 +52,8 @@ enum Command {
     Preview(preview::Args),
     /// Show what becomes of a connector in Flow
     Inspect(inspect::Args),
+    /// Sign in as Flow would, to try a shim's OAuth
+    Oauth(signin::Args),
     /// The source of shims/demo
     #[command(hide = true, disable_help_flag = true)]
     DemoSource {
@@ -68,6 +71,7 @@ pub fn run() -> ExitCode {
         Command::Serve(source) => on_stdout(|stop, stdout| serve_stdio(&source, stop, stdout)),
         Command::Preview(args) => on_stdout(|stop, stdout| Ok(preview::run(&args, stop, stdout))),
         Command::Inspect(args) => on_stdout(|stop, stdout| Ok(inspect::run(&args, stop, stdout))),
+        Command::Oauth(args) => on_stdout(|stop, stdout| Ok(signin::run(&args, stop, stdout))),
         Command::DemoSource { arguments } => return demo::run(arguments.into_iter()),
         Command::Keeper(args) => return ExitCode::from(keeper::run(args)),
     };

@@ -15,6 +15,7 @@ pub mod process;
 pub mod schema;
 pub mod serve;
 pub mod shim;
+pub mod signin;
 pub mod singer;
 pub mod source;
 pub mod terminal;

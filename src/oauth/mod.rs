@@ -180,8 +180,27 @@ fn is_expiry(name: &str) -> bool {
     name.contains("expir") && (name.ends_with("_date") || name.ends_with("_at"))
 }
 
-/// What Flow can't do without.
+/// All that Flow knows of an OAuth2 object: it refuses others (F2).
+const KNOWN: [&str; 12] = [
+    "provider",
+    "authUrlTemplate",
+    "accessTokenMethod",
+    "accessTokenUrlTemplate",
+    "accessTokenBody",
+    "accessTokenHeaders",
+    "accessTokenResponseMap",
+    "refreshTokenMethod",
+    "refreshTokenUrlTemplate",
+    "refreshTokenBody",
+    "refreshTokenHeaders",
+    "refreshTokenResponseMap",
+];
+
+/// What Flow can't do without, and nothing that it does not know.
 fn check(oauth2: &Map<String, Value>) -> Result<(), String> {
+    if let Some(name) = oauth2.keys().find(|it| !KNOWN.contains(&it.as_str())) {
+        return Err(format!("`oauth2` has `{name}`, which Flow does not know"));
+    }
     let text = |name: &str| oauth2.get(name).and_then(Value::as_str).is_some_and(|it| !it.is_empty());
     if let Some(name) = ["provider", "authUrlTemplate", "accessTokenUrlTemplate"].into_iter().find(|it| !text(it)) {
         return Err(format!("`oauth2` has no `{name}`"));

@@ -29,6 +29,23 @@ pub fn render(template: &str, variables: &Value, now: jiff::Timestamp) -> Result
     Ok(out)
 }
 
+/// The names that a template shows wherever it is rendered, outside of conditions.
+pub fn variables(template: &str) -> Result<Vec<String>, String> {
+    fn collect(nodes: &[Node], names: &mut Vec<String>) {
+        for node in nodes {
+            match node {
+                Node::Variable { name, .. } => names.push((*name).to_owned()),
+                Node::Section { name, inner, .. } if is_lambda(name) => collect(inner, names),
+                _ => {}
+            }
+        }
+    }
+    let mut names = Vec::new();
+    let mut rest = template;
+    collect(&parse(&mut rest, None)?, &mut names);
+    Ok(names)
+}
+
 fn parse<'a>(rest: &mut &'a str, within: Option<&str>) -> Result<Vec<Node<'a>>, String> {
     let mut nodes = Vec::new();
     loop {

@@ -157,7 +157,8 @@ impl<'a> Parser<'a> {
         let end = self.rest.find("}}").unwrap_or(self.rest.len());
         let inner = &self.rest[..end];
         let before_filter = inner.split('|').next().unwrap_or_default().trim();
-        inner.contains("{{") || before_filter.contains("://")
+        // A URL that no quotes are around.
+        inner.contains("{{") || (before_filter.contains("://") && !before_filter.contains(['\'', '"']))
     }
 
     /// `{{a}}:{{b}} | filter`: text with placeholders, and filters for the whole of it.
@@ -404,6 +405,7 @@ mod tests {
             ("{% if a %}x{% else %}{{b}}{% endif %}", either("a", text("x"), name("b"))),
             ("{%- if not a -%} x {%- endif %}", either("a", Expr::Join(vec![]), text("x"))),
             ("{{ 'x' if a else \"y\" }}", either("a", text("x"), text("y"))),
+            ("{{ 'http://x' if a else 'y' }}", either("a", text("http://x"), text("y"))),
             (
                 "{% if a %}x{% elif b %}y{% else %}z{% endif %}",
                 either("a", text("x"), either("b", text("y"), text("z"))),

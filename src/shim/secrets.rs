@@ -23,6 +23,13 @@ pub fn conceal(config: &RawValue) {
     }
 }
 
+/// Masks one text in all logs from now on.
+pub fn conceal_text(secret: &str) {
+    if secret.len() >= SHORTEST {
+        log::conceal([secret.to_owned()]);
+    }
+}
+
 /// The texts in a config that look like secrets.
 pub fn of(config: &Value) -> Vec<String> {
     let mut found = Vec::new();

@@ -1,0 +1,168 @@
+//! What Flow's control plane does with an `oauth2` object: the authorize URL, the token request, and what becomes of the
+//! response. It sends nothing.
+
+use std::collections::BTreeSet;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use crate::failure::{Failure, OrFail};
+use crate::oauth::mustache;
+
+pub struct Client {
+    pub id: String,
+    pub secret: String,
+}
+
+/// One sign-in: an `oauth2` object, and all that its templates may ask for.
+pub struct Exchange<'a> {
+    oauth2: &'a Value,
+    variables: Map<String, Value>,
+    now: jiff::Timestamp,
+}
+
+#[derive(Debug, PartialEq)]
+pub struct TokenRequest {
+    pub url: String,
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+impl<'a> Exchange<'a> {
+    /// `config` is as much of the config as was typed; `state` and `verifier` are nobody else's.
+    pub fn new(
+        oauth2: &'a Value,
+        client: &Client,
+        redirect_uri: &str,
+        config: &Value,
+        state: &str,
+        verifier: &str,
+    ) -> Self {
+        let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(verifier));
+        let texts = [
+            ("client_id", client.id.as_str()),
+            ("client_secret", &client.secret),
+            ("redirect_uri", redirect_uri),
+            ("state", state),
+            ("code_challenge", &challenge),
+            ("code_challenge_method", "S256"),
+            ("code_verifier", verifier),
+        ];
+        let mut variables: Map<String, Value> =
+            texts.into_iter().map(|(name, text)| (name.to_owned(), text.into())).collect();
+        variables.insert("config".into(), config.clone());
+        Self { oauth2, variables, now: jiff::Timestamp::now() }
+    }
+
+    /// The fields of the config that the templates want and that are not there.
+    pub fn unanswered(&self) -> Result<BTreeSet<String>, Failure> {
+        let mut names = BTreeSet::new();
+        for name in ["authUrlTemplate", "accessTokenUrlTemplate", "accessTokenBody"] {
+            let template = self.oauth2.get(name).and_then(Value::as_str).unwrap_or_default();
+            names.extend(mustache::variables(template).or_fail(format!("oauth2.{name}"))?);
+        }
+        let config = self.variables.get("config").unwrap_or(&Value::Null);
+        let is_there = |path: &str| path.split('.').try_fold(config, |it, step| it.get(step)).is_some();
+        Ok(names
+            .iter()
+            .filter_map(|it| it.strip_prefix("config."))
+            .filter(|it| !is_there(it))
+            .map(Into::into)
+            .collect())
+    }
+
+    pub fn authorize_url(&self) -> Result<String, Failure> {
+        // Neither is anybody's business in a browser.
+        let mut variables = self.variables.clone();
+        variables.shift_remove("client_secret");
+        variables.shift_remove("code_verifier");
+        self.render("authUrlTemplate", &Value::Object(variables))
+    }
+
+    pub fn token_request(&self, code: &str) -> Result<TokenRequest, Failure> {
+        let mut variables = self.variables.clone();
+        variables.insert("code".into(), code.into());
+        let variables = Value::Object(variables);
+        let mut headers = Vec::new();
+        for (name, template) in self.oauth2.get("accessTokenHeaders").and_then(Value::as_object).into_iter().flatten() {
+            let template = template.as_str().unwrap_or_default();
+            let value = mustache::render(template, &variables, self.now).or_fail(format!("oauth2.{name}"))?;
+            headers.push((name.to_lowercase(), value));
+        }
+        for (name, value) in [("accept", "application/json"), ("content-type", "application/json")] {
+            if headers.iter().all(|(it, _)| it != name) {
+                headers.push((name.to_owned(), value.to_owned()));
+            }
+        }
+        Ok(TokenRequest {
+            url: self.render("accessTokenUrlTemplate", &variables)?,
+            headers,
+            body: self.render("accessTokenBody", &variables)?,
+        })
+    }
+
+    fn render(&self, name: &str, variables: &Value) -> Result<String, Failure> {
+        let template = self.oauth2.get(name).and_then(Value::as_str).unwrap_or_default();
+        mustache::render(template, variables, self.now).or_fail(format!("oauth2.{name}"))
+    }
+
+    /// What goes into `credentials`: the client, and what the response map makes of the response.
+    pub fn credentials(&self, response: &Value) -> Result<Map<String, Value>, Failure> {
+        let mut credentials = Map::new();
+        for name in ["client_id", "client_secret"] {
+            credentials.insert(name.to_owned(), self.variables.get(name).cloned().unwrap_or_default());
+        }
+        let map = self.oauth2.get("accessTokenResponseMap").and_then(Value::as_object);
+        for (name, place) in map.into_iter().flatten() {
+            let place = place.as_str().unwrap_or_default();
+            let value = if place.starts_with('/') {
+                let value = response.pointer(place).filter(|it| !it.is_null()).cloned();
+                value.ok_or_else(|| {
+                    let members: Vec<&String> = response.as_object().into_iter().flat_map(Map::keys).collect();
+                    let members = members.into_iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+                    Failure::new(format!("the token response has nothing at {place} for `{name}`: it has {members}"))
+                })?
+            } else {
+                let text = mustache::render(place, response, self.now);
+                text.or_fail(format!("oauth2.accessTokenResponseMap, `{name}`"))?.into()
+            };
+            credentials.insert(name.clone(), value);
+        }
+        Ok(credentials)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn renders_what_flow_would() {
+        let oauth2 = json!({
+            "authUrlTemplate": "https://{{{ config.region }}}.x/?id={{#urlencode}}{{{ client_id }}}{{/urlencode}}&s={{{ client_secret }}}{{{ code_verifier }}}&c={{{ code_challenge }}}&m={{{ code_challenge_method }}}",
+            "accessTokenUrlTemplate": "https://x/token",
+            "accessTokenBody": "{\"code\": \"{{{ code }}}\", \"v\": \"{{{ code_verifier }}}\", \"more\": \"{{{ config.account.id }}}\"}",
+            "accessTokenHeaders": {"Authorization": "Basic {{#basicauth}}{{{ client_id }}}:{{{ client_secret }}}{{/basicauth}}"},
+            "accessTokenResponseMap": {"token": "/data/token", "at": "{{#now_plus}}{{ expires_in }}{{/now_plus}}"},
+        });
+        let client = Client { id: "a b".into(), secret: "s3cret".into() };
+        // RFC 7636, appendix B.
+        let verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+        let it = Exchange::new(&oauth2, &client, "http://localhost", &json!({"region": "eu"}), "state", verifier);
+        let url = "https://eu.x/?id=a%20b&s=&c=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&m=S256";
+        assert_eq!(it.authorize_url().unwrap(), url);
+        assert_eq!(it.unanswered().unwrap(), BTreeSet::from(["account.id".to_owned()]));
+        let request = it.token_request("the code").unwrap();
+        assert_eq!(request.body, format!("{{\"code\": \"the code\", \"v\": \"{verifier}\", \"more\": \"\"}}"));
+        assert_eq!(request.headers[0], ("authorization".to_owned(), "Basic YSBiOnMzY3JldA==".to_owned()));
+        assert_eq!(request.headers[2], ("content-type".to_owned(), "application/json".to_owned()));
+        let credentials = it.credentials(&json!({"data": {"token": 7}, "expires_in": 60})).unwrap();
+        assert_eq!(credentials["token"], 7);
+        assert!(credentials["at"].as_str().unwrap().ends_with('Z'));
+        let missing = it.credentials(&json!({"error": "s3cret"})).unwrap_err().to_string();
+        assert_eq!(missing, "the token response has nothing at /data/token for `token`: it has error");
+    }
+}

@@ -1,0 +1,211 @@
+//! `flow-shim oauth`: signs in as Flow would, on a developer's machine, so that a shim's OAuth can be tried without Flow.
+//!
+//! The authorize URL is for a browser, which the authorization server sends back to this machine with a code; the code
+//! is exchanged with the shim's own templates, and what comes of it goes into a config's `credentials`.
+
+mod callback;
+mod exchange;
+
+use std::fs::{File, OpenOptions};
+use std::io::{IsTerminal, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value, json};
+
+use crate::failure::{Failure, OrFail};
+use crate::http;
+use crate::process::stop::Stop;
+use crate::shim::config::ConfigArg;
+use crate::shim::{Shim, SourceArgs, secrets};
+use crate::terminal::Screen;
+
+use callback::Callback;
+use exchange::{Client, Exchange, TokenRequest};
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = HELP)]
+pub struct Args {
+    /// Id of the OAuth app that you have registered [default: $OAUTH_CLIENT_ID]
+    #[arg(long, value_name = "ID")]
+    client_id: Option<String>,
+    /// Its secret [default: $OAUTH_CLIENT_SECRET]
+    #[arg(long, value_name = "SECRET")]
+    client_secret: Option<String>,
+    #[command(flatten)]
+    config: ConfigArg,
+    /// Write the config here instead of stdout, readable by you alone
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Where the browser comes back to
+    #[arg(long, default_value_t = 16963)]
+    port: u16,
+    /// Print the authorize URL and the token request, and send nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten, next_help_heading = "Source")]
+    source: SourceArgs,
+}
+
+const HELP: &str = "\
+Register http://localhost:16963 as a redirect URI of your OAuth app. Fields that the sign-in needs, like a subdomain, are \
+taken from the config.
+
+Examples:
+  flow-shim oauth --shim shims/github --dry-run
+  flow-shim oauth --shim shims/github --client-id ID --client-secret SECRET --output config.json";
+
+pub fn run(args: &Args, stop: &Stop, mut stdout: File) -> ExitCode {
+    let screen = Screen::open();
+    screen.conclude(sign_in(args, stop, &screen, &mut stdout))
+}
+
+fn sign_in(args: &Args, stop: &Stop, screen: &Screen, stdout: &mut File) -> Result<(), Failure> {
+    let client = client(args)?;
+    let shim = Shim::resolve(&args.source, stop.clone())?;
+    let config = match args.config.read(shim.folder.as_deref())? {
+        Some(config) => {
+            secrets::conceal(&config);
+            serde_json::from_str(config.get()).or_fail("the config can't be read")?
+        }
+        None => Map::new(),
+    };
+    screen.status("asking the connector for its spec");
+    let described = shim.describe()?;
+    let Some(oauth2) = described.oauth2 else {
+        let why = described.missing.unwrap_or_else(|| "the connector declares none".to_owned());
+        return Err(Failure::new(format!("there is no OAuth to try: {why}")));
+    };
+    let redirect_uri = format!("http://localhost:{}", args.port);
+    if args.dry_run {
+        screen.settle();
+        let text = dry_run(&oauth2, &client, &redirect_uri, config)?;
+        return stdout.write_all(text.as_bytes()).or_fail("can't write to stdout");
+    }
+    let (state, verifier) = (random()?, random()?);
+    let typed = Value::Object(config.clone());
+    let exchange = Exchange::new(&oauth2, &client, &redirect_uri, &typed, &state, &verifier);
+    let unanswered = exchange.unanswered()?;
+    if !unanswered.is_empty() {
+        let names = unanswered.into_iter().collect::<Vec<_>>().join(", ");
+        return Err(Failure::new(format!("the sign-in needs fields of the config: {names}: say them with --config")));
+    }
+    let callback = Callback::listen(args.port)?;
+    let url = exchange.authorize_url()?;
+    screen.print(&["Open this URL and sign in:".to_owned(), format!("  {url}")]);
+    open_browser(&url);
+    screen.status("waiting for the sign-in");
+    let code = callback.code(&state, stop)?;
+    screen.status("asking for the token");
+    let response = exchanged(&exchange.token_request(&code)?)?;
+    let credentials = exchange.credentials(&response)?;
+    let config = with_credentials(config, &described.config_schema, credentials);
+    screen.settle();
+    let text = serde_json::to_string_pretty(&config).or_fail("can't write the config")? + "\n";
+    match &args.output {
+        Some(path) => write_privately(path, &text).or_fail(format!("can't write {}", path.display())),
+        None => stdout.write_all(text.as_bytes()).or_fail("can't write to stdout"),
+    }
+}
+
+/// A dry run needs no client of its own.
+fn client(args: &Args) -> Result<Client, Failure> {
+    let given = |value: &Option<String>, variable: &str| value.clone().or_else(|| std::env::var(variable).ok());
+    let id = given(&args.client_id, "OAUTH_CLIENT_ID");
+    let secret = given(&args.client_secret, "OAUTH_CLIENT_SECRET");
+    if args.dry_run {
+        return Ok(Client { id: id.unwrap_or_else(|| "CLIENT_ID".to_owned()), secret: "CLIENT_SECRET".to_owned() });
+    }
+    match (id, secret) {
+        (Some(id), Some(secret)) => {
+            secrets::conceal_text(&secret);
+            Ok(Client { id, secret })
+        }
+        (None, _) => Err(Failure::new("which OAuth app? Say --client-id, or set OAUTH_CLIENT_ID")),
+        (_, None) => Err(Failure::new("the OAuth app has a secret: say --client-secret, or set OAUTH_CLIENT_SECRET")),
+    }
+}
+
+/// What would be sent, with words for what is only known then.
+fn dry_run(oauth2: &Value, client: &Client, redirect_uri: &str, config: Map<String, Value>) -> Result<String, Failure> {
+    let mut typed = Value::Object(config);
+    let missing = Exchange::new(oauth2, client, redirect_uri, &typed, "", "").unanswered()?;
+    for name in missing {
+        let pointer = format!("/{}", name.replace('.', "/"));
+        let _ = crate::json::pointer::put(&mut typed, &pointer, name.to_uppercase().into());
+    }
+    let exchange = Exchange::new(oauth2, client, redirect_uri, &typed, "STATE", "CODE_VERIFIER");
+    let TokenRequest { url, headers, body } = exchange.token_request("CODE")?;
+    let mut lines = vec!["Authorize URL".to_owned(), format!("  {}", exchange.authorize_url()?), String::new()];
+    lines.extend(["Token request".to_owned(), format!("  POST {url}")]);
+    lines.extend(headers.iter().map(|(name, value)| format!("  {name}: {value}")));
+    if !body.is_empty() {
+        lines.extend([String::new(), format!("  {body}")]);
+    }
+    lines.extend([String::new(), "From the response, into credentials".to_owned()]);
+    let map = oauth2.get("accessTokenResponseMap").and_then(Value::as_object);
+    lines.extend(
+        map.into_iter().flatten().map(|(name, place)| format!("  {name}: {}", place.as_str().unwrap_or_default())),
+    );
+    Ok(lines.join("\n") + "\n")
+}
+
+/// 32 bytes that nobody can guess, as RFC 7636 wants a verifier to be written.
+fn random() -> Result<String, Failure> {
+    let mut bytes = [0_u8; 32];
+    let mut filled = 0;
+    while filled < bytes.len() {
+        let flags = rustix::rand::GetRandomFlags::empty();
+        filled +=
+            rustix::rand::getrandom(&mut bytes[filled..], flags).or_fail("this machine gives no random numbers")?;
+    }
+    Ok(URL_SAFE_NO_PAD.encode(bytes))
+}
+
+/// Where somebody sits in front of it.
+fn open_browser(url: &str) {
+    if std::io::stderr().is_terminal() {
+        let command =
+            Command::new("xdg-open").arg(url).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        if let Ok(mut child) = command {
+            std::thread::spawn(move || child.wait());
+        }
+    }
+}
+
+/// Sends the token request. What the server says of an error is told, but for tokens.
+fn exchanged(request: &TokenRequest) -> Result<Value, Failure> {
+    let answer = http::post(&request.url, &request.headers, request.body.as_bytes())?;
+    let host = http::host(&request.url);
+    let response: Option<Value> = serde_json::from_slice(&answer.body).ok();
+    let text = |name: &str| response.as_ref().and_then(|it| it.get(name)?.as_str()).map(str::to_owned);
+    let details: Vec<String> = ["error", "error_description", "message"].into_iter().filter_map(text).collect();
+    if !(200..300).contains(&answer.status) || text("error").is_some() {
+        let details = if details.is_empty() { "nothing more".to_owned() } else { details.join(": ") };
+        return Err(Failure::new(format!("{host} refuses the code: it answers {} and says {details}", answer.status)));
+    }
+    response.ok_or_else(|| Failure::new(format!("{host} answers to the token request with something that is no JSON")))
+}
+
+/// The config as Flow would have it, the form's defaults in its OAuth object included.
+fn with_credentials(mut config: Map<String, Value>, schema: &Value, given: Map<String, Value>) -> Value {
+    let credentials = schema.pointer("/properties/credentials");
+    let branches = credentials.and_then(|it| it.get("oneOf")?.as_array()).into_iter().flatten();
+    let login = credentials.into_iter().chain(branches).find(|it| it.get("x-oauth2-provider").is_some());
+    let properties = login.and_then(|it| it.get("properties")?.as_object()).into_iter().flatten();
+    let defaults = properties.filter_map(|(name, it)| Some((name.clone(), it.get("default")?.clone())));
+    let mut credentials: Map<String, Value> = defaults.collect();
+    credentials.extend(given);
+    config.insert("credentials".into(), Value::Object(credentials));
+    json!(config)
+}
+
+fn write_privately(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    // It may have been there, open to others.
+    file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+    file.write_all(text.as_bytes())
+}
