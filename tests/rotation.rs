@@ -125,7 +125,8 @@ fn without_a_service_the_user_is_told_names() {
 
 #[test]
 fn what_is_not_encrypted_is_not_published() {
-    let answers: [fn(&Value) -> (u16, String); 4] = [
+    type Answer = fn(&Value) -> (u16, String);
+    let answers: [Answer; 4] = [
         // The config itself.
         |sent| (200, sent["config"].to_string()),
         // As if it were encrypted.
