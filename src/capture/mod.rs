@@ -17,6 +17,7 @@ use crate::failure::{Failure, OrFail};
 use crate::flow::log;
 use crate::flow::request::Open;
 use crate::flow::response::{Output, Response};
+use crate::process::stop::Reason;
 use crate::process::supervise::{End, Finished};
 use crate::shim::{Shim, secrets};
 use crate::source::{Resource, Selected, Started, Stream, SyncRequest};
@@ -134,6 +135,8 @@ fn finish<W: Write>(shim: &Shim, finished: Finished<Pump<W>>) -> Result<(), Fail
             pump.finish()
         }
         End::Exited(code) => Err(pump.trouble.explain(code, finished.last_error.as_deref())),
+        // What lay in the pipe was read by nobody, a checkpoint perhaps.
+        End::Stopped(reason @ Reason::OutputClosed) => Err(Failure::Stopped(reason)),
         End::Stopped(reason) if pump.pending > 0 => {
             log::info(&format!("{} documents since the last state will be read again", pump.pending));
             Err(Failure::Stopped(reason))
