@@ -14,6 +14,7 @@ use crate::json::mend::mend;
 use crate::process::launch::Launcher;
 use crate::process::lines::{Line, Lines};
 use crate::process::supervise::{Activity, Connector, End, Reading};
+use crate::shim::StateFormat;
 use crate::source::{Broken, Spec, Stream, SyncRequest, Trouble};
 
 /// The names of the private files.
@@ -65,9 +66,9 @@ pub fn discover(launcher: &Launcher, config: &RawValue) -> Result<Vec<Stream>, F
     catalog::streams(answers.catalog.as_deref().ok_or_else(|| answers.nothing("discover"))?)
 }
 
-pub fn read(launcher: &Launcher, sync: &SyncRequest) -> Result<Connector, Failure> {
+pub fn read(launcher: &Launcher, sync: &SyncRequest, state_format: StateFormat) -> Result<Connector, Failure> {
     let configured = catalog::configured(&sync.streams)?;
-    let state = state::input(sync)?;
+    let state = state::input(sync, state_format)?;
     let prepared = launcher.prepare()?;
     let mut arguments = vec!["read".to_owned()];
     for (option, name, content) in [

@@ -10,6 +10,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 
 use crate::failure::{Failure, OrFail};
+use crate::shim::StateFormat;
 use crate::source::{Broken, OlderCell, OlderState, Selected, StateUpdate, Stream, StreamId, SyncRequest};
 
 #[derive(Deserialize)]
@@ -97,8 +98,9 @@ fn raw(text: String) -> Box<RawValue> {
     RawValue::from_string(text).unwrap_or_else(|_| RawValue::NULL.to_owned())
 }
 
-/// The content of the `--state` file. A list (A7), but for a LEGACY state, which connectors of its time want bare.
-pub fn input(sync: &SyncRequest) -> Result<Box<RawValue>, Failure> {
+/// The content of the `--state` file. A list (A7), but for a LEGACY state, which connectors of its time want bare, and for
+/// connectors that are known to want all states so.
+pub fn input(sync: &SyncRequest, format: StateFormat) -> Result<Box<RawValue>, Failure> {
     #[derive(Deserialize)]
     struct SharedState {
         #[serde(rename = "type")]
@@ -127,12 +129,17 @@ pub fn input(sync: &SyncRequest) -> Result<Box<RawValue>, Failure> {
         Some(raw) => Some(serde_json::from_str(raw.get()).or_fail("the shared state in Flow can't be read")?),
         None => None,
     };
-    let streams = sync.streams.iter().filter_map(stream_state);
+    let mut streams = sync.streams.iter().filter_map(stream_state).peekable();
     let written = match shared {
         Some(SharedState { data: Some(data), .. }) => return legacy_input(data, sync),
         Some(SharedState { kind, shared_state, .. }) if kind == "GLOBAL" => {
             let global = Global { shared_state, stream_states: streams.collect() };
             to_raw_value(&[GlobalMessage { r#type: "GLOBAL", global }])
+        }
+        // A fresh start is an empty list to all of them.
+        _ if format == StateFormat::Bare && streams.peek().is_some() => {
+            let states: BTreeMap<_, _> = streams.map(|it| (it.stream_descriptor.name, it.stream_state)).collect();
+            to_raw_value(&states)
         }
         _ => {
             let messages: Vec<_> = streams.map(|stream| StreamMessage { r#type: "STREAM", stream }).collect();

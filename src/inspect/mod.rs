@@ -104,7 +104,7 @@ fn inspect(args: &Args, stop: &Stop, screen: &Screen, stdout: &mut File) -> Resu
         secrets::conceal(config);
         screen.status("discovering streams");
         discovery = shim.discover(config).map(|found| {
-            let found = streams::describe(found);
+            let found = streams::describe(found, &shim.streams);
             report.totals = Some(streams::Totals::of(&found));
             report.streams = Some(found);
         });

@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::Rewrite;
 use crate::schema;
 use crate::serve;
+use crate::shim::streams::StreamRules;
 use crate::source;
 
 #[derive(Serialize)]
@@ -43,8 +44,8 @@ pub struct Totals {
     pub rewrites: usize,
 }
 
-pub fn describe(streams: Vec<source::Stream>) -> Vec<Stream> {
-    let bindings = serve::discovered(streams.clone());
+pub fn describe(streams: Vec<source::Stream>, rules: &StreamRules) -> Vec<Stream> {
+    let bindings = serve::discovered(streams.clone(), rules);
     streams
         .into_iter()
         .zip(bindings)

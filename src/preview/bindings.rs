@@ -11,6 +11,7 @@ use crate::failure::Failure;
 use crate::flow::log;
 use crate::json::pointer;
 use crate::serve;
+use crate::shim::streams::StreamRules;
 use crate::source::{Source, Stream};
 
 /// A stream, bound to a collection of its recommended name.
@@ -34,9 +35,9 @@ pub struct OpenBinding<'a> {
 }
 
 /// Binds each discovered stream; `pointers` lead to its resource path (F17).
-pub fn bind(streams: Vec<Stream>, pointers: &Value) -> Result<Vec<Binding>, Failure> {
+pub fn bind(streams: Vec<Stream>, rules: &StreamRules, pointers: &Value) -> Result<Vec<Binding>, Failure> {
     let pointers: Vec<&str> = pointers.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let recommended = serve::discovered(streams.clone());
+    let recommended = serve::discovered(streams.clone(), rules);
     let mut taken = HashSet::new();
     let bind = |(stream, it): (Stream, crate::flow::response::DiscoveredBinding)| {
         let path = pointer::path(&it.resource_config, &pointers);
@@ -135,8 +136,8 @@ mod tests {
     use serde_json::value::to_raw_value;
 
     fn bound(declared: &[Value]) -> Vec<Binding> {
-        let stream = |it| Airbyte.stream(to_raw_value(it).unwrap()).unwrap();
-        bind(declared.iter().map(stream).collect(), &json!(["/namespace", "/stream"])).unwrap()
+        let stream = |it| Airbyte::default().stream(to_raw_value(it).unwrap()).unwrap();
+        bind(declared.iter().map(stream).collect(), &StreamRules::default(), &json!(["/namespace", "/stream"])).unwrap()
     }
 
     fn shop() -> Vec<Binding> {
@@ -171,7 +172,7 @@ mod tests {
     #[test]
     fn full_refresh_leaves_streams_that_have_none() {
         let mut bindings = shop();
-        refresh_fully(&mut bindings, &Airbyte);
+        refresh_fully(&mut bindings, &Airbyte::default());
         let modes: Vec<_> = bindings.iter().map(|it| it.resource["syncMode"].as_str().unwrap()).collect();
         assert_eq!(modes, ["full_refresh", "full_refresh", "incremental", "full_refresh"]);
         assert!(bindings[3].resource.get("cursorField").is_none());

@@ -115,7 +115,8 @@ fn preview(args: &Args, stop: &Stop, screen: &Screen, stdout: File) -> Result<()
         }
     };
     let found = streams.len();
-    let mut bindings = bindings::select(bindings::bind(streams, &spec["resourcePathPointers"])?, &args.select)?;
+    let mut bindings =
+        bindings::select(bindings::bind(streams, &shim.streams, &spec["resourcePathPointers"])?, &args.select)?;
     if args.full_refresh {
         bindings::refresh_fully(&mut bindings, shim.source.as_ref());
         if let Some(file) = &mut state {
