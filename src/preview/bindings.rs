@@ -22,6 +22,8 @@ pub struct Binding {
     path: Vec<String>,
     key: Vec<String>,
     schema: Value,
+    /// F18.
+    disable: bool,
 }
 
 /// As the Open request has it.
@@ -45,7 +47,7 @@ pub fn bind(streams: Vec<Stream>, rules: &StreamRules, pointers: &Value) -> Resu
             return Err(Failure::new(format!("the connector discovers stream {} more than once", stream.id)));
         }
         let (name, resource) = (it.recommended_name, it.resource_config);
-        Ok(Binding { name, stream, resource, path, key: it.key, schema: it.document_schema })
+        Ok(Binding { name, stream, resource, path, key: it.key, schema: it.document_schema, disable: it.disable })
     };
     streams.into_iter().zip(recommended).map(bind).collect()
 }
@@ -55,14 +57,17 @@ pub fn glob(text: &str) -> Result<GlobMatcher, globset::Error> {
     Ok(Glob::new(text)?.compile_matcher())
 }
 
-/// Keeps the bindings that any of the globs matches; all where there is no glob.
+/// Keeps the bindings that any of the globs matches; where there is no glob, all that are not disabled.
 pub fn select(mut bindings: Vec<Binding>, globs: &[GlobMatcher]) -> Result<Vec<Binding>, Failure> {
     // A glob that matches nothing was meant to.
     if let Some(glob) = globs.iter().find(|glob| !bindings.iter().any(|it| it.matches(glob))) {
         let glob = glob.glob().glob();
         return Err(Failure::new(format!("--select {glob} matches no stream: there are {}", names(&bindings, 20))));
     }
-    bindings.retain(|it| globs.is_empty() || globs.iter().any(|glob| it.matches(glob)));
+    if globs.is_empty() && bindings.iter().all(|it| it.disable) {
+        return Err(Failure::new(format!("all streams are disabled: --select one of {}", names(&bindings, 20))));
+    }
+    bindings.retain(|it| if globs.is_empty() { !it.disable } else { globs.iter().any(|glob| it.matches(glob)) });
     Ok(bindings)
 }
 

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -49,6 +50,8 @@ pub struct Shim {
     pub streams: StreamRules,
     /// The folder that shim.yaml lies in.
     pub folder: Option<PathBuf>,
+    /// What shim.yaml says, or the older wrapper's files; for people.
+    pub settings: Option<Settings>,
     /// The config between Flow and the connector.
     pub endpoint: Endpoint,
     /// The config of the last discovery, and what it found.
@@ -84,7 +87,7 @@ pub struct SourceArgs {
 impl Shim {
     /// Finds the source: the arguments first, then shim.yaml, then AIRBYTE_ENTRYPOINT.
     pub fn resolve(args: &SourceArgs, stop: Stop) -> Result<Self, Failure> {
-        let (file, folder) = settings(args)?;
+        let Found { file, folder, settings } = find(args)?;
         let target = target(args, &file, folder.as_deref())?;
         let source: Arc<dyn Source> = match args.protocol.or(file.protocol).unwrap_or(Protocol::Airbyte) {
             Protocol::Airbyte => Arc::new(Airbyte { state_format: file.state_format.unwrap_or_default() }),
@@ -106,6 +109,7 @@ impl Shim {
             run_interval: file.run_interval,
             streams: StreamRules::new(file.schema.unwrap_or_default(), file.streams, folder.as_deref())?,
             folder,
+            settings,
             discovered: Mutex::default(),
         })
     }
@@ -155,31 +159,54 @@ impl Shim {
     }
 }
 
-/// What shim.yaml says, or the older wrapper's files where there is none, and the folder that it was found in.
-fn settings(args: &SourceArgs) -> Result<(ShimFile, Option<PathBuf>), Failure> {
-    let folder = match &args.shim {
-        Some(path) if !path.is_dir() => {
-            return Ok((ShimFile::read(path)?, path.parent().map(Path::to_owned)));
+/// Where a shim's settings are, and what they say.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Settings {
+    pub from: PathBuf,
+    /// As shim.yaml would say it, but for the values of `env`: those may be secrets.
+    pub shim: Value,
+}
+
+struct Found {
+    file: ShimFile,
+    folder: Option<PathBuf>,
+    settings: Option<Settings>,
+}
+
+impl Found {
+    fn new(file: ShimFile, from: PathBuf, folder: PathBuf) -> Result<Self, Failure> {
+        let mut shim = serde_json::to_value(&file).or_fail("can't tell what shim.yaml says")?;
+        if let Some(env) = shim.get_mut("env").and_then(Value::as_object_mut) {
+            env.values_mut().for_each(|it| *it = "***".into());
         }
-        Some(folder) => folder.clone(),
-        None => PathBuf::new(),
+        Ok(Self { file, folder: Some(folder), settings: Some(Settings { from, shim }) })
+    }
+}
+
+/// Finds shim.yaml, or the older wrapper's files where there is none.
+fn find(args: &SourceArgs) -> Result<Found, Failure> {
+    let path = match &args.shim {
+        Some(path) if path.is_dir() => path.join(file::NAME),
+        Some(path) => path.clone(),
+        None => PathBuf::from(file::NAME),
     };
-    let path = folder.join(file::NAME);
-    let here = if args.shim.is_some() { folder.as_path() } else { Path::new(".") };
-    if !path.is_file() && older::is_in(here) {
-        log::info(&format!("settings are the older wrapper's files in {}", here.display()));
-        return Ok((older::read(here)?, Some(folder)));
+    let folder = path.parent().map(Path::to_owned).unwrap_or_default();
+    let here = if folder.as_os_str().is_empty() { Path::new(".") } else { &folder };
+    match (path.exists(), older::is_in(here)) {
+        (false, true) => {
+            log::info(&format!("settings are the older wrapper's files in {}", here.display()));
+            Found::new(older::read(here)?, here.to_owned(), folder)
+        }
+        (false, false) if args.shim.is_none() => Ok(Found { file: ShimFile::default(), folder: None, settings: None }),
+        (_, has_older) => {
+            if has_older {
+                let path = path.display();
+                log::info(&format!("settings are those of {path}: the older wrapper's files beside it are not used"));
+            }
+            Found::new(ShimFile::read(&path)?, path, folder)
+        }
     }
-    if args.shim.is_none() && !path.exists() {
-        return Ok((ShimFile::default(), None));
-    }
-    if older::is_in(here) {
-        log::info(&format!(
-            "settings are those of {}: the older wrapper's files beside it are not used",
-            path.display()
-        ));
-    }
-    Ok((ShimFile::read(&path)?, Some(folder)))
 }
 
 fn target(args: &SourceArgs, file: &ShimFile, folder: Option<&Path>) -> Result<Target, Failure> {

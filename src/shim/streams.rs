@@ -159,7 +159,8 @@ impl StreamOptions {
             schema::date_to_date_time(schema);
         }
         if let Some(wanted) = &self.key {
-            *key = wanted.iter().map(Component::path).collect();
+            // The row id is what there is without any key.
+            *key = wanted.iter().map(Component::path).filter(|it| it[..] != ["_meta", "row_id"]).collect();
         }
     }
 
