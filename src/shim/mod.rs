@@ -6,7 +6,7 @@ mod file;
 #[cfg(test)]
 mod json_schema;
 mod map;
-mod older;
+pub mod older;
 mod rotation;
 pub mod secrets;
 pub mod streams;

@@ -65,6 +65,15 @@ pub fn read(folder: &Path) -> Result<ShimFile, Failure> {
     })
 }
 
+/// The shim.yaml that says the same as the files in a folder.
+pub fn as_yaml(folder: &Path) -> Result<String, Failure> {
+    if !is_in(folder) {
+        let (folder, files) = (folder.display(), FILES.join(", "));
+        return Err(Failure::new(format!("none of the older wrapper's files is in {folder}: there is no {files}")));
+    }
+    serde_saphyr::to_string(&read(folder)?).or_fail("can't write shim.yaml")
+}
+
 #[derive(Deserialize)]
 struct Documentation {
     documentation_url: String,
@@ -182,4 +191,22 @@ fn wants_list(folder: &Path) -> bool {
         dockerfile.lines().any(|it| it.contains(STATE_FORMAT) && it.contains("per_stream"))
     };
     std::env::var(STATE_FORMAT).map_or_else(|_| in_image(), |it| it == "per_stream")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn its_shim_yaml_says_the_same() {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus/overlays");
+        let Ok(folders) = fs::read_dir(&corpus) else {
+            eprintln!("SKIPPED: there is no {}", corpus.display());
+            return;
+        };
+        for folder in folders.map(|it| it.unwrap().path()) {
+            let yaml = as_yaml(&folder).unwrap();
+            assert_eq!(ShimFile::parse(&yaml).unwrap(), read(&folder).unwrap(), "{}:\n{yaml}", folder.display());
+        }
+    }
 }
