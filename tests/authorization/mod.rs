@@ -1,5 +1,10 @@
 //! An OAuth 2 authorization server that forgives nothing: authorization code with PKCE (RFC 6749, RFC 7636).
 
+// Each test binary uses its own part of this.
+#![allow(dead_code)]
+
+pub mod browser;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -24,6 +29,8 @@ pub enum Style {
     Json,
     /// A form, the client in the Authorization header.
     Basic,
+    /// JSON, the client in the Authorization header.
+    BasicJson,
 }
 
 #[derive(Clone, Copy)]
@@ -133,14 +140,14 @@ fn token(request: &mut Request, rules: Rules, grant: &Mutex<Option<Grant>>) -> R
     let mut parameters = match rules.style {
         Style::Query if body.is_empty() => pairs(query)?,
         Style::Form | Style::Basic if content_type == form && query.is_empty() => pairs(&body)?,
-        Style::Json if content_type == "application/json" && query.is_empty() => {
+        Style::Json | Style::BasicJson if content_type == "application/json" && query.is_empty() => {
             let found: HashMap<String, String> = serde_json::from_str(&body).map_err(|it| it.to_string())?;
             found
         }
         _ => return Err(format!("a request of another style: {content_type}, {query:?}, {body:?}")),
     };
     let [client_id, client_secret, code] = rules.names;
-    if rules.style == Style::Basic {
+    if matches!(rules.style, Style::Basic | Style::BasicJson) {
         let header = header("Authorization").unwrap_or_default();
         let encoded = header.strip_prefix("Basic ").ok_or("no Basic authorization")?;
         let text =

@@ -1,0 +1,78 @@
+//! Real connectors' specs, and what a connector with such a spec is given.
+
+// Each test binary uses its own part of this.
+#![allow(dead_code)]
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::authorization::{CLIENT_ID, CLIENT_SECRET};
+use crate::command::run;
+
+/// The ConnectorSpecification of an Airbyte source: as the corpus has it, else as the package that is installed prints
+/// it. Without either there is none, and a line says so.
+pub fn of(name: &str) -> Option<Value> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let file = root.join(format!("../shared/corpus/specs/{name}.json"));
+    if let Ok(text) = fs::read_to_string(&file) {
+        return Some(serde_json::from_str(&text).expect("a spec"));
+    }
+    let command = root.join(format!("target/venvs/{name}/bin/source-{name}"));
+    if !command.exists() {
+        // Past the capture of a test that passes.
+        let _ = writeln!(std::io::stderr(), "SKIPPED: there is neither {} nor {}", file.display(), command.display());
+        return None;
+    }
+    let output = Command::new(command).arg("spec").output().expect("the source runs");
+    let lines = String::from_utf8(output.stdout).expect("text");
+    let mut messages = lines.lines().filter_map(|it| serde_json::from_str::<Value>(it).ok());
+    Some(
+        messages.find(|it| it["type"] == "SPEC").unwrap_or_else(|| panic!("{name} prints no spec: {lines}"))["spec"]
+            .take(),
+    )
+}
+
+/// The arguments of a connector with this spec, which keeps what it is given in `folder`.
+pub fn played(folder: &Path, spec: &Value) -> Vec<String> {
+    let case = folder.join("spec.case");
+    let message = json!({"type": "SPEC", "spec": spec});
+    fs::write(&case, format!("A spec.\n\n== spec\n{message}\n")).expect("a case file");
+    let player = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/scripted-source");
+    let text = |path: &Path| path.to_str().expect("a path").to_owned();
+    vec!["--".into(), player.into(), "--received".into(), text(&folder.join("received")), text(&case)]
+}
+
+/// What has come of a sign-in reaches the connector in a form that its own schema accepts, each value where the
+/// connector declares that it wants it.
+pub fn check_given(name: &str, folder: &Path, arguments: &[String], spec: &Value, signed_in: &Value) {
+    let mut command = vec!["inspect".to_owned(), "--config".into(), signed_in.to_string()];
+    command.extend(arguments.iter().cloned());
+    run(&command).ok();
+    let given = fs::read_to_string(folder.join("received/discover/config")).expect("the connector's config");
+    let given: Value = serde_json::from_str(&given).expect("JSON");
+    let validator = jsonschema::validator_for(&spec["connectionSpecification"]).expect("the connector's schema");
+    let errors: Vec<String> =
+        validator.iter_errors(&given).map(|it| format!("{it} at {}", it.instance_path())).collect();
+    assert!(errors.is_empty(), "{name}: {signed_in}\n  became {given}\n  {}", errors.join("\n  "));
+
+    let declared = &spec["advanced_auth"]["oauth_config_specification"];
+    let places = |of: &str| declared[of]["properties"].as_object().cloned().unwrap_or_default();
+    let at = |place: &Value| {
+        let path = place["path_in_connector_config"].as_array().expect("a path");
+        path.iter().fold(&given, |it, step| &it[step.as_str().expect("a name")])
+    };
+    for (output, place) in places("complete_oauth_output_specification") {
+        assert_eq!(*at(&place), signed_in["credentials"][&output], "{name}: {output} in {given}");
+    }
+    for (output, place) in places("complete_oauth_server_output_specification") {
+        let wanted = if output.contains("secret") { CLIENT_SECRET } else { CLIENT_ID };
+        assert_eq!(*at(&place), wanted, "{name}: {output} in {given}");
+    }
+    let key = spec["advanced_auth"]["predicate_key"].as_array().expect("a predicate");
+    let predicate = key.iter().fold(&given, |it, step| &it[step.as_str().expect("a name")]);
+    assert_eq!(*predicate, spec["advanced_auth"]["predicate_value"], "{name}: {given}");
+}
