@@ -30,10 +30,11 @@ use crate::singer::Singer;
 use crate::source::{Resource, Source, Stream};
 
 use endpoint::{Endpoint, Way};
-pub use file::{Protocol, SchemaMode, StateFormat};
+pub use file::Protocol;
 use file::{ShimFile, SpecChanges};
 use map::ConfigMap;
 use streams::StreamRules;
+pub use values::SchemaMode;
 use values::{Interval, OAuth2};
 
 /// A connector, and how it is wrapped.

@@ -8,8 +8,7 @@ use std::path::Path;
 
 use globset::{Glob, GlobMatcher};
 
-use super::file::SchemaMode;
-use super::values::Document;
+use super::values::{Document, SchemaMode};
 use crate::failure::Failure;
 use crate::source::{Source, Stream, StreamId};
 
