@@ -48,7 +48,7 @@ const MAX_DOCUMENT: usize = 16 * 1024 * 1024;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
 /// Where Airbyte's images say how their connector is started.
-const AIRBYTE_ENTRYPOINT: &str = "AIRBYTE_ENTRYPOINT";
+pub const AIRBYTE_ENTRYPOINT: &str = "AIRBYTE_ENTRYPOINT";
 
 /// Which source to run, as the command line tells it.
 #[derive(clap::Args, Debug, Default)]
@@ -67,6 +67,17 @@ pub struct SourceArgs {
     command: Vec<String>,
 }
 
+impl SourceArgs {
+    /// As if somebody had typed it.
+    pub fn of(target: &Target, protocol: Protocol) -> Self {
+        let (image, command) = match target {
+            Target::Image(image) => (Some(image.clone()), Vec::new()),
+            Target::Command(command) => (None, command.clone()),
+        };
+        Self { shim: None, protocol: Some(protocol), image, command }
+    }
+}
+
 impl Shim {
     /// Finds the source: the arguments first, then ./shim.yaml, then AIRBYTE_ENTRYPOINT.
     pub fn resolve(args: &SourceArgs, stop: Stop) -> Result<Self, Failure> {
@@ -77,7 +88,8 @@ impl Shim {
             ([_, ..], ..) => Target::Command(args.command.clone()),
             (_, Some(image), ..) => Target::Image(image.clone()),
             (.., Some(command), _) => Target::Command(beside(folder.as_deref(), command)),
-            (.., Some(image)) => Target::Image(image.clone()),
+            // Within the image, its command is to be run, and not the image once more.
+            (.., Some(image)) if !is_within_image() => Target::Image(image.clone()),
             _ => Target::Command(entrypoint()?),
         };
         let source: Arc<dyn Source> = match args.protocol.or(file.protocol).unwrap_or(Protocol::Airbyte) {
@@ -178,6 +190,10 @@ fn beside(folder: Option<&Path>, command: &[String]) -> Vec<String> {
         *program = folder.join(&*program).to_string_lossy().into_owned();
     }
     command
+}
+
+fn is_within_image() -> bool {
+    std::env::var(AIRBYTE_ENTRYPOINT).is_ok_and(|it| !it.trim().is_empty())
 }
 
 fn entrypoint() -> Result<Vec<String>, Failure> {
