@@ -153,6 +153,9 @@ fn a_sources_image_becomes_one_of_flows() {
     let users = [Binding::new("users", "incremental")];
     let stopped = around.open(&users, &json!({})).when(When::Documents(500), Then::Signal(Signal::TERM)).run();
     assert!(stopped.end.broken.is_empty(), "{:?}", stopped.end.broken);
+    // It ended when it was told to: the eight seconds that it might have taken bring tens of thousands.
+    let sent = stopped.documents.len() + stopped.uncommitted.len();
+    assert!(sent < 10_000, "{sent} documents");
     podman.assert_no_container();
 
     let image = "localhost/source-faker-flow";
