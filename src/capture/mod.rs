@@ -13,6 +13,7 @@ use std::io::Write;
 use std::sync::{PoisonError, mpsc};
 use std::thread;
 
+use crate::dates::Normalize;
 use crate::failure::{Failure, OrFail};
 use crate::flow::log;
 use crate::flow::request::Open;
@@ -45,8 +46,12 @@ pub fn run<W: Write + Send + 'static>(shim: &Shim, open: &Open, mut out: Output<
     let catalog = catalog::of(shim, open, &resources, stored.catalog())?;
     let streams = &catalog.streams;
     let config = shim.to_connector(&spec.config, &catalog.way)?;
-    let bindings: Vec<Binding> =
-        spec.bindings.iter().enumerate().map(|(index, it)| Binding::new(index, spec.key(it).to_vec())).collect();
+    let bindings: Vec<Binding> = spec
+        .bindings
+        .iter()
+        .enumerate()
+        .map(|(index, it)| Binding::new(index, spec.key(it).to_vec(), Normalize::default()))
+        .collect();
     let entries: Vec<Entry> = spec
         .bindings
         .iter()

@@ -55,7 +55,8 @@ pub fn describe(streams: Vec<source::Stream>) -> Vec<Stream> {
                 Err(problem) => Some(problem.to_string()),
                 Ok(_) => None,
             };
-            let sourced = schema::sourced(&stream.schema, &key.unwrap_or_else(|_| schema::Key::row_id()));
+            let key = key.unwrap_or_else(|_| schema::Key::row_id());
+            let sourced = schema::sourced(&stream.schema, &key, schema::DateFormats::Kept);
             Stream {
                 recommended_name: binding.recommended_name,
                 name: stream.id.name,
