@@ -3,6 +3,7 @@
 pub mod airbyte;
 pub mod capture;
 pub mod cli;
+pub mod dates;
 pub mod demo;
 pub mod failure;
 pub mod flow;

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::Value;
 
+use crate::dates;
 use crate::json::merge::merge;
 use crate::json::pointer;
 use crate::schema;
@@ -154,6 +155,18 @@ impl StreamOptions {
         if let Some(wanted) = &self.key {
             // The row id is what there is without any key.
             *key = wanted.iter().map(Component::path).filter(|it| it[..] != ["_meta", "row_id"]).collect();
+        }
+    }
+
+    /// What is to become of dates.
+    pub fn normalize(&self) -> dates::Normalize {
+        match &self.normalize {
+            None => dates::Normalize::default(),
+            Some(Normalize::Never) => dates::Normalize::Off,
+            Some(Normalize::Given(it)) => {
+                let cut = it.cut.iter().flatten().map(|Component(pointer)| pointer.clone()).collect();
+                dates::Normalize::On { cut }
+            }
         }
     }
 
