@@ -3,10 +3,12 @@
 pub mod airbyte;
 pub mod capture;
 pub mod cli;
+pub mod dates;
 pub mod demo;
 pub mod failure;
 pub mod flow;
 pub mod http;
+pub mod init;
 pub mod inspect;
 pub mod json;
 pub mod oauth;

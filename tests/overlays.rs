@@ -2,6 +2,7 @@
 //! from the states that the older wrapper left (overlays.md). What is expected is read from the files here anew, by the
 //! table in overlays.md and not by the shim's code.
 
+mod command;
 mod runtime;
 
 use std::collections::BTreeSet;
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
+use command::run;
 use runtime::{Binding, Runtime, repository};
 
 /// A folder, and a connector that has the streams that it names.
@@ -31,6 +33,19 @@ fn overlays() -> Vec<Overlay> {
         return Vec::new();
     };
     folders.map(|it| Overlay::read(it.unwrap().path())).collect()
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
 }
 
 fn read(path: &Path) -> Option<Value> {
@@ -61,6 +76,16 @@ impl Overlay {
         }
         overlay.write_connector();
         overlay
+    }
+
+    /// The same in a folder that can be written to.
+    fn moved(&self) -> Self {
+        let scratch = TempDir::new().unwrap();
+        let folder = scratch.path().join("folder");
+        copy(&self.folder, &folder);
+        let moved = Self { name: self.name.clone(), folder, streams: self.streams.clone(), scratch };
+        moved.write_connector();
+        moved
     }
 
     /// All that the files name, and a stream that none of them does.
@@ -270,5 +295,19 @@ fn captures_go_on_from_the_older_wrappers_states() {
         let again = per_stream.open(&bindings, &session.state).run().expect_clean();
         assert_eq!(it.given("read", "state"), json!([message]), "{}", it.name);
         assert_eq!(again.state, session.state, "{}", it.name);
+    }
+}
+
+#[test]
+fn the_shim_yaml_that_init_writes_gives_the_same_answers() {
+    for it in overlays() {
+        let moved = it.moved();
+        let folder = moved.folder.to_string_lossy();
+        run(["init", "--from-atf", &folder]).ok();
+        let again = run(["init", "--from-atf", &folder]);
+        assert_eq!(again.code, Some(1));
+        assert!(again.last_line().contains("shim.yaml is there already"), "{}", again.last_line());
+        assert_eq!(moved.shim().spec(), it.shim().spec(), "{}", it.name);
+        assert_eq!(moved.shim().discover(), it.shim().discover(), "{}", it.name);
     }
 }

@@ -7,14 +7,13 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::message::{self, Message};
-use super::{catalog, state};
+use super::{StateFormat, catalog, state};
 use crate::failure::{Failure, OrFail};
 use crate::flow::log;
 use crate::json::mend::mend;
 use crate::process::launch::Launcher;
 use crate::process::lines::{Line, Lines};
 use crate::process::supervise::{Activity, Connector, End, Reading};
-use crate::shim::StateFormat;
 use crate::source::{Broken, Spec, Stream, SyncRequest, Trouble};
 
 /// The names of the private files.

@@ -11,11 +11,12 @@ use serde_json::{Map, Value, json};
 use crate::failure::Failure;
 use crate::json::hints::Hints;
 use crate::process::launch::{Files, Launcher};
-use crate::shim::StateFormat;
 use crate::source::{
     Broken, Decoder, Event, OlderCell, OlderState, Resource, Rows, Source, Spec, Started, Stream, StreamId, Sweeps,
     SyncRequest,
 };
+
+pub use state::StateFormat;
 
 #[derive(Default)]
 pub struct Airbyte {

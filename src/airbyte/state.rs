@@ -10,8 +10,19 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 
 use crate::failure::{Failure, OrFail};
-use crate::shim::StateFormat;
 use crate::source::{Broken, OlderCell, OlderState, Selected, StateUpdate, Stream, StreamId, SyncRequest};
+
+/// What a connector's `--state` file holds (A7).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum StateFormat {
+    /// A list of STATE messages.
+    #[default]
+    List,
+    /// An object of the streams' states by their names, as connectors of before 2022 want it.
+    Bare,
+}
 
 #[derive(Deserialize)]
 pub struct StateMessage {

@@ -2,10 +2,11 @@
 
 use std::io::{self, Write};
 
+use crate::dates::Dates;
 use crate::flow::response::Output;
 use crate::json::hints::Hints;
 use crate::json::scan::{Kind, Scanner};
-use crate::source::Data;
+use crate::source::{Data, Meta};
 
 /// What the shim adds to a document.
 pub struct Added<'a> {
@@ -45,6 +46,16 @@ const AROUND: usize = br#"18446744073709551615,"op":"u"},}}"#.len() + 1;
 #[inline]
 pub fn size(head: &[u8], added: &Added, data: &Data) -> usize {
     head.len() + AROUND + data.bytes.len() + added.changes.map_or(0, |it| it.len() + 12)
+}
+
+/// The record with its dates brought to RFC 3339; none where they are.
+#[inline]
+pub fn normalize<'a>(data: &Data, dates: &'a mut Dates) -> Option<Data<'a>> {
+    let mut marks = data.meta.as_ref().map_or([0; 3], |it| [it.member.start, it.value.start, it.value.end]);
+    let bytes = dates.normalize(data.bytes, &mut marks)?;
+    let [member, start, end] = marks;
+    let meta = data.meta.as_ref().map(|_| Meta { member: member..end, value: start..end });
+    Some(Data { bytes, meta, deleted: data.deleted })
 }
 
 /// Writes a whole `captured` message.

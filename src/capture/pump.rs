@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 use super::document::{self, Added, Op};
 use super::ledger::Ledger;
 use super::status::Board;
+use crate::dates::{Dates, Normalize};
 use crate::failure::Failure;
 use crate::flow::log::{self, Level};
 use crate::flow::response::{Output, Response, StateUpdate};
@@ -53,6 +54,9 @@ pub struct Binding {
     /// What shim.yaml says of the stream.
     pub(super) options: StreamOptions,
     pub(super) head: Vec<u8>,
+    /// What is to be done with dates, and how, once it is known where the source declares any.
+    pub(super) normalize: Normalize,
+    pub(super) dates: Option<Dates>,
     /// The sourced schema that was sent last.
     pub(super) sourced: Option<Value>,
 }
@@ -60,7 +64,8 @@ pub struct Binding {
 impl Binding {
     pub fn new(index: usize, key: Vec<String>, options: StreamOptions) -> Self {
         let rows = if key == ["/_meta/row_id"] { Rows::Numbered } else { Rows::Keyed };
-        Self { key, rows, options, head: document::head(index), sourced: None }
+        let normalize = options.normalize();
+        Self { key, rows, options, head: document::head(index), normalize, dates: None, sourced: None }
     }
 }
 
@@ -170,7 +175,7 @@ impl<W: Write> Pump<W> {
     #[inline]
     pub(super) fn record(&mut self, record: Record) -> Result<(), Halt> {
         let Some(index) = self.binding_of(&record) else { return Ok(()) };
-        let binding = &self.bindings[index];
+        let binding = &mut self.bindings[index];
         let row_id = self.ledger.next_row(index);
         let op = match record.data.deleted {
             true => Op::Delete,
@@ -178,12 +183,14 @@ impl<W: Write> Pump<W> {
             false => Op::Update,
         };
         let added = Added { row_id, op, changes: record.changes };
-        let size = document::size(&binding.head, &added, &record.data);
+        let normalized = binding.dates.as_mut().and_then(|it| document::normalize(&record.data, it));
+        let data = normalized.as_ref().unwrap_or(&record.data);
+        let size = document::size(&binding.head, &added, data);
         if size > self.max_document {
             return Err(self.too_large(index, &record, size).into());
         }
         self.pending += 1;
-        Ok(document::write(&mut self.out, &binding.head, &added, &record.data)?)
+        Ok(document::write(&mut self.out, &binding.head, &added, data)?)
     }
 
     /// The binding of a record; none where the stream is not bound.

@@ -8,9 +8,10 @@ use serde_json::Value;
 use super::document;
 use super::pump::{Halt, Pump};
 use super::status::Board;
+use crate::dates::{Dates, Normalize};
 use crate::flow::log::{self, Level};
 use crate::flow::response::Response;
-use crate::schema;
+use crate::schema::{self, DateFormats};
 use crate::source::{Mode, Phase, Rows, Status, StreamId, StreamSchema};
 
 impl<W: Write> Pump<W> {
@@ -23,11 +24,21 @@ impl<W: Write> Pump<W> {
         self.schema(index, &schema, &key)
     }
 
-    /// Tells Flow what the source declares (F12), where that is new.
+    /// Learns from what the source declares where dates are, and tells Flow (F12), where that is new.
     pub fn schema(&mut self, index: usize, declared: &Value, key: &[Vec<String>]) -> Result<(), Halt> {
-        let key = schema::key(declared, key).unwrap_or_else(|_| schema::Key::row_id());
-        let sourced = schema::sourced(declared, &key).map(|it| it.schema);
         let binding = &mut self.bindings[index];
+        let date_formats = match &binding.normalize {
+            Normalize::Off => DateFormats::Dropped,
+            Normalize::On { cut } => {
+                // One that can't be read says nothing of where dates are.
+                if declared.is_object() {
+                    binding.dates = Dates::of(declared, &binding.key, cut);
+                }
+                DateFormats::Kept
+            }
+        };
+        let key = schema::key(declared, key).unwrap_or_else(|_| schema::Key::row_id());
+        let sourced = schema::sourced(declared, &key, date_formats).map(|it| it.schema);
         if sourced.is_none() || binding.sourced == sourced {
             return Ok(());
         }

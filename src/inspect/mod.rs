@@ -1,6 +1,6 @@
 //! What the shim makes of a connector: for a person, who has to decide what to do with it, and for programs.
 
-mod config;
+pub(crate) mod config;
 mod streams;
 mod text;
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Rewrite;
-use crate::schema;
+use crate::schema::{self, DateFormats};
 use crate::serve;
 use crate::shim::SchemaMode;
 use crate::shim::streams::StreamRules;
@@ -62,7 +62,9 @@ pub fn describe(streams: Vec<source::Stream>, rules: &StreamRules) -> Vec<Stream
             };
             let key = key.unwrap_or_else(|_| schema::Key::row_id());
             let changes = match rules.schema {
-                SchemaMode::Inferred => schema::sourced(&stream.schema, &key).map(|it| it.changes).unwrap_or_default(),
+                SchemaMode::Inferred => {
+                    schema::sourced(&stream.schema, &key, DateFormats::Kept).map(|it| it.changes).unwrap_or_default()
+                }
                 SchemaMode::Declared => schema::write_declared(&stream.schema, &key).changes,
             };
             Stream {

@@ -113,7 +113,7 @@ fn notes(field: &Field) -> String {
 
 /// Which values it takes, and what it is for.
 fn purpose(field: &Field) -> String {
-    let description = first_sentence(field.description.as_deref());
+    let description = field.gist();
     if field.values.is_empty() {
         return description;
     }
@@ -126,19 +126,6 @@ fn purpose(field: &Field) -> String {
 
 fn compact(value: &Value) -> String {
     value.as_str().filter(|it| !it.is_empty()).map_or_else(|| value.to_string(), str::to_owned)
-}
-
-/// Up to a full stop that ends a sentence, which that of `e.g.` does not.
-fn first_sentence(text: Option<&str>) -> String {
-    let text = text.unwrap_or_default();
-    let ends = |at: &usize| {
-        let (before, after) = (&text[..*at], &text[at + 2..]);
-        !before.ends_with(['.', ' '])
-            && !["e.g", "i.e", "etc"].iter().any(|it| before.ends_with(it))
-            && !after.starts_with(char::is_lowercase)
-    };
-    let length = text.match_indices(". ").map(|(at, _)| at).find(ends).map_or(text.len(), |at| at + 1);
-    truncate_str(&text[..length], 120, "…").into_owned()
 }
 
 fn stream_rows(streams: &[Stream]) -> Vec<Vec<String>> {

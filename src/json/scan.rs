@@ -4,6 +4,7 @@
 //! can still be told apart from its neighbours, the scanner goes on and notes a flaw, for [`super::mend`] to repair;
 //! everything else is a [`Fault`] that ends the scan.
 
+pub mod inside;
 mod nesting;
 
 use std::borrow::Cow;
@@ -48,7 +49,7 @@ impl<'a> Key<'a> {
         self.at
     }
 
-    fn text(&self) -> Cow<'a, str> {
+    pub fn text(&self) -> Cow<'a, str> {
         unquote(self.raw, self.escaped)
     }
 }

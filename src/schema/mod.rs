@@ -38,7 +38,8 @@ mod tests;
 
 pub use change::{Change, What};
 pub use key::{Key, KeyProblem, key};
-pub use sourced::sourced;
+pub(crate) use refs::find as find_ref;
+pub use sourced::{DateFormats, sourced};
 pub use write::{write_declared, write_permissive};
 
 use rewrite::Mode;

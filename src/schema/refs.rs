@@ -51,7 +51,7 @@ pub(super) fn push(pointer: &mut String, token: &str) {
 
 /// What a local reference points at, be it a schema or not. References to other documents find
 /// nothing.
-pub(super) fn find<'a>(root: &'a Value, reference: &str) -> Option<&'a Value> {
+pub(crate) fn find<'a>(root: &'a Value, reference: &str) -> Option<&'a Value> {
     root.pointer(&place(root, reference)?)
 }
 

@@ -13,11 +13,25 @@ use super::shape::{Additional, Shape, Types};
 use super::write::meta;
 use serde_json::{Map, Value, json};
 
-/// Formats that say something about a column's type and that real values keep to. `date-time`,
-/// `date` and `time` are not among them: sources write `2008-10-29T02:32:38` and `2024-01-01
-/// 00:07:00+00` under `date-time`, whole date-times under `date`, and `-1 day, 11:25:04` under
-/// `time`.
+/// Formats that say something about a column's type and that real values keep to. `time` is not
+/// among them: sources write `-1 day, 11:25:04` under it.
 const TRUSTED_FORMATS: [&str; 6] = ["integer", "uint32", "uint64", "number", "uuid", "sha256"];
+
+/// What becomes of the formats `date-time` and `date`. Sources write `2008-10-29T02:32:38` and
+/// `2024-01-01 00:07:00+00` under the one and whole date-times under the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DateFormats {
+    /// The values that are sent keep to them: all dates among them are brought to RFC 3339.
+    Kept,
+    /// The values are sent as the source writes them.
+    Dropped,
+}
+
+impl DateFormats {
+    fn keep(self, format: &str) -> bool {
+        self == Self::Kept && matches!(format, "date-time" | "date")
+    }
+}
 
 /// Schemas within schemas, beyond which only types are told: Flow reads JSON of at most 128 levels,
 /// and each takes two.
@@ -25,14 +39,14 @@ const MAX_DEPTH: usize = 40;
 
 /// What the source declares, closed at every object that names properties. Nothing, if it doesn't
 /// name any.
-pub fn sourced(declared: &Value, key: &Key) -> Option<Rewritten> {
+pub fn sourced(declared: &Value, key: &Key, dates: DateFormats) -> Option<Rewritten> {
     let (declared, changes) = rewrite(declared, Mode::Document);
     let shape = Shape::of(&Value::Object(declared));
     if shape.properties.keys().all(|it| it == META) {
         return None;
     }
     let shape = Shape { types: Types::OBJECT, ..shape };
-    let Value::Object(mut root) = render(&shape, 0) else {
+    let Value::Object(mut root) = render(&shape, dates, 0) else {
         return None;
     };
     let mut meta = meta();
@@ -41,7 +55,7 @@ pub fn sourced(declared: &Value, key: &Key) -> Option<Rewritten> {
     Some(Rewritten { schema: close(Value::Object(root)), changes })
 }
 
-fn render(shape: &Shape, depth: usize) -> Value {
+fn render(shape: &Shape, dates: DateFormats, depth: usize) -> Value {
     let mut out = Map::new();
     let mut text = |keyword: &str, value: &Option<String>| {
         if let Some(value) = value {
@@ -53,9 +67,18 @@ fn render(shape: &Shape, depth: usize) -> Value {
     if shape.types == Types::ANY {
         return Value::Object(out);
     }
-    out.insert("type".into(), shape.types.to_value());
-    if shape.types.has(Types::STRING)
-        && let Some(format) = shape.format.as_deref().filter(|it| TRUSTED_FORMATS.contains(it))
+    let format = shape.format.as_deref();
+    let date = format.filter(|it| dates.keep(it));
+    let types = match date {
+        // Numbers that are dates are sent as strings.
+        Some(_) if !shape.types.has(Types::STRING) && shape.types.has(Types::INTEGER) => {
+            shape.types.without(Types::NUMBER).or(Types::STRING)
+        }
+        _ => shape.types,
+    };
+    out.insert("type".into(), types.to_value());
+    if types.has(Types::STRING)
+        && let Some(format) = date.or(format.filter(|it| TRUSTED_FORMATS.contains(it)))
     {
         out.insert("format".into(), format.into());
     }
@@ -65,7 +88,8 @@ fn render(shape: &Shape, depth: usize) -> Value {
     if shape.types.has(Types::OBJECT) {
         for (keyword, shapes) in [("properties", &shape.properties), ("patternProperties", &shape.patterns)] {
             if !shapes.is_empty() {
-                let shapes: Map<_, _> = shapes.iter().map(|(name, it)| (name.clone(), render(it, depth + 1))).collect();
+                let shapes: Map<_, _> =
+                    shapes.iter().map(|(name, it)| (name.clone(), render(it, dates, depth + 1))).collect();
                 out.insert(keyword.into(), Value::Object(shapes));
             }
         }
@@ -75,14 +99,14 @@ fn render(shape: &Shape, depth: usize) -> Value {
                 out.insert("additionalProperties".into(), false.into());
             }
             Additional::Shaped(it) => {
-                out.insert("additionalProperties".into(), render(it, depth + 1));
+                out.insert("additionalProperties".into(), render(it, dates, depth + 1));
             }
         }
     }
     if shape.types.has(Types::ARRAY)
         && let Some(items) = &shape.items
     {
-        out.insert("items".into(), render(items, depth + 1));
+        out.insert("items".into(), render(items, dates, depth + 1));
     }
     Value::Object(out)
 }

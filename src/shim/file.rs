@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use super::map::ConfigMap;
 use super::streams::StreamOptions;
-use super::values::{Document, Interval, OAuth2, Size, Words};
+use super::values::{Document, Interval, OAuth2, SchemaMode, Size, Words};
+use crate::airbyte::StateFormat;
 use crate::failure::{Failure, OrFail};
 use crate::singer::CatalogOption;
 
@@ -84,30 +85,6 @@ pub struct SpecChanges {
 pub enum Protocol {
     Airbyte,
     Singer,
-}
-
-/// What a collection's schema is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "lowercase")]
-pub enum SchemaMode {
-    /// Flow infers it from the documents and from what the source declares: no document fails.
-    #[default]
-    Inferred,
-    /// What the source declares: a document that breaks it fails the capture.
-    Declared,
-}
-
-/// What a connector's `--state` file holds (A7).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "lowercase")]
-pub enum StateFormat {
-    /// A list of STATE messages.
-    #[default]
-    List,
-    /// An object of the streams' states by their names, as connectors of before 2022 want it.
-    Bare,
 }
 
 impl SpecChanges {

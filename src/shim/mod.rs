@@ -30,10 +30,11 @@ use crate::singer::Singer;
 use crate::source::{Resource, Source, Stream};
 
 use endpoint::{Endpoint, Way};
-pub use file::{Protocol, SchemaMode, StateFormat};
+pub use file::Protocol;
 use file::{ShimFile, SpecChanges};
 use map::ConfigMap;
 use streams::StreamRules;
+pub use values::SchemaMode;
 use values::{Interval, OAuth2};
 
 /// A connector, and how it is wrapped.
@@ -62,7 +63,7 @@ const MAX_DOCUMENT: usize = 16 * 1024 * 1024;
 const IDLE_TIMEOUT: Interval = Interval(Duration::from_secs(60 * 60));
 
 /// Where Airbyte's images say how their connector is started.
-const AIRBYTE_ENTRYPOINT: &str = "AIRBYTE_ENTRYPOINT";
+pub const AIRBYTE_ENTRYPOINT: &str = "AIRBYTE_ENTRYPOINT";
 
 /// Which source to run, as the command line tells it.
 #[derive(clap::Args, Debug, Default)]
@@ -82,6 +83,20 @@ pub struct SourceArgs {
     /// The connector's command [default: shim.yaml's, else what AIRBYTE_ENTRYPOINT says]
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
+    /// Whatever the working directory has to say is about another connector.
+    #[arg(skip)]
+    alone: bool,
+}
+
+impl SourceArgs {
+    /// Just this connector, as if somebody had typed it.
+    pub fn of(target: &Target, protocol: Protocol) -> Self {
+        let (image, command) = match target {
+            Target::Image(image) => (Some(image.clone()), Vec::new()),
+            Target::Command(command) => (None, command.clone()),
+        };
+        Self { protocol: Some(protocol), image, command, alone: true, ..Self::default() }
+    }
 }
 
 impl Shim {
@@ -186,6 +201,10 @@ impl Found {
 
 /// Finds shim.yaml, or the older wrapper's files where there is none.
 fn find(args: &SourceArgs) -> Result<Found, Failure> {
+    let nothing = || Found { file: ShimFile::default(), folder: None, settings: None };
+    if args.alone {
+        return Ok(nothing());
+    }
     let path = match &args.shim {
         Some(path) if path.is_dir() => path.join(file::NAME),
         Some(path) => path.clone(),
@@ -198,7 +217,7 @@ fn find(args: &SourceArgs) -> Result<Found, Failure> {
             log::info(&format!("settings are the older wrapper's files in {}", here.display()));
             Found::new(older::read(here)?, here.to_owned(), folder)
         }
-        (false, false) if args.shim.is_none() => Ok(Found { file: ShimFile::default(), folder: None, settings: None }),
+        (false, false) if args.shim.is_none() => Ok(nothing()),
         (_, has_older) => {
             if has_older {
                 let path = path.display();
@@ -215,7 +234,8 @@ fn target(args: &SourceArgs, file: &ShimFile, folder: Option<&Path>) -> Result<T
         (_, Some(image), ..) => Target::Image(image.clone()),
         (_, _, Some(entrypoint), ..) => Target::Command(words(entrypoint, "--connector-entrypoint")?),
         (.., Some(command), _) => Target::Command(beside(folder, &command.0)),
-        (.., Some(image)) => Target::Image(image.clone()),
+        // Within the image, its command is to be run, and not the image once more.
+        (.., Some(image)) if !is_within_image() => Target::Image(image.clone()),
         _ => {
             let entrypoint = std::env::var(AIRBYTE_ENTRYPOINT).map_err(|_| Failure::new(NOTHING))?;
             Target::Command(words(&entrypoint, AIRBYTE_ENTRYPOINT)?)
@@ -256,4 +276,8 @@ fn beside(folder: Option<&Path>, command: &[String]) -> Vec<String> {
         *program = folder.join(&*program).to_string_lossy().into_owned();
     }
     command
+}
+
+fn is_within_image() -> bool {
+    std::env::var(AIRBYTE_ENTRYPOINT).is_ok_and(|it| !it.trim().is_empty())
 }

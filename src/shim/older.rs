@@ -11,9 +11,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::file::{SchemaMode, ShimFile, SpecChanges, StateFormat};
+use super::file::{ShimFile, SpecChanges};
 use super::streams::{Component, Normalizations, Normalize, StreamOptions};
-use super::values::{Document, Interval, OAuth2};
+use super::values::{Document, Interval, OAuth2, SchemaMode};
+use crate::airbyte::StateFormat;
 use crate::failure::{Failure, OrFail};
 
 /// How a connector wants its state: `per_stream`, else as a bare object.

@@ -1,4 +1,4 @@
-//! The forms that values have in shim.yaml: documents inline or in files, durations, sizes. Each reads itself, says what it
+//! The forms that values have in shim.yaml: documents inline or in files, durations, sizes, choices. Each reads itself, says what it
 //! expected where it can't, and is written as it is read.
 
 use std::fmt;
@@ -41,6 +41,18 @@ pub struct Interval(pub Duration);
 /// A number of bytes, written `16MiB`, `500kB`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Size(pub usize);
+
+/// What a collection's schema is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum SchemaMode {
+    /// Flow infers it from the documents and from what the source declares: no document fails.
+    #[default]
+    Inferred,
+    /// What the source declares: a document that breaks it fails the capture.
+    Declared,
+}
 
 impl Document {
     /// The object itself; `what` is what a failure calls it.

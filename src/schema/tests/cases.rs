@@ -1,4 +1,4 @@
-//! `src/schema/cases/*.json`: lists of `{about, of, given, key?, gives, changes}`.
+//! `src/schema/cases/*.json`: lists of `{about, of, given, key?, dates?, gives, changes}`.
 //!
 //! `of` names the output; `document` is the rewrite that `declared` and `sourced` begin with.
 //! `changes` are names of changes with their places. Each result must also be what Flow accepts,
@@ -6,7 +6,7 @@
 
 use super::checker::{open, rejected, unfit};
 use crate::schema::rewrite::{Mode, rewrite};
-use crate::schema::{Key, KeyProblem, Rewritten, config, key, sourced, write_declared, write_permissive};
+use crate::schema::{DateFormats, Key, KeyProblem, Rewritten, config, key, sourced, write_declared, write_permissive};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -40,7 +40,10 @@ fn run(case: &Value) -> Vec<String> {
         }
         "declared" => write_declared(it, &key),
         "permissive" => Rewritten { schema: write_permissive(&key), changes: Vec::new() },
-        "sourced" => sourced(it, &key).unwrap_or(Rewritten { schema: Value::Null, changes: Vec::new() }),
+        "sourced" => {
+            let dates = if case["dates"] == "raw" { DateFormats::Dropped } else { DateFormats::Kept };
+            sourced(it, &key, dates).unwrap_or(Rewritten { schema: Value::Null, changes: Vec::new() })
+        }
         other => panic!("no such output: {other}"),
     };
     let it = rewrite(given);

@@ -3,7 +3,7 @@
 
 use super::checker::{open, rejected, unfit};
 use crate::schema::rewrite::{Mode, rewrite};
-use crate::schema::{Key, config, key, sourced, write_declared, write_permissive};
+use crate::schema::{DateFormats, Key, config, key, sourced, write_declared, write_permissive};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -159,7 +159,7 @@ proptest! {
             prop_assert_eq!(rejected(&it), [""; 0], "{}", it);
             prop_assert_eq!(unfit(&it, &key.pointers()), [""; 0], "{}", it);
         }
-        if let Some(it) = sourced(&schema, &key) {
+        if let Some(it) = sourced(&schema, &key, DateFormats::Kept) {
             prop_assert_eq!(rejected(&it.schema), [""; 0], "{}", it.schema);
             prop_assert_eq!(open(&it.schema), [""; 0], "{}", it.schema);
         }
@@ -222,7 +222,7 @@ fn depth_ends_in_anything() {
     let it = config(&schema);
     assert_eq!(it.changes.iter().map(|it| it.what.name()).collect::<Vec<_>>(), ["too-deep"]);
     let key = key(&schema, &[vec!["b".into()]]).unwrap();
-    assert!(sourced(&schema, &key).is_some());
+    assert!(sourced(&schema, &key, DateFormats::Kept).is_some());
 }
 
 #[test]
@@ -235,6 +235,6 @@ fn references_that_multiply_come_to_an_end() {
     definitions.insert("d40".into(), json!({"type": "string"}));
     let schema = json!({"properties": {"id": {"type": "integer"}, "d": {"$ref": "#/definitions/d0"}}, "definitions": definitions});
     let key = key(&schema, &[vec!["id".into()]]).unwrap();
-    let it = sourced(&schema, &key).unwrap();
+    let it = sourced(&schema, &key, DateFormats::Kept).unwrap();
     assert!(serde_json::from_str::<Value>(&it.schema.to_string()).is_ok(), "too deep to read");
 }
