@@ -100,7 +100,12 @@ fn images_run_the_shim_in_front_of_the_connector() {
         let text = shim.text("Dockerfile");
         let lines: Vec<&str> = text.lines().collect();
         let build = format!("-f shims/{}/Dockerfile .", shim.name);
-        assert!(lines[0].starts_with("# docker build --platform linux/amd64 -t ") && lines[0].contains(&build), "{}: {}", shim.name, lines[0]);
+        assert!(
+            lines[0].starts_with("# docker build --platform linux/amd64 -t ") && lines[0].contains(&build),
+            "{}: {}",
+            shim.name,
+            lines[0]
+        );
         assert!(lines.contains(&LABEL), "{}", shim.name);
         assert!(lines.contains(&"ENTRYPOINT [\"/usr/local/bin/flow-shim\"]"), "{}", shim.name);
         assert!(lines.contains(&"COPY flow-shim /usr/local/bin/flow-shim"), "{}", shim.name);

@@ -86,7 +86,9 @@ impl Walk {
                     self.replace(document, range);
                 }
             }
-            _ => drop(scanner.value()?),
+            _ => {
+                scanner.value()?;
+            }
         }
         Ok(())
     }
