@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-use regex::Regex;
+use regex::bytes::Regex;
 use serde_json::{Map, Value};
 
 use super::value::{Form, Wanted};
@@ -109,8 +109,8 @@ impl Plan {
 impl Place {
     /// The place of a member.
     #[inline]
-    pub fn member(&self, name: &str) -> Option<PlaceId> {
-        if let Ok(at) = self.members.binary_search_by(|(it, _)| (**it).cmp(name)) {
+    pub fn member(&self, name: &[u8]) -> Option<PlaceId> {
+        if let Ok(at) = self.members.binary_search_by(|(it, _)| it.as_bytes().cmp(name)) {
             return self.members[at].1;
         }
         let pattern = self.patterns.iter().find(|(it, _)| it.is_match(name));
@@ -266,7 +266,7 @@ impl<'a> Builder<'a> {
         for (name, mut parts) in named {
             for ((schema, alternative), patterns) in schemas.iter().zip(&patterns) {
                 let property = schema.get("properties").and_then(|it| it.get(&name));
-                let matching = patterns.iter().filter(|(it, _)| it.is_match(&name)).map(|(_, it)| *it);
+                let matching = patterns.iter().filter(|(it, _)| it.is_match(name.as_bytes())).map(|(_, it)| *it);
                 let mut declared = property.into_iter().chain(matching).peekable();
                 let rest = declared.peek().is_none().then(|| schema.get("additionalProperties")).flatten();
                 declared.chain(rest).for_each(|it| self.add(it, *alternative, &mut parts));

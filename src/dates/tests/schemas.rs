@@ -1,5 +1,7 @@
 //! Where dates are.
 
+use serde_json::Map;
+
 use super::*;
 
 const RAW: &str = "2023-01-30 02:34:15";
@@ -202,6 +204,21 @@ fn no_depth_is_too_deep() {
     let (open, close) = (r#"{"next":["#.repeat(20_000), "]}".repeat(20_000));
     let given = format!(r#"{open}{{"at":"{RAW}"}}{close}"#);
     assert_eq!(normalized(&mut dates, &given), given.replace(RAW, "2023-01-30T02:34:15Z"));
+}
+
+#[test]
+fn many_names_are_looked_for() {
+    for count in [1, 31, 32, 200, 2000] {
+        let names: Vec<String> = (0..count).map(|it| format!("{it}")).collect();
+        let properties: Map<String, Value> = names.iter().map(|it| (it.clone(), stamp())).collect();
+        let schema = json!({"properties": properties});
+        let document = |value: &str| {
+            let members: Vec<String> = names.iter().map(|it| format!(r#""{it}":"{value}""#)).collect();
+            format!("{{{}}}", members.join(","))
+        };
+        check(&schema, &document("@"));
+        assert_eq!(is_right(&dates(&schema).unwrap(), &document("2023-01-30T02:34:15Z")), count < 2000);
+    }
 }
 
 /// Alternatives of alternatives are not followed without end.
