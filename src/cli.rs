@@ -11,6 +11,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::demo;
 use crate::failure::{Failure, OrFail};
+use crate::init;
 use crate::inspect;
 use crate::preview;
 use crate::process::keeper;
@@ -52,6 +53,8 @@ enum Command {
     Preview(preview::Args),
     /// Show what becomes of a connector in Flow
     Inspect(inspect::Args),
+    /// Write a shim of your own: a folder with all that makes a connector an image for Flow
+    Init(init::Args),
     /// Sign in as Flow would, to try a shim's OAuth
     Oauth(signin::Args),
     /// The source of shims/demo
@@ -71,6 +74,7 @@ pub fn run() -> ExitCode {
         Command::Serve(source) => on_stdout(|stop, stdout| serve_stdio(&source, stop, stdout)),
         Command::Preview(args) => on_stdout(|stop, stdout| Ok(preview::run(&args, stop, stdout))),
         Command::Inspect(args) => on_stdout(|stop, stdout| Ok(inspect::run(&args, stop, stdout))),
+        Command::Init(args) => on_stdout(|stop, stdout| Ok(init::run(&args, stop, stdout))),
         Command::Oauth(args) => on_stdout(|stop, stdout| Ok(signin::run(&args, stop, stdout))),
         Command::DemoSource { arguments } => return demo::run(arguments.into_iter()),
         Command::Keeper(args) => return ExitCode::from(keeper::run(args)),

@@ -8,6 +8,7 @@ pub mod demo;
 pub mod failure;
 pub mod flow;
 pub mod http;
+pub mod init;
 pub mod inspect;
 pub mod json;
 pub mod oauth;

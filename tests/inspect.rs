@@ -76,7 +76,7 @@ fn nested_fields_branches_and_keys_that_are_none_read_well() {
 
 #[test]
 fn help_reads_well() {
-    let help: Vec<String> = ["", "serve", "preview", "inspect"]
+    let help: Vec<String> = ["", "serve", "preview", "inspect", "init"]
         .into_iter()
         .map(|command| {
             let arguments = [command, "--help"].into_iter().filter(|it| !it.is_empty());

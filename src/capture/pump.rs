@@ -24,6 +24,7 @@ use crate::process::lines::{Line, Lines};
 use crate::process::stop::Reason;
 use crate::process::supervise::{Activity, Reading};
 use crate::shim::secrets;
+use crate::shim::streams::StreamOptions;
 use crate::source::{self, Broken, Decoder, Event, Record, Rows, StreamId, Trouble};
 
 pub struct Pump<W> {
@@ -50,6 +51,8 @@ pub struct Pump<W> {
 pub struct Binding {
     pub key: Vec<String>,
     pub rows: Rows,
+    /// What shim.yaml says of the stream.
+    pub(super) options: StreamOptions,
     pub(super) head: Vec<u8>,
     /// What is to be done with dates, and how, once it is known where the source declares any.
     pub(super) normalize: Normalize,
@@ -59,9 +62,10 @@ pub struct Binding {
 }
 
 impl Binding {
-    pub fn new(index: usize, key: Vec<String>, normalize: Normalize) -> Self {
+    pub fn new(index: usize, key: Vec<String>, options: StreamOptions) -> Self {
         let rows = if key == ["/_meta/row_id"] { Rows::Numbered } else { Rows::Keyed };
-        Self { key, rows, head: document::head(index), normalize, dates: None, sourced: None }
+        let normalize = options.normalize();
+        Self { key, rows, options, head: document::head(index), normalize, dates: None, sourced: None }
     }
 }
 

@@ -23,7 +23,7 @@ impl Names {
 }
 
 /// Runs of word characters, `-` and `.`, with `/` kept between them, joined by `_`.
-fn normalise(name: &str) -> String {
+pub fn normalise(name: &str) -> String {
     let word = |it: char| it.is_alphanumeric() || matches!(it, '_' | '-' | '.');
     let mut runs = Vec::new();
     for run in name.split(|it| !word(it) && it != '/') {

@@ -1,5 +1,6 @@
 //! The fields of a config schema, as the shim passes it on to Flow.
 
+use console::truncate_str;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -40,6 +41,13 @@ pub struct Branch {
     /// The fields with one possible value, by which the branch is told apart.
     pub chosen_by: Map<String, Value>,
     pub fields: Vec<Field>,
+}
+
+impl Field {
+    /// What it is for, as far as the first sentence says it.
+    pub fn gist(&self) -> String {
+        first_sentence(self.description.as_deref())
+    }
 }
 
 /// The fields of the root, in the order that its form has.
@@ -148,6 +156,19 @@ fn values(schema: &Value) -> Vec<Value> {
 
 fn strings(value: &Value) -> Vec<&str> {
     value.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+/// Up to a full stop that ends a sentence, which that of `e.g.` does not.
+fn first_sentence(text: Option<&str>) -> String {
+    let text = text.unwrap_or_default();
+    let ends = |at: &usize| {
+        let (before, after) = (&text[..*at], &text[at + 2..]);
+        !before.ends_with(['.', ' '])
+            && !["e.g", "i.e", "etc"].iter().any(|it| before.ends_with(it))
+            && !after.starts_with(char::is_lowercase)
+    };
+    let length = text.match_indices(". ").map(|(at, _)| at).find(ends).map_or(text.len(), |at| at + 1);
+    truncate_str(&text[..length], 120, "…").into_owned()
 }
 
 /// Without the HTML that connectors write for another form.

@@ -54,13 +54,14 @@ fn about(report: &Report) -> Vec<String> {
         (None, Some(missing)) => format!("no sign-in: {missing}"),
         (None, None) => "none declared".to_owned(),
     };
+    let settings = report.settings.map(|it| ("Settings", it.from.display().to_string()));
     let rows = [
         ("Protocol", report.protocol.to_owned()),
         connector,
         ("Documentation", report.documentation_url.clone()),
         ("OAuth", oauth),
     ];
-    let rows: Vec<_> = rows.map(|(name, text)| vec![bold(name), text]).into();
+    let rows: Vec<_> = rows.into_iter().chain(settings).map(|(name, text)| vec![bold(name), text]).collect();
     columns(&rows, &[Alignment::Left; 2])
 }
 
@@ -112,7 +113,7 @@ fn notes(field: &Field) -> String {
 
 /// Which values it takes, and what it is for.
 fn purpose(field: &Field) -> String {
-    let description = first_sentence(field.description.as_deref());
+    let description = field.gist();
     if field.values.is_empty() {
         return description;
     }
@@ -125,19 +126,6 @@ fn purpose(field: &Field) -> String {
 
 fn compact(value: &Value) -> String {
     value.as_str().filter(|it| !it.is_empty()).map_or_else(|| value.to_string(), str::to_owned)
-}
-
-/// Up to a full stop that ends a sentence, which that of `e.g.` does not.
-fn first_sentence(text: Option<&str>) -> String {
-    let text = text.unwrap_or_default();
-    let ends = |at: &usize| {
-        let (before, after) = (&text[..*at], &text[at + 2..]);
-        !before.ends_with(['.', ' '])
-            && !["e.g", "i.e", "etc"].iter().any(|it| before.ends_with(it))
-            && !after.starts_with(char::is_lowercase)
-    };
-    let length = text.match_indices(". ").map(|(at, _)| at).find(ends).map_or(text.len(), |at| at + 1);
-    truncate_str(&text[..length], 120, "…").into_owned()
 }
 
 fn stream_rows(streams: &[Stream]) -> Vec<Vec<String>> {
@@ -153,6 +141,7 @@ fn stream_rows(streams: &[Stream]) -> Vec<Vec<String>> {
             Some((mode, others)) => format!("{mode} (or {})", others.join(", ")),
             None => String::new(),
         };
+        let sync = if stream.disable { format!("disabled; {sync}") } else { sync };
         rows.push(vec![format!("  {}", stream.recommended_name), key, sync, stream.cursor.clone().unwrap_or_default()]);
     }
     rows

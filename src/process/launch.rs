@@ -78,6 +78,10 @@ impl Launcher {
         let Container { engine, name } = container;
         let mut command: Vec<String> =
             [engine, "run", "--rm", "--name", name, "--volume", &folder.volume()].map(str::to_owned).into();
+        if has_init(engine) {
+            // As the first process of its container a source would hear SIGTERM only if it listens for it.
+            command.push("--init".to_owned());
+        }
         // Names only: what the variables hold is nobody's business in an argv.
         command.extend(self.env.iter().map(|(name, _)| format!("--env={name}")));
         command.push(image.to_owned());
@@ -183,14 +187,15 @@ fn find_command(command: &[String]) -> Result<Vec<String>, Failure> {
     Ok(std::iter::once(program).chain(arguments.iter().cloned()).collect())
 }
 
-fn search_path(program: &str) -> Option<String> {
+/// The file of a program in PATH.
+pub fn search_path(program: &str) -> Option<String> {
     let path = std::env::var_os("PATH")?;
     let file = std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())?;
     file.into_os_string().into_string().ok()
 }
 
 /// docker or podman; of both, the one that works: a docker client may be there without a daemon.
-fn container_engine() -> Result<String, Failure> {
+pub fn container_engine() -> Result<String, Failure> {
     let (docker, podman) = (search_path("docker"), search_path("podman"));
     let engine = match podman {
         Some(podman) => docker.filter(|it| has_daemon(it)).or(Some(podman)),
@@ -205,6 +210,16 @@ fn has_daemon(docker: &str) -> bool {
     version.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     version.status().is_ok_and(|it| it.success())
 }
+
+/// Whether the engine can put an init in front of a container's program. docker brings one along.
+fn has_init(engine: &str) -> bool {
+    let is_podman = Path::new(engine).file_name().is_some_and(|it| it == "podman");
+    !is_podman || PODMAN_INIT.iter().any(|it| Path::new(it).exists()) || search_path("catatonit").is_some()
+}
+
+/// Where distributions put the init that podman uses.
+const PODMAN_INIT: [&str; 3] =
+    ["/usr/libexec/podman/catatonit", "/usr/lib/podman/catatonit", "/usr/local/libexec/podman/catatonit"];
 
 /// As unique as the private folder is.
 fn container_name(folder: &Folder) -> String {

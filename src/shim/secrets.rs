@@ -30,6 +30,11 @@ pub fn conceal_text(secret: &str) {
     }
 }
 
+/// Whether a field of this name holds a secret, mostly.
+pub fn is_named(name: &str) -> bool {
+    SECRET_NAME.as_ref().is_some_and(|it| it.is_match(name))
+}
+
 /// The texts in a config that look like secrets.
 pub fn of(config: &Value) -> Vec<String> {
     let mut found = Vec::new();
@@ -44,7 +49,7 @@ fn collect(value: &Value, secret: bool, found: &mut Vec<String>) {
         Value::Object(members) => {
             for (name, member) in members {
                 // A name speaks for its own value only: `credentials` holds an `auth_type` as well.
-                let named = SECRET_NAME.as_ref().is_some_and(|it| it.is_match(name));
+                let named = is_named(name);
                 collect(member, named && !member.is_object(), found);
             }
         }

@@ -1,0 +1,96 @@
+//! What the installation around a program tells of the Python package that has brought it. No Python is run for that: what
+//! pip has written down lies beside the program's environment.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A package, as far as it is known.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Package {
+    pub name: String,
+    /// The version that is installed here, where PyPI has it.
+    pub version: Option<String>,
+    /// The Python that it is installed in: `3.11`.
+    pub python: Option<String>,
+}
+
+/// The package whose installation has written this program.
+pub fn of_program(program: &Path) -> Option<Package> {
+    // Installers of programs put links to it into PATH.
+    let program = fs::canonicalize(program).ok()?;
+    let script = format!("/bin/{}", program.file_name()?.to_str()?);
+    let prefix = program.parent()?.parent()?;
+    for (python, packages) in environments(prefix) {
+        for entry in fs::read_dir(&packages).into_iter().flatten().flatten() {
+            let folder = entry.path();
+            let is_info = folder.extension().is_some_and(|it| it == "dist-info");
+            if is_info && brought(&folder, &script) {
+                return package(&folder, python);
+            }
+        }
+    }
+    None
+}
+
+/// The folders of packages in `prefix`, each with the version of its Python.
+fn environments(prefix: &Path) -> Vec<(String, PathBuf)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(prefix.join("lib")).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let Some(version) = name.to_str().and_then(|it| it.strip_prefix("python")) else { continue };
+        // Debian has a name of its own for it.
+        for kind in ["site-packages", "dist-packages"] {
+            found.push((version.to_owned(), entry.path().join(kind)));
+        }
+    }
+    found
+}
+
+fn brought(info: &Path, script: &str) -> bool {
+    let record = fs::read_to_string(info.join("RECORD")).unwrap_or_default();
+    record.lines().filter_map(|it| it.split(',').next()).any(|it| it.starts_with("..") && it.ends_with(script))
+}
+
+fn package(info: &Path, python: String) -> Option<Package> {
+    let metadata = fs::read_to_string(info.join("METADATA")).ok()?;
+    let field = |name: &str| metadata.lines().find_map(|it| it.strip_prefix(name)).map(|it| it.trim().to_owned());
+    // It names where else than from an index the package came.
+    let from_elsewhere = info.join("direct_url.json").exists();
+    Some(Package {
+        name: field("Name:")?,
+        version: field("Version:").filter(|_| !from_elsewhere),
+        python: Some(python).filter(|it| it.contains('.')),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_package_is_the_one_that_has_written_the_program() {
+        let folder = tempfile::tempdir().unwrap();
+        let venv = folder.path().join("venv");
+        let info = |name: &str| venv.join("lib/python3.12/site-packages").join(name);
+        for (name, record) in [
+            ("other-9.dist-info", "other/bin/tap-x,,\n"),
+            ("meltano_tap_x-1.2.dist-info", "a.py,sha256=x,1\n../../../bin/tap-x,sha256=y,2\n"),
+        ] {
+            fs::create_dir_all(info(name)).unwrap();
+            fs::write(info(name).join("RECORD"), record).unwrap();
+        }
+        let metadata = "Metadata-Version: 2.1\nName: meltano-tap-x\nVersion: 1.2\n\nVersion: 3 is out\n";
+        fs::write(info("meltano_tap_x-1.2.dist-info/METADATA"), metadata).unwrap();
+        fs::create_dir_all(venv.join("bin")).unwrap();
+        fs::write(venv.join("bin/tap-x"), "").unwrap();
+        let link = folder.path().join("tap-x");
+        std::os::unix::fs::symlink(venv.join("bin/tap-x"), &link).unwrap();
+
+        let found = of_program(&link).unwrap();
+        assert_eq!((found.name.as_str(), found.version.as_deref()), ("meltano-tap-x", Some("1.2")));
+        assert_eq!(found.python.as_deref(), Some("3.12"));
+        fs::write(info("meltano_tap_x-1.2.dist-info/direct_url.json"), "{}").unwrap();
+        assert_eq!(of_program(&link).unwrap().version, None);
+        assert_eq!(of_program(&folder.path().join("nothing")), None);
+    }
+}

@@ -1,0 +1,112 @@
+//! shim.yaml: how the connector is run, and what is still to be said of it.
+
+use serde_json::{Map, Value, json};
+
+use crate::process::launch::Target;
+use crate::shim::{Protocol, secrets};
+
+use super::{Subject, yaml};
+
+pub fn text(subject: &Subject) -> String {
+    let mut lines = Vec::new();
+    let (protocol, kind) = match subject.protocol {
+        Protocol::Airbyte => ("airbyte", "an Airbyte source"),
+        Protocol::Singer => ("singer", "a Singer tap"),
+    };
+    yaml::comment(
+        &mut lines,
+        0,
+        &format!("{}, {kind}, as a capture connector of Estuary Flow. See README.md.", subject.name),
+    );
+    lines.push(format!("protocol: {protocol}"));
+    match &subject.target {
+        Target::Command(command) => lines.push(format!("command: {}", yaml::flow(&json!(command)))),
+        Target::Image(image) => {
+            yaml::comment(&mut lines, 0, "On your machine. In an image, AIRBYTE_ENTRYPOINT says what to run.");
+            lines.push(format!("image: {}", yaml::text(image)));
+        }
+    }
+    if subject.documentation_url.is_none() {
+        lines.push(String::new());
+        yaml::comment(&mut lines, 0, "The page that Flow's form leads to. The connector names none.");
+        lines.push("# documentationUrl: https://example.com/docs".to_owned());
+    }
+    config_schema(&mut lines, subject);
+    oauth2(&mut lines, subject);
+    lines.join("\n") + "\n"
+}
+
+fn config_schema(lines: &mut Vec<String>, subject: &Subject) {
+    let Some(schema) = &subject.undescribed else { return };
+    lines.push(String::new());
+    yaml::comment(
+        lines,
+        0,
+        "The tap does not tell what its config looks like. Say it here, and Flow shows a form and checks what is filled in:",
+    );
+    let mut written = Vec::new();
+    yaml::member(&mut written, 0, "configSchema", schema);
+    lines.extend(written.into_iter().map(|it| format!("# {it}")));
+}
+
+/// A start of the schema of a tap's config: from the names and types of what is in one.
+pub fn schema_of(config: &Map<String, Value>) -> Value {
+    let mut properties = Map::new();
+    for (name, value) in config {
+        let kind = match value {
+            Value::Object(_) => "object",
+            Value::Array(_) => "array",
+            Value::Bool(_) => "boolean",
+            Value::Number(it) if it.is_i64() || it.is_u64() => "integer",
+            Value::Number(_) => "number",
+            Value::String(_) | Value::Null => "string",
+        };
+        let mut property = json!({"type": kind, "title": title(name)});
+        if kind == "string" && secrets::is_named(name) {
+            property["secret"] = true.into();
+        }
+        properties.insert(name.clone(), property);
+    }
+    let required: Vec<&String> = config.keys().collect();
+    json!({"type": "object", "required": required, "properties": properties})
+}
+
+/// `start_date` as `Start date`.
+fn title(name: &str) -> String {
+    let words = name.replace(['_', '-'], " ");
+    let mut characters = words.chars();
+    characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
+}
+
+fn oauth2(lines: &mut Vec<String>, subject: &Subject) {
+    if let Some(provider) = &subject.provider {
+        lines.push(String::new());
+        yaml::comment(
+            lines,
+            0,
+            &format!(
+                "Users sign in with {provider}: what the connector declares of OAuth is complete. If nobody is to:"
+            ),
+        );
+        lines.push("# oauth2: false".to_owned());
+    } else if let Some(missing) = &subject.oauth2_missing {
+        lines.push(String::new());
+        let why = format!("The connector declares OAuth, but users can't sign in yet: {missing}.");
+        yaml::comment(lines, 0, &why);
+        yaml::comment(
+            lines,
+            0,
+            "What the provider's documentation says goes here (`flow-shim oauth --dry-run` shows what comes of it):",
+        );
+        lines.extend(OAUTH2.iter().map(|it| (*it).to_owned()));
+        yaml::comment(lines, 0, "If nobody is to sign in, `oauth2: false`.");
+    }
+}
+
+const OAUTH2: [&str; 5] = [
+    "# oauth2:",
+    "#   authUrlTemplate: \"https://PROVIDER/authorize?response_type=code&client_id={{#urlencode}}{{{client_id}}}{{/urlencode}}&redirect_uri={{#urlencode}}{{{redirect_uri}}}{{/urlencode}}&state={{#urlencode}}{{{state}}}{{/urlencode}}\"",
+    "#   accessTokenUrlTemplate: \"https://PROVIDER/token\"",
+    "#   accessTokenBody: \"grant_type=authorization_code&client_id={{#urlencode}}{{{client_id}}}{{/urlencode}}&client_secret={{#urlencode}}{{{client_secret}}}{{/urlencode}}&redirect_uri={{#urlencode}}{{{redirect_uri}}}{{/urlencode}}&code={{#urlencode}}{{{code}}}{{/urlencode}}\"",
+    "#   accessTokenHeaders: { content-type: application/x-www-form-urlencoded }",
+];
