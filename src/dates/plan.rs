@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use regex::bytes::Regex;
 use serde_json::{Map, Value};
 
+use super::Typed;
 use super::value::{Form, Wanted};
 use crate::json::pointer;
 use crate::schema;
@@ -40,12 +41,14 @@ pub struct Place {
 }
 
 impl Plan {
-    pub fn of(declared: &Value, key: &[String], cut: &[String]) -> Option<Self> {
+    pub fn of(declared: &Value, typed: Typed, cut: &[String]) -> Option<Self> {
+        let key = if let Typed::Key(key) = typed { key } else { &[] };
         let paths = cut.iter().chain(key).map(|it| pointer::steps(it)).collect();
         let mut builder = Builder {
             root: declared,
             paths,
             cuts: cut.len(),
+            all_typed: typed == Typed::All,
             schemas: Vec::new(),
             ids: HashMap::new(),
             found: HashMap::new(),
@@ -168,6 +171,7 @@ struct Builder<'a> {
     /// What is cut, and behind that the key.
     paths: Vec<Vec<String>>,
     cuts: usize,
+    all_typed: bool,
     schemas: Vec<&'a Map<String, Value>>,
     ids: HashMap<*const Map<String, Value>, usize>,
     found: HashMap<Parts, PlaceId>,
@@ -328,8 +332,7 @@ impl<'a> Builder<'a> {
                 *alternative && !is_date_time(schema) && !is_date(schema) && types(schema).any(|it| names.contains(&it))
             })
         };
-        // The key of a collection has the types that were declared for it.
-        let typed = ends(self.cuts..self.paths.len())
+        let typed = (self.all_typed || ends(self.cuts..self.paths.len()))
             && any(|it| it.contains_key("type"))
             && !any(|it| types(it).any(|it| it == "string"));
         Some(Wanted { form, numbers: !typed && !instead(&["integer", "number"]), digits: !instead(&["string"]) })
