@@ -200,7 +200,6 @@ impl<'a> Builder<'a> {
         if let Some(place) = self.found.get(&parts) {
             return Some(*place);
         }
-        self.spend(parts.len())?;
         let id = PlaceId::try_from(self.found.len()).ok()?;
         self.found.insert(parts.clone(), id);
         self.queue.push_back(parts);
@@ -217,6 +216,9 @@ impl<'a> Builder<'a> {
         let mut open = vec![(schema, alternative)];
         while let Some((schema, alternative)) = open.pop() {
             let Some(map) = schema.as_object() else { continue };
+            if self.spend(1).is_none() {
+                return;
+            }
             let id = *self.ids.entry(map).or_insert(self.schemas.len());
             if id == self.schemas.len() {
                 self.schemas.push(map);
