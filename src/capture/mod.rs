@@ -68,7 +68,9 @@ fn sync<W: Write + Send + 'static>(shim: &Shim, open: &Open, mut out: Output<W>)
         .iter()
         .zip(&resources)
         .enumerate()
-        .map(|(index, (it, resource))| Binding::new(index, spec.key(it).to_vec(), shim.streams.of(&resource.id)))
+        .map(|(index, (it, resource))| {
+            Binding::new(index, spec.key(it).to_vec(), shim.streams.schema, shim.streams.of(&resource.id))
+        })
         .collect();
     let entries: Vec<Entry> = spec
         .bindings

@@ -23,8 +23,8 @@ use crate::json::scan::string_text;
 use crate::process::lines::{Line, Lines};
 use crate::process::stop::Reason;
 use crate::process::supervise::{Activity, Reading};
-use crate::shim::secrets;
 use crate::shim::streams::StreamOptions;
+use crate::shim::{SchemaMode, secrets};
 use crate::source::{self, Broken, Decoder, Event, Record, Rows, StreamId, Trouble};
 
 pub struct Pump<W> {
@@ -53,6 +53,8 @@ pub struct Binding {
     pub rows: Rows,
     /// What shim.yaml says of the stream.
     pub(super) options: StreamOptions,
+    /// Where the collection has its schema from.
+    pub(super) schema: SchemaMode,
     pub(super) head: Vec<u8>,
     /// What is to be done with dates, and how, once it is known where the source declares any.
     pub(super) normalize: Normalize,
@@ -62,10 +64,10 @@ pub struct Binding {
 }
 
 impl Binding {
-    pub fn new(index: usize, key: Vec<String>, options: StreamOptions) -> Self {
+    pub fn new(index: usize, key: Vec<String>, schema: SchemaMode, options: StreamOptions) -> Self {
         let rows = if key == ["/_meta/row_id"] { Rows::Numbered } else { Rows::Keyed };
         let normalize = options.normalize();
-        Self { key, rows, options, head: document::head(index), normalize, dates: None, sourced: None }
+        Self { key, rows, options, schema, head: document::head(index), normalize, dates: None, sourced: None }
     }
 }
 

@@ -8,10 +8,11 @@ use serde_json::Value;
 use super::document;
 use super::pump::{Halt, Pump};
 use super::status::Board;
-use crate::dates::{Dates, Normalize};
+use crate::dates::{Dates, Normalize, Typed};
 use crate::flow::log::{self, Level};
 use crate::flow::response::Response;
 use crate::schema::{self, DateFormats};
+use crate::shim::SchemaMode;
 use crate::source::{Mode, Phase, Rows, Status, StreamId, StreamSchema};
 
 impl<W: Write> Pump<W> {
@@ -27,14 +28,18 @@ impl<W: Write> Pump<W> {
     /// Learns from what the source declares where dates are, and tells Flow (F12), where that is new.
     pub fn schema(&mut self, index: usize, declared: &Value, key: &[Vec<String>]) -> Result<(), Halt> {
         let binding = &mut self.bindings[index];
+        let (typed, kept) = match binding.schema {
+            SchemaMode::Inferred => (Typed::Key(&binding.key), DateFormats::Kept),
+            SchemaMode::Declared => (Typed::All, DateFormats::KeptByStrings),
+        };
         let date_formats = match &binding.normalize {
             Normalize::Off => DateFormats::Dropped,
             Normalize::On { cut } => {
                 // One that can't be read says nothing of where dates are.
                 if declared.is_object() {
-                    binding.dates = Dates::of(declared, &binding.key, cut);
+                    binding.dates = Dates::of(declared, typed, cut);
                 }
-                DateFormats::Kept
+                kept
             }
         };
         let key = schema::key(declared, key).unwrap_or_else(|_| schema::Key::row_id());

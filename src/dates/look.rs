@@ -1,27 +1,34 @@
 //! The look: whether all dates of a record are right, told without walking through it.
 //!
-//! One pass finds the names of all members that hold dates, at whatever depth, and what stands behind each is compared
+//! A search by SIMD finds the names of all members that hold dates, at whatever depth, and what stands behind each is compared
 //! with the form that a date has. A quote within a string is escaped, so that a name between quotes with a colon behind
 //! it is a member's. What it can't tell, it calls wrong: the walk knows.
 
 use std::collections::BTreeMap;
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::packed::{Config, Searcher};
 
 use super::plan::{Place, Plan, ROOT};
 use super::text::{begins_with_date, begins_with_date_time};
 use super::value::{Form, Wanted};
 
+/// Empty where no look tells.
+#[derive(Default)]
 pub struct Look {
-    /// None where no look tells.
-    names: Option<Names>,
+    passes: Vec<Pass>,
 }
 
-struct Names {
+struct Pass {
     /// The names with their quotes, and behind them [`ESCAPE`].
-    searcher: AhoCorasick,
+    searcher: Searcher,
     members: Vec<Member>,
 }
+
+/// As many names as one search by SIMD can well tell apart, be they short, with [`ESCAPE`] beside them.
+const MOST_NAMES: usize = 31;
+
+/// With more passes a look is not worth it.
+const MOST_PASSES: usize = 16;
 
 /// What is right behind a name, wherever in the document it stands.
 struct Member {
@@ -76,20 +83,38 @@ impl Look {
             members.insert(name, both);
         }
         let can_tell = !plan.place(ROOT).unnamed && members.keys().all(|it| is_plain(it));
-        let names = can_tell.then(|| members.keys().map(|it| format!("\"{it}\"").into_bytes()).collect::<Vec<_>>());
-        let searcher = names.and_then(|names| {
-            let patterns = names.into_iter().chain([ESCAPE.to_vec()]);
-            AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(patterns).ok()
-        });
-        Self { names: searcher.map(|searcher| Names { searcher, members: members.into_values().collect() }) }
+        if !can_tell || members.len() > MOST_NAMES * MOST_PASSES {
+            return Self::default();
+        }
+        let mut members = members.into_iter().peekable();
+        let mut passes = Vec::new();
+        while members.peek().is_some() {
+            let (names, members) = members.by_ref().take(MOST_NAMES).unzip();
+            // Not every processor can.
+            let Some(pass) = Pass::of(names, members) else { return Self::default() };
+            passes.push(pass);
+        }
+        Self { passes }
     }
 
     #[inline]
     pub fn is_right(&self, document: &[u8]) -> bool {
-        let Some(names) = &self.names else { return false };
-        names.searcher.find_iter(document).all(|found| {
+        !self.passes.is_empty() && self.passes.iter().all(|it| it.is_right(document))
+    }
+}
+
+impl Pass {
+    fn of(names: Vec<&str>, members: Vec<Member>) -> Option<Self> {
+        let names = names.into_iter().map(|it| format!("\"{it}\"").into_bytes());
+        let searcher = Config::new().builder().extend(names.chain([ESCAPE.to_vec()])).build()?;
+        Some(Self { searcher, members })
+    }
+
+    #[inline]
+    fn is_right(&self, document: &[u8]) -> bool {
+        self.searcher.find_iter(document).all(|found| {
             let rest = &document[found.end()..];
-            match names.members.get(found.pattern().as_usize()) {
+            match self.members.get(found.pattern().as_usize()) {
                 Some(member) => member.is_right_before(rest),
                 None => !matches!(rest, [b'2'..=b'7', ..]),
             }

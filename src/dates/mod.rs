@@ -38,6 +38,14 @@ impl Default for Normalize {
     }
 }
 
+/// What of a document must keep the type that was declared for it: a number there stays one, where no string may stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Typed<'a> {
+    /// What these JSON pointers lead to, the collection's key.
+    Key(&'a [String]),
+    All,
+}
+
 /// Brings the dates of one stream's records to RFC 3339.
 pub struct Dates {
     plan: Plan,
@@ -46,10 +54,10 @@ pub struct Dates {
 }
 
 impl Dates {
-    /// None where the schema, as the source wrote it, declares no dates and none are cut. `key` and `cut` are JSON pointers
-    /// into a document: a key has the type that was declared for it, and what is cut need not be declared.
-    pub fn of(declared: &Value, key: &[String], cut: &[String]) -> Option<Self> {
-        let plan = Plan::of(declared, key, cut)?;
+    /// None where the schema, as the source wrote it, declares no dates and none are cut. `cut` are JSON pointers into a
+    /// document; what is there need not be declared.
+    pub fn of(declared: &Value, typed: Typed, cut: &[String]) -> Option<Self> {
+        let plan = Plan::of(declared, typed, cut)?;
         Some(Self { look: Look::of(&plan), plan, walk: Walk::default() })
     }
 

@@ -5,9 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-use regex::Regex;
+use regex::bytes::Regex;
 use serde_json::{Map, Value};
 
+use super::Typed;
 use super::value::{Form, Wanted};
 use crate::json::pointer;
 use crate::schema;
@@ -40,12 +41,14 @@ pub struct Place {
 }
 
 impl Plan {
-    pub fn of(declared: &Value, key: &[String], cut: &[String]) -> Option<Self> {
+    pub fn of(declared: &Value, typed: Typed, cut: &[String]) -> Option<Self> {
+        let key = if let Typed::Key(key) = typed { key } else { &[] };
         let paths = cut.iter().chain(key).map(|it| pointer::steps(it)).collect();
         let mut builder = Builder {
             root: declared,
             paths,
             cuts: cut.len(),
+            all_typed: typed == Typed::All,
             schemas: Vec::new(),
             ids: HashMap::new(),
             found: HashMap::new(),
@@ -109,8 +112,8 @@ impl Plan {
 impl Place {
     /// The place of a member.
     #[inline]
-    pub fn member(&self, name: &str) -> Option<PlaceId> {
-        if let Ok(at) = self.members.binary_search_by(|(it, _)| (**it).cmp(name)) {
+    pub fn member(&self, name: &[u8]) -> Option<PlaceId> {
+        if let Ok(at) = self.members.binary_search_by(|(it, _)| it.as_bytes().cmp(name)) {
             return self.members[at].1;
         }
         let pattern = self.patterns.iter().find(|(it, _)| it.is_match(name));
@@ -168,6 +171,7 @@ struct Builder<'a> {
     /// What is cut, and behind that the key.
     paths: Vec<Vec<String>>,
     cuts: usize,
+    all_typed: bool,
     schemas: Vec<&'a Map<String, Value>>,
     ids: HashMap<*const Map<String, Value>, usize>,
     found: HashMap<Parts, PlaceId>,
@@ -196,7 +200,6 @@ impl<'a> Builder<'a> {
         if let Some(place) = self.found.get(&parts) {
             return Some(*place);
         }
-        self.spend(parts.len())?;
         let id = PlaceId::try_from(self.found.len()).ok()?;
         self.found.insert(parts.clone(), id);
         self.queue.push_back(parts);
@@ -213,6 +216,9 @@ impl<'a> Builder<'a> {
         let mut open = vec![(schema, alternative)];
         while let Some((schema, alternative)) = open.pop() {
             let Some(map) = schema.as_object() else { continue };
+            if self.spend(1).is_none() {
+                return;
+            }
             let id = *self.ids.entry(map).or_insert(self.schemas.len());
             if id == self.schemas.len() {
                 self.schemas.push(map);
@@ -266,7 +272,7 @@ impl<'a> Builder<'a> {
         for (name, mut parts) in named {
             for ((schema, alternative), patterns) in schemas.iter().zip(&patterns) {
                 let property = schema.get("properties").and_then(|it| it.get(&name));
-                let matching = patterns.iter().filter(|(it, _)| it.is_match(&name)).map(|(_, it)| *it);
+                let matching = patterns.iter().filter(|(it, _)| it.is_match(name.as_bytes())).map(|(_, it)| *it);
                 let mut declared = property.into_iter().chain(matching).peekable();
                 let rest = declared.peek().is_none().then(|| schema.get("additionalProperties")).flatten();
                 declared.chain(rest).for_each(|it| self.add(it, *alternative, &mut parts));
@@ -328,8 +334,7 @@ impl<'a> Builder<'a> {
                 *alternative && !is_date_time(schema) && !is_date(schema) && types(schema).any(|it| names.contains(&it))
             })
         };
-        // The key of a collection has the types that were declared for it.
-        let typed = ends(self.cuts..self.paths.len())
+        let typed = (self.all_typed || ends(self.cuts..self.paths.len()))
             && any(|it| it.contains_key("type"))
             && !any(|it| types(it).any(|it| it == "string"));
         Some(Wanted { form, numbers: !typed && !instead(&["integer", "number"]), digits: !instead(&["string"]) })

@@ -104,7 +104,7 @@ impl Walk {
             let index = container.count;
             container.count += 1;
             match scanner.inside(container.object, index == 0)? {
-                Inside::Member(key) => return Ok(Some(plan.place(container.place).member(&key.text()))),
+                Inside::Member(key) => return Ok(Some(plan.place(container.place).member(&key.name()))),
                 Inside::Item => return Ok(Some(plan.place(container.place).item(index))),
                 Inside::End => drop(self.open.pop()),
             }

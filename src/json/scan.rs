@@ -44,12 +44,18 @@ impl<'a> Key<'a> {
         self.escaped || self.raw.first() == Some(&byte)
     }
 
+    /// The name, unescaped.
+    #[inline]
+    pub fn name(&self) -> Cow<'a, [u8]> {
+        if self.escaped { Cow::Owned(self.text().into_owned().into_bytes()) } else { Cow::Borrowed(self.raw) }
+    }
+
     /// Where in the scanned text the name's opening quote stands.
     pub fn position(&self) -> usize {
         self.at
     }
 
-    pub fn text(&self) -> Cow<'a, str> {
+    fn text(&self) -> Cow<'a, str> {
         unquote(self.raw, self.escaped)
     }
 }

@@ -23,13 +23,15 @@ const TRUSTED_FORMATS: [&str; 6] = ["integer", "uint32", "uint64", "number", "uu
 pub enum DateFormats {
     /// The values that are sent keep to them: all dates among them are brought to RFC 3339.
     Kept,
+    /// Likewise, but for numbers where no string may be: they stay.
+    KeptByStrings,
     /// The values are sent as the source writes them.
     Dropped,
 }
 
 impl DateFormats {
     fn keep(self, format: &str) -> bool {
-        self == Self::Kept && matches!(format, "date-time" | "date")
+        self != Self::Dropped && matches!(format, "date-time" | "date")
     }
 }
 
@@ -69,9 +71,10 @@ fn render(shape: &Shape, dates: DateFormats, depth: usize) -> Value {
     }
     let format = shape.format.as_deref();
     let date = format.filter(|it| dates.keep(it));
+    let has = |it| shape.types.has(it);
     let types = match date {
         // Numbers that are dates are sent as strings.
-        Some(_) if !shape.types.has(Types::STRING) && shape.types.has(Types::INTEGER) => {
+        Some(_) if dates == DateFormats::Kept && has(Types::INTEGER) && !has(Types::STRING) => {
             shape.types.without(Types::NUMBER).or(Types::STRING)
         }
         _ => shape.types,

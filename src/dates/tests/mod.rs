@@ -6,10 +6,10 @@ mod values;
 
 use serde_json::{Value, json};
 
-use super::Dates;
+use super::{Dates, Typed};
 
 fn dates(schema: &Value) -> Option<Dates> {
-    Dates::of(schema, &[], &[])
+    Dates::of(schema, Typed::Key(&[]), &[])
 }
 
 /// The document as it is sent.

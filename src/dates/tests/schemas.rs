@@ -1,5 +1,7 @@
 //! Where dates are.
 
+use serde_json::Map;
+
 use super::*;
 
 const RAW: &str = "2023-01-30 02:34:15";
@@ -12,7 +14,7 @@ fn check(schema: &Value, document: &str) {
 fn check_with(schema: &Value, key: &[String], document: &str) {
     let given = document.replace(['@', '~'], RAW);
     let want = document.replace('@', "2023-01-30T02:34:15Z").replace('~', RAW);
-    let mut dates = Dates::of(schema, key, &[]);
+    let mut dates = Dates::of(schema, Typed::Key(key), &[]);
     let got = dates.as_mut().map_or(given.clone(), |it| normalized(it, &given));
     assert_eq!(got, want, "{schema}");
     if let Some(dates) = &mut dates {
@@ -127,9 +129,9 @@ fn an_alternative_keeps_its_own_values() {
     }
 }
 
-/// The collection's key has the type that was declared when it was made.
+/// Where a collection's schema has the types that were declared.
 #[test]
-fn a_key_keeps_its_type() {
+fn what_is_typed_keeps_its_type() {
     let key = ["/at".to_owned()];
     for (types, becomes) in [
         (json!("integer"), "1675045055"),
@@ -137,8 +139,10 @@ fn a_key_keeps_its_type() {
         (json!("string"), r#""2023-01-30T02:17:35Z""#),
     ] {
         let schema = at(&json!({"type": types, "format": "date-time"}));
-        let mut dates = Dates::of(&schema, &key, &[]).unwrap();
-        assert_eq!(normalized(&mut dates, r#"{"at":1675045055}"#), format!(r#"{{"at":{becomes}}}"#));
+        for typed in [Typed::Key(&key), Typed::All] {
+            let mut dates = Dates::of(&schema, typed, &[]).unwrap();
+            assert_eq!(normalized(&mut dates, r#"{"at":1675045055}"#), format!(r#"{{"at":{becomes}}}"#));
+        }
     }
     check_with(&json!({"properties": {"id": {}, "at": stamp()}}), &["/id".to_owned()], r#"{"id":"~","at":"@"}"#);
 }
@@ -147,13 +151,13 @@ fn a_key_keeps_its_type() {
 fn what_is_cut_need_not_be_declared() {
     let schema = json!({"properties": {"properties": {"properties": {"a": stamp()}}}});
     let cut = ["/properties/hs~1at", "/properties/a", "nowhere", ""].map(str::to_owned);
-    let mut dates = Dates::of(&schema, &[], &cut).unwrap();
+    let mut dates = Dates::of(&schema, Typed::Key(&[]), &cut).unwrap();
     let given =
         r#"{"properties":{"hs/at":"2023-01-30T02:34:15Z","a":"2023-01-30 02:34:15"},"a":"2023-01-30T02:34:15Z"}"#;
     let want = r#"{"properties":{"hs/at":"2023-01-30","a":"2023-01-30"},"a":"2023-01-30T02:34:15Z"}"#;
     assert_eq!(normalized(&mut dates, given), want);
-    assert!(Dates::of(&schema, &[], &["/b".to_owned()]).is_some());
-    assert!(Dates::of(&json!({}), &[], &["/b".to_owned()]).is_some());
+    assert!(Dates::of(&schema, Typed::Key(&[]), &["/b".to_owned()]).is_some());
+    assert!(Dates::of(&json!({}), Typed::Key(&[]), &["/b".to_owned()]).is_some());
 }
 
 #[test]
@@ -202,6 +206,21 @@ fn no_depth_is_too_deep() {
     let (open, close) = (r#"{"next":["#.repeat(20_000), "]}".repeat(20_000));
     let given = format!(r#"{open}{{"at":"{RAW}"}}{close}"#);
     assert_eq!(normalized(&mut dates, &given), given.replace(RAW, "2023-01-30T02:34:15Z"));
+}
+
+#[test]
+fn many_names_are_looked_for() {
+    for count in [1, 31, 32, 200, 2000] {
+        let names: Vec<String> = (0..count).map(|it| format!("{it}")).collect();
+        let properties: Map<String, Value> = names.iter().map(|it| (it.clone(), stamp())).collect();
+        let schema = json!({"properties": properties});
+        let document = |value: &str| {
+            let members: Vec<String> = names.iter().map(|it| format!(r#""{it}":"{value}""#)).collect();
+            format!("{{{}}}", members.join(","))
+        };
+        check(&schema, &document("@"));
+        assert_eq!(is_right(&dates(&schema).unwrap(), &document("2023-01-30T02:34:15Z")), count < 2000);
+    }
 }
 
 /// Alternatives of alternatives are not followed without end.

@@ -179,7 +179,7 @@ fn dates_of(declared: &str) -> Dates {
         format => at(&json!({"type": ["null", "string"], "format": format})),
     };
     let cut = if declared == "cut" { vec!["/at".to_owned()] } else { Vec::new() };
-    Dates::of(&schema, &[], &cut).unwrap()
+    Dates::of(&schema, Typed::Key(&[]), &cut).unwrap()
 }
 
 #[test]

@@ -41,7 +41,11 @@ fn run(case: &Value) -> Vec<String> {
         "declared" => write_declared(it, &key),
         "permissive" => Rewritten { schema: write_permissive(&key), changes: Vec::new() },
         "sourced" => {
-            let dates = if case["dates"] == "raw" { DateFormats::Dropped } else { DateFormats::Kept };
+            let dates = match case["dates"].as_str() {
+                Some("raw") => DateFormats::Dropped,
+                Some("strings") => DateFormats::KeptByStrings,
+                _ => DateFormats::Kept,
+            };
             sourced(it, &key, dates).unwrap_or(Rewritten { schema: Value::Null, changes: Vec::new() })
         }
         other => panic!("no such output: {other}"),

@@ -1,0 +1,65 @@
+//! What dates cost: `cargo bench --bench dates`. `payload` is what the pump does for a record anyway, to compare with.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use flow_shim::dates::{Dates, Typed};
+use flow_shim::json::hints::Hints;
+use flow_shim::json::scan::Scanner;
+use flow_shim::source::line::payload;
+use serde_json::{Map, Value, json};
+
+/// A record of about 400 bytes with two dates, as airbyte-source-faker has them.
+fn small(date: &str) -> String {
+    format!(
+        r#"{{"id":4711,"created_at":"{date}","updated_at":"{date}","name":"Reda","title":"M.Sc.Tech.","age":47,"email":"locations1983+4711@protonmail.com","telephone":"+1-(110)-795-7610","gender":"Male","language":"Tamil","academic_degree":"Master","nationality":"Italian","occupation":"Word Processing Operator","height":"1.55","blood_type":"B-","weight":64}}"#
+    )
+}
+
+/// A record of about 1,000 bytes with ten.
+fn large(date: &str) -> String {
+    let members = (0..10)
+        .map(|it| format!(r#""at_{it}":"{date}","text_{it}":"Lorem ipsum dolor sit amet, {it}","n{it}":1{it}.25,"#));
+    format!(r#"{{{}"end":null}}"#, members.collect::<String>())
+}
+
+fn dates(names: impl Iterator<Item = String>) -> Option<Dates> {
+    let properties: Map<String, Value> =
+        names.map(|it| (it, json!({"type": "string", "format": "date-time"}))).collect();
+    Dates::of(&json!({"properties": properties}), Typed::Key(&[]), &[])
+}
+
+fn records(criterion: &mut Criterion) {
+    let few = ["created_at", "updated_at"].map(str::to_owned).into_iter();
+    let many = (0..10).map(|it| format!("at_{it}"));
+    record(criterion, "small", small, dates(few).expect("dates are declared"));
+    record(criterion, "large", large, dates(many).expect("dates are declared"));
+}
+
+fn record(criterion: &mut Criterion, name: &str, record: fn(&str) -> String, mut dates: Dates) {
+    let right = record("2023-01-30T02:34:15+00:00");
+    let wrong = record("2023-01-30T02:34:15.123456");
+    // A date of no form that a look knows: the walk finds nothing to do.
+    let unknown = record("some time in January, 2023");
+    let mut hints = Hints::default();
+    let mut group = criterion.benchmark_group(name);
+    group.throughput(Throughput::Bytes(right.len() as u64));
+    group.bench_function("payload", |it| {
+        it.iter(|| {
+            let line = black_box(right.as_bytes());
+            payload(line, &mut Scanner::new(line, &mut hints), "_ab_cdc_deleted_at").is_ok()
+        });
+    });
+    for (what, text) in [("look", &right), ("walk", &unknown), ("rewrite", &wrong)] {
+        group.bench_function(what, |it| it.iter(|| dates.normalize(black_box(text.as_bytes()), &mut []).is_some()));
+    }
+    group.finish();
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
+    targets = records
+}
+criterion_main!(benches);
