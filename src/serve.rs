@@ -13,7 +13,8 @@ use crate::flow::request::{Request, Validate};
 use crate::flow::response::{DiscoveredBinding, Output, Response, Spec, ValidatedBinding};
 use crate::process::stop::Reason;
 use crate::schema;
-use crate::shim::{Shim, secrets};
+use crate::shim::streams::StreamRules;
+use crate::shim::{SchemaMode, Shim, secrets};
 use crate::source::{Mode, Resource, Stream};
 
 /// What reaches the loop.
@@ -51,7 +52,7 @@ where
             Request::Spec => out.send(&Response::Spec(&spec(shim)?)),
             Request::Discover(it) => {
                 secrets::conceal(&it.config);
-                out.send(&Response::Discovered { bindings: discovered(shim.discover(&it.config)?) })
+                out.send(&Response::Discovered { bindings: discovered(shim.discover(&it.config)?, &shim.streams) })
             }
             Request::Validate(it) => {
                 secrets::conceal(&it.config);
@@ -112,12 +113,12 @@ pub fn documentation_url(shim: &Shim, found: Option<String>) -> String {
 const HOME: &str = "https://docs.estuary.dev/reference/Connectors/capture-connectors/";
 
 /// The bindings that discovery recommends.
-pub fn discovered(streams: Vec<Stream>) -> Vec<DiscoveredBinding> {
+pub fn discovered(streams: Vec<Stream>, rules: &StreamRules) -> Vec<DiscoveredBinding> {
     let mut names = Names::default();
-    streams.into_iter().map(|stream| discovered_binding(stream, &mut names)).collect()
+    streams.into_iter().map(|stream| discovered_binding(stream, rules, &mut names)).collect()
 }
 
-fn discovered_binding(stream: Stream, names: &mut Names) -> DiscoveredBinding {
+fn discovered_binding(stream: Stream, rules: &StreamRules, names: &mut Names) -> DiscoveredBinding {
     let key = schema::key(&stream.schema, &stream.key);
     // F15: rows of an incremental stream are never known to vanish; those of a full refresh get tombstones.
     let is_fallback_key = key.is_err() && stream.mode == Mode::Incremental;
@@ -125,8 +126,12 @@ fn discovered_binding(stream: Stream, names: &mut Names) -> DiscoveredBinding {
     DiscoveredBinding {
         recommended_name: names.claim(&stream.id.to_string()),
         resource_config: stream.resource,
-        document_schema: schema::write_permissive(&key),
+        document_schema: match rules.schema {
+            SchemaMode::Inferred => schema::write_permissive(&key),
+            SchemaMode::Declared => schema::write_declared(&stream.schema, &key).schema,
+        },
         key: key.pointers(),
+        disable: rules.of(&stream.id).is_disabled(),
         is_fallback_key,
     }
 }

@@ -36,6 +36,9 @@ pub trait Source: Send + Sync {
     /// A stream as it was discovered, from its own [`Stream::declared`].
     fn stream(&self, declared: Box<RawValue>) -> Result<Stream, Failure>;
 
+    /// Makes the discovery recommend to read a stream by this cursor field, where the stream lets it be chosen.
+    fn choose_cursor(&self, stream: &mut Stream, path: &[String]);
+
     /// What a binding's resource config asks for. Old shapes are understood (F18).
     fn resource(&self, config: &RawValue) -> Result<Resource, Failure>;
 

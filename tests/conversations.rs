@@ -38,7 +38,8 @@ const EXPECTATIONS: &[&str] = &[
     "within",
     "memory",
 ];
-const SETTINGS: &[&str] = &["config", "bindings", "shim", "arguments", "env", "shard", "stdin", "when", "state"];
+const SETTINGS: &[&str] =
+    &["config", "bindings", "shim", "file", "arguments", "env", "shard", "stdin", "when", "state"];
 
 #[test]
 fn every_conversation_goes_as_its_case_says() {
@@ -190,10 +191,15 @@ impl Case {
     fn runtime(&self, file: &Path, index: usize, folder: &Path, received: &Path) -> Result<Runtime, String> {
         let act = &self.acts[index];
         let mut arguments: Vec<String> = self.all(act, "arguments").flat_map(Part::texts).map(str::to_owned).collect();
-        if let Some(part) = self.all(act, "shim").last() {
-            let path = folder.join("shim.yaml");
+        let shim = folder.join("shim");
+        let yaml = self.all(act, "shim").last().map(|it| ("shim.yaml", it));
+        for (name, part) in self.all(act, "file").map(|it| (it.argument.as_str(), it)).chain(yaml) {
+            let path = shim.join(name);
+            fs::create_dir_all(path.parent().unwrap_or(&shim)).map_err(|e| e.to_string())?;
             fs::write(&path, part.lines.join("\n")).map_err(|e| e.to_string())?;
-            arguments.extend(["--shim".to_owned(), path.to_string_lossy().into_owned()]);
+        }
+        if shim.exists() {
+            arguments.extend(["--shim".to_owned(), shim.to_string_lossy().into_owned()]);
         }
         let source = repository().join("fixtures/scripted-source");
         let nth = (index + 1).to_string();

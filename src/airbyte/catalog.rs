@@ -117,6 +117,17 @@ pub fn full_refresh(stream: &Stream) -> Option<Value> {
     Some(resource.into())
 }
 
+/// Makes [`Stream::resource`] name this cursor field, and read the stream by it.
+pub fn choose_cursor(stream: &mut Stream, path: &[String]) {
+    let Some(resource) = stream.resource.as_object_mut() else { return };
+    if stream.modes.iter().any(|it| it == INCREMENTAL) {
+        resource.insert("syncMode".into(), INCREMENTAL.into());
+        resource.insert("cursorField".into(), json!(path));
+        stream.mode = Mode::Incremental;
+        stream.cursor = Some(path.join("."));
+    }
+}
+
 /// The configured catalog (A9, A10).
 pub fn configured(streams: &[Selected]) -> Result<Box<RawValue>, Failure> {
     let configured: Result<Vec<Value>, Failure> = streams.iter().map(configured_stream).collect();

@@ -7,7 +7,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::message::{self, Message};
-use super::{catalog, state};
+use super::{StateFormat, catalog, state};
 use crate::failure::{Failure, OrFail};
 use crate::flow::log;
 use crate::json::mend::mend;
@@ -65,9 +65,9 @@ pub fn discover(launcher: &Launcher, config: &RawValue) -> Result<Vec<Stream>, F
     catalog::streams(answers.catalog.as_deref().ok_or_else(|| answers.nothing("discover"))?)
 }
 
-pub fn read(launcher: &Launcher, sync: &SyncRequest) -> Result<Connector, Failure> {
+pub fn read(launcher: &Launcher, sync: &SyncRequest, state_format: StateFormat) -> Result<Connector, Failure> {
     let configured = catalog::configured(&sync.streams)?;
-    let state = state::input(sync)?;
+    let state = state::input(sync, state_format)?;
     let prepared = launcher.prepare()?;
     let mut arguments = vec!["read".to_owned()];
     for (option, name, content) in [

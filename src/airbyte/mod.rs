@@ -16,7 +16,12 @@ use crate::source::{
     SyncRequest,
 };
 
-pub struct Airbyte;
+pub use state::StateFormat;
+
+#[derive(Default)]
+pub struct Airbyte {
+    pub state_format: StateFormat,
+}
 
 /// Airbyte's messages each speak for themselves.
 #[derive(Default)]
@@ -83,6 +88,10 @@ impl Source for Airbyte {
         catalog::resource(config)
     }
 
+    fn choose_cursor(&self, stream: &mut Stream, path: &[String]) {
+        catalog::choose_cursor(stream, path);
+    }
+
     fn full_refresh(&self, stream: &Stream) -> Option<Value> {
         catalog::full_refresh(stream)
     }
@@ -93,7 +102,10 @@ impl Source for Airbyte {
     }
 
     fn read(&self, launcher: &Launcher, sync: &SyncRequest) -> Result<Started, Failure> {
-        Ok(Started { connector: command::read(launcher, sync)?, decoder: Box::new(Messages::default()) })
+        Ok(Started {
+            connector: command::read(launcher, sync, self.state_format)?,
+            decoder: Box::new(Messages::default()),
+        })
     }
 
     /// What is to be used again is told in a CONTROL message (A18); the file is rewritten by mere migrations (A17).

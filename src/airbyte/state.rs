@@ -12,6 +12,18 @@ use serde_json::{Map, Value};
 use crate::failure::{Failure, OrFail};
 use crate::source::{Broken, OlderCell, OlderState, Selected, StateUpdate, Stream, StreamId, SyncRequest};
 
+/// What a connector's `--state` file holds (A7).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum StateFormat {
+    /// A list of STATE messages.
+    #[default]
+    List,
+    /// An object of the streams' states by their names, as connectors of before 2022 want it.
+    Bare,
+}
+
 #[derive(Deserialize)]
 pub struct StateMessage {
     #[serde(rename = "type")]
@@ -97,8 +109,9 @@ fn raw(text: String) -> Box<RawValue> {
     RawValue::from_string(text).unwrap_or_else(|_| RawValue::NULL.to_owned())
 }
 
-/// The content of the `--state` file. A list (A7), but for a LEGACY state, which connectors of its time want bare.
-pub fn input(sync: &SyncRequest) -> Result<Box<RawValue>, Failure> {
+/// The content of the `--state` file. A list (A7), but for a LEGACY state, which connectors of its time want bare, and for
+/// connectors that are known to want all states so.
+pub fn input(sync: &SyncRequest, format: StateFormat) -> Result<Box<RawValue>, Failure> {
     #[derive(Deserialize)]
     struct SharedState {
         #[serde(rename = "type")]
@@ -127,12 +140,17 @@ pub fn input(sync: &SyncRequest) -> Result<Box<RawValue>, Failure> {
         Some(raw) => Some(serde_json::from_str(raw.get()).or_fail("the shared state in Flow can't be read")?),
         None => None,
     };
-    let streams = sync.streams.iter().filter_map(stream_state);
+    let mut streams = sync.streams.iter().filter_map(stream_state).peekable();
     let written = match shared {
         Some(SharedState { data: Some(data), .. }) => return legacy_input(data, sync),
         Some(SharedState { kind, shared_state, .. }) if kind == "GLOBAL" => {
             let global = Global { shared_state, stream_states: streams.collect() };
             to_raw_value(&[GlobalMessage { r#type: "GLOBAL", global }])
+        }
+        // A fresh start is an empty list to all of them.
+        _ if format == StateFormat::Bare && streams.peek().is_some() => {
+            let states: BTreeMap<_, _> = streams.map(|it| (it.stream_descriptor.name, it.stream_state)).collect();
+            to_raw_value(&states)
         }
         _ => {
             let messages: Vec<_> = streams.map(|stream| StreamMessage { r#type: "STREAM", stream }).collect();

@@ -44,7 +44,7 @@ pub fn of(shim: &Shim, open: &Open, resources: &[Resource], kept: Option<&RawVal
     let kept = kept.and_then(|it| serde_json::from_str::<Kept>(it.get()).ok());
     let is_current = kept.as_ref().is_some_and(|it| it.version == open.version);
     let remembered = kept.and_then(|it| {
-        let known: Vec<Stream> = it.streams.into_iter().filter_map(|it| shim.source.stream(it).ok()).collect();
+        let known: Vec<Stream> = it.streams.into_iter().filter_map(|it| shim.stream(it).ok()).collect();
         Some(Catalog { streams: pick(&known, resources).ok()?, others: it.others, way: it.way, refreshed: None })
     });
     let config = &open.capture.config;

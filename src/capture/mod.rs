@@ -12,6 +12,7 @@ mod streams;
 use std::io::Write;
 use std::sync::{PoisonError, mpsc};
 use std::thread;
+use std::time::Instant;
 
 use crate::failure::{Failure, OrFail};
 use crate::flow::log;
@@ -19,7 +20,7 @@ use crate::flow::request::Open;
 use crate::flow::response::{Output, Response};
 use crate::process::stop::Reason;
 use crate::process::supervise::{End, Finished};
-use crate::shim::{Shim, secrets};
+use crate::shim::{Shim, endpoint, secrets};
 use crate::source::{Resource, Selected, Started, Stream, SyncRequest};
 
 pub use forget::forget;
@@ -27,7 +28,24 @@ use ledger::{Entry, Ledger, Stored};
 use pump::{Binding, Pump};
 
 /// Runs one sync. Ends well only when all that the connector sent is committed (F8).
-pub fn run<W: Write + Send + 'static>(shim: &Shim, open: &Open, mut out: Output<W>) -> Result<(), Failure> {
+pub fn run<W: Write + Send + 'static>(shim: &Shim, open: &Open, out: Output<W>) -> Result<(), Failure> {
+    let since = Instant::now();
+    sync(shim, open, out)?;
+    stay_up(shim, open, since);
+    Ok(())
+}
+
+/// Until the shim's `runInterval` is over, where it has one: all is committed, and whoever wants the end gets it.
+fn stay_up(shim: &Shim, open: &Open, since: Instant) {
+    let Some(interval) = shim.run_interval.filter(|_| !endpoint::skips_interval(&open.capture.config)) else { return };
+    let left = interval.0.saturating_sub(since.elapsed());
+    if !left.is_zero() && shim.launcher.stop.reason().is_none() {
+        log::info(&format!("staying up until {interval} have gone by since the start"));
+        shim.launcher.stop.wait_for(left);
+    }
+}
+
+fn sync<W: Write + Send + 'static>(shim: &Shim, open: &Open, mut out: Output<W>) -> Result<(), Failure> {
     out.send(&Response::Opened {}).and_then(|()| out.flush()).or_fail("can't write to the runtime")?;
     let spec = &open.capture;
     if open.range.as_ref().is_some_and(|it| it.key_begin != 0) {
@@ -45,8 +63,13 @@ pub fn run<W: Write + Send + 'static>(shim: &Shim, open: &Open, mut out: Output<
     let catalog = catalog::of(shim, open, &resources, stored.catalog())?;
     let streams = &catalog.streams;
     let config = shim.to_connector(&spec.config, &catalog.way)?;
-    let bindings: Vec<Binding> =
-        spec.bindings.iter().enumerate().map(|(index, it)| Binding::new(index, spec.key(it).to_vec())).collect();
+    let bindings: Vec<Binding> = spec
+        .bindings
+        .iter()
+        .zip(&resources)
+        .enumerate()
+        .map(|(index, (it, resource))| Binding::new(index, spec.key(it).to_vec(), shim.streams.of(&resource.id)))
+        .collect();
     let entries: Vec<Entry> = spec
         .bindings
         .iter()
@@ -90,7 +113,7 @@ pub fn run<W: Write + Send + 'static>(shim: &Shim, open: &Open, mut out: Output<
                 shim.publish(&changed, &spec.config, way);
             }
         });
-        let finished = connector.supervise(&shim.launcher.stop, &activity, Some(shim.idle_timeout), tick, |stdout| {
+        let finished = connector.supervise(&shim.launcher.stop, &activity, Some(shim.idle_timeout.0), tick, |stdout| {
             pump.run(decoder, stdout)
         });
         if let Ok(finished) = &finished
@@ -147,7 +170,7 @@ fn finish<W: Write>(shim: &Shim, finished: Finished<Pump<W>>) -> Result<(), Fail
         }
         End::Lingering => Err(Failure::new("the connector closed its output and did not end: it was killed")),
         End::Silent => {
-            let said_nothing = format!("the connector said nothing for {}", shim.idle_timeout_text());
+            let said_nothing = format!("the connector said nothing for {}", shim.idle_timeout);
             if pump.pending > 0 {
                 let sentence = format!("{said_nothing} and was stopped; {} documents were not committed", pump.pending);
                 return Err(Failure::new(sentence));

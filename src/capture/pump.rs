@@ -23,6 +23,7 @@ use crate::process::lines::{Line, Lines};
 use crate::process::stop::Reason;
 use crate::process::supervise::{Activity, Reading};
 use crate::shim::secrets;
+use crate::shim::streams::StreamOptions;
 use crate::source::{self, Broken, Decoder, Event, Record, Rows, StreamId, Trouble};
 
 pub struct Pump<W> {
@@ -49,15 +50,17 @@ pub struct Pump<W> {
 pub struct Binding {
     pub key: Vec<String>,
     pub rows: Rows,
+    /// What shim.yaml says of the stream.
+    pub(super) options: StreamOptions,
     pub(super) head: Vec<u8>,
     /// The sourced schema that was sent last.
     pub(super) sourced: Option<Value>,
 }
 
 impl Binding {
-    pub fn new(index: usize, key: Vec<String>) -> Self {
+    pub fn new(index: usize, key: Vec<String>, options: StreamOptions) -> Self {
         let rows = if key == ["/_meta/row_id"] { Rows::Numbered } else { Rows::Keyed };
-        Self { key, rows, head: document::head(index), sourced: None }
+        Self { key, rows, options, head: document::head(index), sourced: None }
     }
 }
 

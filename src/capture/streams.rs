@@ -18,7 +18,9 @@ impl<W: Write> Pump<W> {
     pub(super) fn announced(&mut self, it: StreamSchema) -> Result<(), Halt> {
         let Some(index) = self.ledger.index_of(&it.stream) else { return Ok(()) };
         self.ledger.announce(index);
-        self.schema(index, &it.schema, &it.key)
+        let StreamSchema { mut schema, mut key, .. } = it;
+        self.bindings[index].options.change(&mut schema, &mut key);
+        self.schema(index, &schema, &key)
     }
 
     /// Tells Flow what the source declares (F12), where that is new.

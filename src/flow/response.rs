@@ -46,6 +46,9 @@ pub struct DiscoveredBinding {
     pub resource_config: Value,
     pub document_schema: Value,
     pub key: Vec<String>,
+    /// F18.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub disable: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub is_fallback_key: bool,
 }

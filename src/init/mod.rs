@@ -30,7 +30,7 @@ use crate::process::stop::Stop;
 use crate::serve;
 use crate::shim::config::ConfigArg;
 use crate::shim::endpoint::Described;
-use crate::shim::{Protocol, Shim, SourceArgs, secrets};
+use crate::shim::{Protocol, Shim, secrets};
 use crate::terminal::Screen;
 
 use origin::{Base, Found, Origin};
@@ -149,7 +149,7 @@ fn ask(
     stop: &Stop,
     screen: &Screen,
 ) -> Result<Subject, Failure> {
-    let shim = Shim::resolve(&SourceArgs::of(&found.target, found.protocol), stop.clone())?;
+    let shim = Shim::bare(found.target.clone(), found.protocol, stop.clone())?;
     screen.status("asking the connector for its spec");
     let Described { config_schema, oauth2, missing, documentation_url, .. } = shim.describe()?;
     let base = match found.base {
@@ -161,7 +161,7 @@ fn ask(
             secrets::conceal(config);
             screen.status("discovering streams");
             let streams = shim.discover(config).map_err(|it| it.within("can't discover the streams"))?;
-            Some(serve::discovered(streams))
+            Some(serve::discovered(streams, &shim.streams))
         }
         None => None,
     };

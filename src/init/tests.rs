@@ -34,7 +34,7 @@ fn subject(base: Base, target: Target) -> Subject {
         folder: "shims/shop".to_owned(),
         documentation_url: Some("https://docs.example/shop".to_owned()),
         fields: fields(&schema),
-        resource_schema: crate::airbyte::Airbyte.resource_schema().0,
+        resource_schema: crate::airbyte::Airbyte::default().resource_schema().0,
         provider: None,
         oauth2_missing: None,
         undescribed: None,
@@ -85,6 +85,7 @@ fn a_package_with_streams_in_a_folder_with_a_bad_name() {
         resource_config: json!({"stream": name, "syncMode": "incremental", "namespace": null}),
         document_schema: json!({"type": "object", "required": ["id"], "properties": {"id": {"type": "integer"}}}),
         key: key.iter().map(|it| (*it).to_owned()).collect(),
+        disable: false,
         is_fallback_key: false,
     };
     subject.bindings = Some(vec![stream("public/users", &["/id"]), stream("größe: ?", &["/a b", "/c"])]);

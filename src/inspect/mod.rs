@@ -17,7 +17,7 @@ use crate::process::stop::{Reason, Stop};
 use crate::schema::Change;
 use crate::serve;
 use crate::shim::config::ConfigArg;
-use crate::shim::{Shim, SourceArgs, secrets};
+use crate::shim::{Settings, Shim, SourceArgs, secrets};
 use crate::terminal::Screen;
 
 #[derive(clap::Args, Debug)]
@@ -44,12 +44,15 @@ Examples:
 /// What there is to tell. The names are stable: programs read them.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Report {
+struct Report<'a> {
     protocol: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     command: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     image: Option<String>,
+    /// What shim.yaml changes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    settings: Option<&'a Settings>,
     /// As Flow is told.
     documentation_url: String,
     /// The source declares how users may sign in by OAuth.
@@ -104,7 +107,7 @@ fn inspect(args: &Args, stop: &Stop, screen: &Screen, stdout: &mut File) -> Resu
         secrets::conceal(config);
         screen.status("discovering streams");
         discovery = shim.discover(config).map(|found| {
-            let found = streams::describe(found);
+            let found = streams::describe(found, &shim.streams);
             report.totals = Some(streams::Totals::of(&found));
             report.streams = Some(found);
         });
@@ -122,7 +125,7 @@ fn inspect(args: &Args, stop: &Stop, screen: &Screen, stdout: &mut File) -> Resu
 }
 
 /// All that needs no config.
-fn report(shim: &Shim) -> Result<Report, Failure> {
+fn report(shim: &Shim) -> Result<Report<'_>, Failure> {
     let found = shim.describe()?;
     let (command, image) = match &shim.launcher.target {
         Target::Command(command) => (Some(command.clone()), None),
@@ -132,6 +135,7 @@ fn report(shim: &Shim) -> Result<Report, Failure> {
         protocol: shim.source.protocol(),
         command,
         image,
+        settings: shim.settings.as_ref(),
         documentation_url: serve::documentation_url(shim, found.documentation_url),
         advanced_auth: found.declares_oauth,
         oauth2: found.oauth2,

@@ -6,6 +6,8 @@ use serde_json::Value;
 use super::Rewrite;
 use crate::schema;
 use crate::serve;
+use crate::shim::SchemaMode;
+use crate::shim::streams::StreamRules;
 use crate::source;
 
 #[derive(Serialize)]
@@ -21,6 +23,9 @@ pub struct Stream {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub no_source_key: Option<String>,
     pub is_fallback_key: bool,
+    /// Not captured, unless the user says so.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub disable: bool,
     /// `incremental` or `fullRefresh`: what it comes to as discovery recommends it.
     pub mode: &'static str,
     /// The modes that it has, in the protocol's own words, the recommended one first.
@@ -43,8 +48,8 @@ pub struct Totals {
     pub rewrites: usize,
 }
 
-pub fn describe(streams: Vec<source::Stream>) -> Vec<Stream> {
-    let bindings = serve::discovered(streams.clone());
+pub fn describe(streams: Vec<source::Stream>, rules: &StreamRules) -> Vec<Stream> {
+    let bindings = serve::discovered(streams.clone(), rules);
     streams
         .into_iter()
         .zip(bindings)
@@ -55,7 +60,11 @@ pub fn describe(streams: Vec<source::Stream>) -> Vec<Stream> {
                 Err(problem) => Some(problem.to_string()),
                 Ok(_) => None,
             };
-            let sourced = schema::sourced(&stream.schema, &key.unwrap_or_else(|_| schema::Key::row_id()));
+            let key = key.unwrap_or_else(|_| schema::Key::row_id());
+            let changes = match rules.schema {
+                SchemaMode::Inferred => schema::sourced(&stream.schema, &key).map(|it| it.changes).unwrap_or_default(),
+                SchemaMode::Declared => schema::write_declared(&stream.schema, &key).changes,
+            };
             Stream {
                 recommended_name: binding.recommended_name,
                 name: stream.id.name,
@@ -63,13 +72,14 @@ pub fn describe(streams: Vec<source::Stream>) -> Vec<Stream> {
                 key: binding.key,
                 no_source_key,
                 is_fallback_key: binding.is_fallback_key,
+                disable: binding.disable,
                 mode: match stream.mode {
                     source::Mode::Incremental => "incremental",
                     source::Mode::FullRefresh => "fullRefresh",
                 },
                 sync_modes: recommended_first(stream.modes, &stream.resource),
                 cursor: stream.cursor,
-                rewritten: sourced.iter().flat_map(|it| &it.changes).map(Rewrite::from).collect(),
+                rewritten: changes.iter().map(Rewrite::from).collect(),
             }
         })
         .collect()

@@ -54,13 +54,14 @@ fn about(report: &Report) -> Vec<String> {
         (None, Some(missing)) => format!("no sign-in: {missing}"),
         (None, None) => "none declared".to_owned(),
     };
+    let settings = report.settings.map(|it| ("Settings", it.from.display().to_string()));
     let rows = [
         ("Protocol", report.protocol.to_owned()),
         connector,
         ("Documentation", report.documentation_url.clone()),
         ("OAuth", oauth),
     ];
-    let rows: Vec<_> = rows.map(|(name, text)| vec![bold(name), text]).into();
+    let rows: Vec<_> = rows.into_iter().chain(settings).map(|(name, text)| vec![bold(name), text]).collect();
     columns(&rows, &[Alignment::Left; 2])
 }
 
@@ -140,6 +141,7 @@ fn stream_rows(streams: &[Stream]) -> Vec<Vec<String>> {
             Some((mode, others)) => format!("{mode} (or {})", others.join(", ")),
             None => String::new(),
         };
+        let sync = if stream.disable { format!("disabled; {sync}") } else { sync };
         rows.push(vec![format!("  {}", stream.recommended_name), key, sync, stream.cursor.clone().unwrap_or_default()]);
     }
     rows

@@ -21,7 +21,7 @@ pub fn path(value: &Value, pointers: &[&str]) -> Vec<String> {
 }
 
 /// The member names that a pointer leads through; none where it is no pointer.
-fn steps(pointer: &str) -> Vec<String> {
+pub fn steps(pointer: &str) -> Vec<String> {
     pointer
         .strip_prefix('/')
         .map_or_else(Vec::new, |it| it.split('/').map(|step| step.replace("~1", "/").replace("~0", "~")).collect())

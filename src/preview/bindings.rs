@@ -11,6 +11,7 @@ use crate::failure::Failure;
 use crate::flow::log;
 use crate::json::pointer;
 use crate::serve;
+use crate::shim::streams::StreamRules;
 use crate::source::{Source, Stream};
 
 /// A stream, bound to a collection of its recommended name.
@@ -21,6 +22,8 @@ pub struct Binding {
     path: Vec<String>,
     key: Vec<String>,
     schema: Value,
+    /// F18.
+    disable: bool,
 }
 
 /// As the Open request has it.
@@ -34,9 +37,9 @@ pub struct OpenBinding<'a> {
 }
 
 /// Binds each discovered stream; `pointers` lead to its resource path (F17).
-pub fn bind(streams: Vec<Stream>, pointers: &Value) -> Result<Vec<Binding>, Failure> {
+pub fn bind(streams: Vec<Stream>, rules: &StreamRules, pointers: &Value) -> Result<Vec<Binding>, Failure> {
     let pointers: Vec<&str> = pointers.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let recommended = serve::discovered(streams.clone());
+    let recommended = serve::discovered(streams.clone(), rules);
     let mut taken = HashSet::new();
     let bind = |(stream, it): (Stream, crate::flow::response::DiscoveredBinding)| {
         let path = pointer::path(&it.resource_config, &pointers);
@@ -44,7 +47,7 @@ pub fn bind(streams: Vec<Stream>, pointers: &Value) -> Result<Vec<Binding>, Fail
             return Err(Failure::new(format!("the connector discovers stream {} more than once", stream.id)));
         }
         let (name, resource) = (it.recommended_name, it.resource_config);
-        Ok(Binding { name, stream, resource, path, key: it.key, schema: it.document_schema })
+        Ok(Binding { name, stream, resource, path, key: it.key, schema: it.document_schema, disable: it.disable })
     };
     streams.into_iter().zip(recommended).map(bind).collect()
 }
@@ -54,14 +57,17 @@ pub fn glob(text: &str) -> Result<GlobMatcher, globset::Error> {
     Ok(Glob::new(text)?.compile_matcher())
 }
 
-/// Keeps the bindings that any of the globs matches; all where there is no glob.
+/// Keeps the bindings that any of the globs matches; where there is no glob, all that are not disabled.
 pub fn select(mut bindings: Vec<Binding>, globs: &[GlobMatcher]) -> Result<Vec<Binding>, Failure> {
     // A glob that matches nothing was meant to.
     if let Some(glob) = globs.iter().find(|glob| !bindings.iter().any(|it| it.matches(glob))) {
         let glob = glob.glob().glob();
         return Err(Failure::new(format!("--select {glob} matches no stream: there are {}", names(&bindings, 20))));
     }
-    bindings.retain(|it| globs.is_empty() || globs.iter().any(|glob| it.matches(glob)));
+    if globs.is_empty() && bindings.iter().all(|it| it.disable) {
+        return Err(Failure::new(format!("all streams are disabled: --select one of {}", names(&bindings, 20))));
+    }
+    bindings.retain(|it| if globs.is_empty() { !it.disable } else { globs.iter().any(|glob| it.matches(glob)) });
     Ok(bindings)
 }
 
@@ -135,8 +141,8 @@ mod tests {
     use serde_json::value::to_raw_value;
 
     fn bound(declared: &[Value]) -> Vec<Binding> {
-        let stream = |it| Airbyte.stream(to_raw_value(it).unwrap()).unwrap();
-        bind(declared.iter().map(stream).collect(), &json!(["/namespace", "/stream"])).unwrap()
+        let stream = |it| Airbyte::default().stream(to_raw_value(it).unwrap()).unwrap();
+        bind(declared.iter().map(stream).collect(), &StreamRules::default(), &json!(["/namespace", "/stream"])).unwrap()
     }
 
     fn shop() -> Vec<Binding> {
@@ -171,7 +177,7 @@ mod tests {
     #[test]
     fn full_refresh_leaves_streams_that_have_none() {
         let mut bindings = shop();
-        refresh_fully(&mut bindings, &Airbyte);
+        refresh_fully(&mut bindings, &Airbyte::default());
         let modes: Vec<_> = bindings.iter().map(|it| it.resource["syncMode"].as_str().unwrap()).collect();
         assert_eq!(modes, ["full_refresh", "full_refresh", "incremental", "full_refresh"]);
         assert!(bindings[3].resource.get("cursorField").is_none());

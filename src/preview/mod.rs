@@ -93,7 +93,10 @@ pub fn run(args: &Args, stop: &Stop, stdout: File) -> ExitCode {
 }
 
 fn preview(args: &Args, stop: &Stop, screen: &Screen, stdout: File) -> Result<(), Failure> {
-    let shim = Arc::new(Shim::resolve(&args.source, stop.clone())?);
+    let mut shim = Shim::resolve(&args.source, stop.clone())?;
+    // Nobody waits for a capture to be started again.
+    shim.run_interval = None;
+    let shim = Arc::new(shim);
     let given = args.config.read(shim.folder.as_deref())?;
     let mut state = args.state.as_deref().map(StateFile::open).transpose()?;
     let config = match &given {
@@ -115,7 +118,8 @@ fn preview(args: &Args, stop: &Stop, screen: &Screen, stdout: File) -> Result<()
         }
     };
     let found = streams.len();
-    let mut bindings = bindings::select(bindings::bind(streams, &spec["resourcePathPointers"])?, &args.select)?;
+    let mut bindings =
+        bindings::select(bindings::bind(streams, &shim.streams, &spec["resourcePathPointers"])?, &args.select)?;
     if args.full_refresh {
         bindings::refresh_fully(&mut bindings, shim.source.as_ref());
         if let Some(file) = &mut state {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
@@ -78,6 +79,12 @@ impl Stop {
                 None => state = self.0.thrown.wait(state).unwrap_or_else(PoisonError::into_inner),
             }
         }
+    }
+
+    /// Blocks until somebody wants the end, or the time is over.
+    pub fn wait_for(&self, time: Duration) {
+        let waiting = self.0.thrown.wait_timeout_while(self.state(), time, |it| it.reason.is_none());
+        drop(waiting.unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Calls `listener` when the end is wanted: at once where it already is.

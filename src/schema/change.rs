@@ -114,7 +114,7 @@ impl What {
             Self::EnumToConst => ("enum-to-const", "enum of one value became `const`", None),
             Self::KeyMadeStrict => ("key-made-strict", "required and non-null, as part of the key", None),
             Self::MetaAdded => ("meta-added", "`_meta` declared", None),
-            Self::RootOpened(k) => ("root-opened", "would forbid properties that are added, dropped", Some(k)),
+            Self::RootOpened(k) => ("root-opened", "would forbid what is added or a deletion, dropped", Some(k)),
         }
     }
 }

@@ -60,6 +60,21 @@ pub fn config(schema: &Value) -> Rewritten {
     Rewritten { schema, changes }
 }
 
+/// Makes date-times of what is declared as dates.
+pub fn date_to_date_time(schema: &mut Value) {
+    let mut places = Vec::new();
+    refs::visit(schema, &mut String::new(), &mut |at, map| {
+        if map.get("format").is_some_and(|it| it == "date") {
+            places.push(at.to_owned());
+        }
+    });
+    for at in places {
+        if let Some(schema) = schema.pointer_mut(&at) {
+            schema["format"] = "date-time".into();
+        }
+    }
+}
+
 /// F13: the root's type is exactly `object`.
 fn make_object(root: &mut Map<String, Value>, changes: &mut Vec<Change>) {
     let nullable = root.get("nullable") == Some(&Value::Bool(true));

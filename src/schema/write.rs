@@ -19,7 +19,8 @@ pub fn write_permissive(key: &Key) -> Value {
     Value::Object(root)
 }
 
-/// The schema that the source declares as the write schema. Records that break it fail the capture.
+/// The schema that the source declares as the write schema. Records that break it fail the capture. A row that is gone is
+/// a document of `_meta` and its key alone, so nothing else is required.
 pub fn write_declared(declared: &Value, key: &Key) -> Rewritten {
     let (mut root, mut changes) = rewrite(declared, Mode::Document);
     keep_row_for_refs(&mut root);
@@ -91,7 +92,7 @@ fn without_definitions(schema: &Value) -> Value {
     copy
 }
 
-/// Drops what would forbid `_meta` at the root, in each of the schemas that apply there.
+/// Drops what would forbid `_meta` at the root, or a deletion, in each of the schemas that apply there.
 fn open_root(mut root: Value, changes: &mut Vec<Change>) -> Map<String, Value> {
     let mut places = vec![String::new()];
     let mut next = 0;
@@ -127,7 +128,7 @@ fn open_root(mut root: Value, changes: &mut Vec<Change>) -> Map<String, Value> {
     }
 }
 
-/// Drops what would forbid `_meta` from one schema; says whether there was any.
+/// Drops what would forbid `_meta` or a deletion from one schema; says whether there was any.
 fn open(schema: &mut Map<String, Value>, at: &str, changes: &mut Vec<Change>) -> bool {
     let takes_meta = |pattern: &str| regex::Regex::new(pattern).is_ok_and(|it| it.is_match(META));
     let patterns = schema.get("patternProperties").and_then(Value::as_object);
@@ -135,12 +136,15 @@ fn open(schema: &mut Map<String, Value>, at: &str, changes: &mut Vec<Change>) ->
     // A schema for what is not declared leaves `_meta` alone at the root, where that is declared;
     // but not what a pattern took care of that has to go.
     let keeps_rest = at.is_empty() && !loses_pattern;
+    // What a condition does not ask for, it takes for granted.
+    let is_condition = at.split('/').any(|it| it == "if");
     let before = changes.len();
     schema.retain(|keyword, value| {
         let forbids = match (keyword.as_str(), &*value) {
             ("additionalProperties" | "unevaluatedProperties", Value::Bool(it)) => !*it,
             ("additionalProperties" | "unevaluatedProperties", _) => !keeps_rest,
             ("maxProperties" | "propertyNames", _) => true,
+            ("required" | "minProperties", _) => !is_condition,
             ("patternProperties", _) => loses_pattern,
             _ => false,
         };

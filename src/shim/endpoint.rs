@@ -156,11 +156,14 @@ impl Shim {
         {
             return Ok(rotated.clone());
         }
-        if way.remap.is_nothing() && self.endpoint.map.is_empty() {
+        if way.remap.is_nothing() && self.endpoint.map.is_empty() && !config.get().contains(SKIP_INTERVAL) {
             return Ok(config.to_owned());
         }
         let flow = parsed(config)?;
-        let connector = self.endpoint.map.apply(&way.remap.apply(&flow));
+        let mut connector = self.endpoint.map.apply(&way.remap.apply(&flow));
+        if let Some(members) = connector.as_object_mut() {
+            members.shift_remove(SKIP_INTERVAL);
+        }
         if connector == flow {
             return Ok(config.to_owned());
         }
@@ -171,9 +174,21 @@ impl Shim {
     pub fn to_flow(&self, changed: &RawValue, before: &RawValue, way: &Way) -> Result<Value, Failure> {
         let (changed, before) = (parsed(changed)?, parsed(before)?);
         let between = way.remap.apply(&before);
-        Ok(way.remap.undo(&self.endpoint.map.undo(&changed, &between), &before))
+        let mut flow = way.remap.undo(&self.endpoint.map.undo(&changed, &between), &before);
+        if let (Some(members), Some(skip)) = (flow.as_object_mut(), before.get(SKIP_INTERVAL)) {
+            members.insert(SKIP_INTERVAL.into(), skip.clone());
+        }
+        Ok(flow)
     }
 }
+
+/// Whether a user's config says that a capture is not to stay up for its `runInterval`.
+pub fn skips_interval(config: &RawValue) -> bool {
+    parsed(config).is_ok_and(|it| it.get(SKIP_INTERVAL) == Some(&Value::Bool(true)))
+}
+
+/// The member of Flow's config that says so. No connector gets it.
+const SKIP_INTERVAL: &str = "_atf_skip_interval";
 
 /// The error does not quote: it is about secrets.
 fn parsed(config: &RawValue) -> Result<Value, Failure> {

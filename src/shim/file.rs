@@ -1,75 +1,97 @@
 //! shim.yaml.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::Value;
 
+use super::map::ConfigMap;
+use super::streams::StreamOptions;
+use super::values::{Document, Interval, OAuth2, SchemaMode, Size, Words};
+use crate::airbyte::StateFormat;
 use crate::failure::{Failure, OrFail};
 use crate::singer::CatalogOption;
 
 pub const NAME: &str = "shim.yaml";
 
-#[derive(Deserialize, Debug, Default)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+/// How a connector becomes a capture of Flow. All of it is optional.
+#[derive(Deserialize, Serialize, Debug, Default, PartialEq)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "camelCase", rename = "shim.yaml")]
 pub struct ShimFile {
+    /// What the connector speaks [default: airbyte].
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub protocol: Option<Protocol>,
-    pub command: Option<Vec<String>>,
+    /// The connector's command. A relative path is relative to this file [default: what AIRBYTE_ENTRYPOINT says].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<Words>,
+    /// Or the image to run it from.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
-    #[serde(default)]
+    /// Environment variables for the connector.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
+    /// Shown in Flow's form [default: the connector's own].
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub documentation_url: Option<String>,
-    pub idle_timeout: Option<Interval>,
-    pub max_document: Option<Size>,
-    /// Of a tap that tells none.
+    /// Singer: the config's JSON schema [default: what `--about` says].
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub config_schema: Option<Document>,
-    #[serde(default)]
-    pub spec: SpecChanges,
-    pub oauth2: Option<OAuth2>,
-    /// How a tap is told which streams to read.
+    /// Singer: how the tap is told which streams to read [default: as the tap takes it].
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub catalog: Option<CatalogOption>,
+    /// What is different in the config from the connector's own spec.
+    #[serde(default, skip_serializing_if = "SpecChanges::is_nothing")]
+    pub spec: SpecChanges,
+    /// Flow's OAuth2 object; false: users don't sign in [default: what the connector declares, where it translates].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oauth2: Option<OAuth2>,
+    /// Where discovered collections have their schemas from [default: inferred].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schema: Option<SchemaMode>,
+    /// What is different for the streams of a name or a glob; the most specific one wins.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub streams: BTreeMap<String, StreamOptions>,
+    /// How long a capture stays up at least, once it was started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_interval: Option<Interval>,
+    /// How long a connector may say nothing before it is stopped, to be started again [default: 1h].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle_timeout: Option<Interval>,
+    /// The largest document; Flow takes 64MiB at the most [default: 16MiB].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_document: Option<Size>,
+    /// Airbyte: how the connector takes its state [default: list].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state_format: Option<StateFormat>,
 }
 
-/// What is different from the connector's own spec.
-#[derive(Deserialize, Debug, Default)]
+#[derive(Deserialize, Serialize, Debug, Default, PartialEq)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SpecChanges {
-    /// RFC 7396, for the schema of the config.
+    /// An RFC 7396 merge patch for the config's schema.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub patch: Option<Document>,
-    /// `/target: /source`, from Flow's config to the connector's.
+    /// Where the connector wants values of Flow's config: `/its/place: /ours`. The place "" only removes.
+    #[serde(default, deserialize_with = "map", skip_serializing_if = "Option::is_none")]
     pub map: Option<Document>,
 }
 
-/// A JSON object: inline, or the name of a file beside shim.yaml.
-#[derive(Debug)]
-pub enum Document {
-    Inline(Value),
-    File(PathBuf),
-}
-
-/// Flow's OAuth2 object, or that there is none.
-#[derive(Debug)]
-pub enum OAuth2 {
-    Never,
-    Given(Document),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
     Airbyte,
     Singer,
 }
 
-/// A duration, written `90s`, `15m`, `1h`.
-#[derive(Clone, Copy, Debug)]
-pub struct Interval(pub Duration);
-
-/// A number of bytes, written `16MiB`, `500kB`.
-#[derive(Clone, Copy, Debug)]
-pub struct Size(pub usize);
+impl SpecChanges {
+    fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+}
 
 impl ShimFile {
     pub fn read(path: &Path) -> Result<Self, Failure> {
@@ -77,100 +99,91 @@ impl ShimFile {
         Self::parse(&text).or_fail(path.display())
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
         if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
             return Ok(Self::default());
         }
         let file: Self = serde_saphyr::from_str(text).map_err(|error| one_line(&error))?;
-        match (&file.command, &file.image) {
-            (Some(_), Some(_)) => Err("`command` and `image` exclude each other".to_owned()),
-            (Some(command), _) if command.is_empty() => Err("`command` is empty".to_owned()),
-            _ => Ok(file),
+        if file.command.is_some() && file.image.is_some() {
+            let line = text.lines().position(|it| it.starts_with("image")).map_or(1, |it| it + 1);
+            return Err(format!("line {line}: `command` and `image` exclude each other"));
         }
+        Ok(file)
     }
 }
 
-/// The error without its picture of the source.
+/// The error without its picture of the source, in words of YAML's users.
 fn one_line(error: &serde_saphyr::Error) -> String {
     let text = error.to_string();
     let line = text.lines().next().unwrap_or_default();
-    line.strip_prefix("error: ").unwrap_or(line).to_owned()
+    let line = line.strip_prefix("error: ").unwrap_or(line).to_owned();
+    let plain = [
+        ("expected sequence start", "expected a list"),
+        ("expected mapping start", "expected an object"),
+        ("expected string key for externally tagged enum", "expected a word"),
+        ("invalid boolean", "expected true or false"),
+        (", set DuplicateKeyPolicy in Options if acceptable", ""),
+    ];
+    plain.iter().fold(line, |line, (from, to)| line.replace(from, to))
 }
 
-impl Document {
-    /// The object itself; `what` is what a failure calls it.
-    pub fn read(&self, folder: Option<&Path>, what: &str) -> Result<Value, Failure> {
-        match self {
-            Self::Inline(object) => Ok(object.clone()),
-            Self::File(path) => {
-                let path = folder.map_or_else(|| path.clone(), |it| it.join(path));
-                let failed = format!("can't read {what} in {}", path.display());
-                let text = std::fs::read_to_string(&path).or_fail(&failed)?;
-                // JSON is YAML, and numbers keep their text only there.
-                let found: Value =
-                    serde_json::from_str(&text).or_else(|_| serde_saphyr::from_str(&text)).or_fail(&failed)?;
-                if found.is_object() { Ok(found) } else { Err(Failure::new(format!("{failed}: it is no object"))) }
-            }
-        }
+/// A map's entries are looked at where their lines are known.
+fn map<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Document>, D::Error> {
+    let document = Document::deserialize(deserializer)?;
+    if let Document::Inline(Value::Object(entries)) = &document {
+        ConfigMap::new(entries).map_err(de::Error::custom)?;
     }
-}
-
-impl<'de> Deserialize<'de> for Document {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Value::deserialize(deserializer)? {
-            Value::String(path) => Ok(Self::File(path.into())),
-            object @ Value::Object(_) => Ok(Self::Inline(object)),
-            _ => Err(de::Error::custom("expected an object, or the name of a file that holds one")),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for OAuth2 {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Value::deserialize(deserializer)? {
-            Value::Bool(false) => Ok(Self::Never),
-            Value::String(path) => Ok(Self::Given(Document::File(path.into()))),
-            object @ Value::Object(_) => Ok(Self::Given(Document::Inline(object))),
-            _ => Err(de::Error::custom("oauth2 is Flow's OAuth2 object, the name of a file that holds it, or false")),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Interval {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let wrong = || de::Error::custom(format!("{text:?} is no duration: write it like 90s, 15m or 1h"));
-        let span: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
-        Duration::try_from(span).map(Self).map_err(|_| wrong())
-    }
-}
-
-impl<'de> Deserialize<'de> for Size {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let size: bytesize::ByteSize = text
-            .parse()
-            .map_err(|_| de::Error::custom(format!("{text:?} is no size: write it like 16MiB or 500kB")))?;
-        usize::try_from(size.as_u64()).map(Self).map_err(de::Error::custom)
-    }
+    Ok(Some(document))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
+
+    const EVERYTHING: &str = "\
+protocol: airbyte
+command: [a, b]
+env: {A: b}
+documentationUrl: https://example.com
+configSchema: schema.json
+catalog: properties
+spec: {patch: {a: null, b: [1, 2.5]}, map: {'': /c}}
+oauth2: false
+schema: declared
+streams: {'*': {key: [/id], schema: {type: object}, disable: true, omit: false, cursorField: [a, b], normalize: false},
+  a: {key: [id], schema: a.json, cursorField: c, normalize: {cut: [/d], dateToDateTime: true}}}
+runInterval: 90s
+idleTimeout: 15m
+maxDocument: 1MiB
+stateFormat: bare
+";
 
     #[test]
     fn reads_what_it_holds() {
-        let file = ShimFile::parse("command: [a, b]\nidleTimeout: 15m\nmaxDocument: 1MiB\nenv: {A: b}\n").unwrap();
-        assert_eq!(file.command.unwrap(), ["a", "b"]);
+        let file = ShimFile::parse(EVERYTHING).unwrap();
+        assert_eq!(file.command.as_ref().unwrap().0, ["a", "b"]);
         assert_eq!(file.idle_timeout.unwrap().0, Duration::from_secs(900));
+        assert_eq!(file.run_interval.unwrap().0, Duration::from_secs(90));
         assert_eq!(file.max_document.unwrap().0, 1 << 20);
         assert_eq!(file.env["A"], "b");
         assert!(ShimFile::parse("# nothing\n").is_ok());
     }
 
     #[test]
-    fn errors_name_the_key_and_the_line() {
+    fn what_is_written_says_the_same() {
+        let mut file = ShimFile::parse(EVERYTHING).unwrap();
+        let mut again = ShimFile::parse(&serde_saphyr::to_string(&file).unwrap()).unwrap();
+        // The lines of files that are named.
+        for it in [&mut file, &mut again] {
+            it.config_schema = None;
+            it.streams.get_mut("a").unwrap().schema = None;
+        }
+        assert_eq!(file, again);
+    }
+
+    #[test]
+    fn errors_name_the_line_and_what_was_expected() {
         let errors: Vec<String> = [
             "protocol: airbyte\ncomand: [a]\n",
             "protocol: kafka\n",
@@ -182,7 +195,19 @@ mod tests {
             "command: [a\n",
             "spec: {path: {}}\n",
             "spec:\n  patch: 1\n",
+            "spec:\n  map: {a: /b}\n",
             "oauth2: true\n",
+            "schema: strict\n",
+            "stateFormat: {}\n",
+            "streams: [a]\n",
+            "streams:\n  a:\n    keys: [id]\n",
+            "streams:\n  a:\n    key: id\n",
+            "streams:\n  a:\n    schema: 7\n",
+            "streams:\n  a:\n    disable: maybe\n",
+            "streams:\n  a:\n    cursorField: []\n",
+            "streams:\n  a:\n    normalize: dates\n",
+            "streams:\n  a:\n    normalize: {trim: true}\n",
+            "streams:\n  a: {}\n  a: {}\n",
         ]
         .into_iter()
         .map(|text| format!("{}\n  {}", text.trim_end().replace('\n', "; "), ShimFile::parse(text).unwrap_err()))

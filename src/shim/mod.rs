@@ -3,19 +3,26 @@
 pub mod config;
 pub mod endpoint;
 mod file;
+#[cfg(test)]
+mod json_schema;
 mod map;
+pub mod older;
 mod rotation;
 pub mod secrets;
+pub mod streams;
+mod values;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::airbyte::Airbyte;
 use crate::failure::{Failure, OrFail};
+use crate::flow::log;
 use crate::oauth::Own;
 use crate::process::launch::{Launcher, Leftover, Target};
 use crate::process::stop::Stop;
@@ -24,8 +31,11 @@ use crate::source::{Resource, Source, Stream};
 
 use endpoint::{Endpoint, Way};
 pub use file::Protocol;
-use file::{OAuth2, ShimFile, SpecChanges};
+use file::{ShimFile, SpecChanges};
 use map::ConfigMap;
+use streams::StreamRules;
+pub use values::SchemaMode;
+use values::{Interval, OAuth2};
 
 /// A connector, and how it is wrapped.
 pub struct Shim {
@@ -35,9 +45,14 @@ pub struct Shim {
     /// The largest message that a document may make (F23).
     pub max_document: usize,
     /// How long a connector may say nothing.
-    pub idle_timeout: Duration,
+    pub idle_timeout: Interval,
+    /// How long a capture stays up at least.
+    pub run_interval: Option<Interval>,
+    pub streams: StreamRules,
     /// The folder that shim.yaml lies in.
     pub folder: Option<PathBuf>,
+    /// What shim.yaml says, or the older wrapper's files; for people.
+    pub settings: Option<Settings>,
     /// The config between Flow and the connector.
     pub endpoint: Endpoint,
     /// The config of the last discovery, and what it found.
@@ -45,7 +60,7 @@ pub struct Shim {
 }
 
 const MAX_DOCUMENT: usize = 16 * 1024 * 1024;
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60 * 60);
+const IDLE_TIMEOUT: Interval = Interval(Duration::from_secs(60 * 60));
 
 /// Where Airbyte's images say how their connector is started.
 pub const AIRBYTE_ENTRYPOINT: &str = "AIRBYTE_ENTRYPOINT";
@@ -53,7 +68,7 @@ pub const AIRBYTE_ENTRYPOINT: &str = "AIRBYTE_ENTRYPOINT";
 /// Which source to run, as the command line tells it.
 #[derive(clap::Args, Debug, Default)]
 pub struct SourceArgs {
-    /// The shim.yaml to use, or the folder it is in [default: ./shim.yaml, where there is one]
+    /// The shim.yaml to use, or the folder it is in [default: the working directory, where there is one in it]
     #[arg(long, value_name = "DIR|FILE")]
     shim: Option<PathBuf>,
     /// What the connector speaks [default: what shim.yaml says, else airbyte]
@@ -62,38 +77,32 @@ pub struct SourceArgs {
     /// Run the connector from this image, with docker or podman
     #[arg(long, value_name = "NAME", conflicts_with = "command")]
     image: Option<String>,
+    /// The connector's command in one string, as airbyte-to-flow takes it
+    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["command", "image"])]
+    connector_entrypoint: Option<String>,
     /// The connector's command [default: shim.yaml's, else what AIRBYTE_ENTRYPOINT says]
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
 }
 
-impl SourceArgs {
-    /// As if somebody had typed it.
-    pub fn of(target: &Target, protocol: Protocol) -> Self {
-        let (image, command) = match target {
-            Target::Image(image) => (Some(image.clone()), Vec::new()),
-            Target::Command(command) => (None, command.clone()),
-        };
-        Self { shim: None, protocol: Some(protocol), image, command }
-    }
-}
-
 impl Shim {
-    /// Finds the source: the arguments first, then ./shim.yaml, then AIRBYTE_ENTRYPOINT.
+    /// Finds the source: the arguments first, then shim.yaml, then AIRBYTE_ENTRYPOINT.
     pub fn resolve(args: &SourceArgs, stop: Stop) -> Result<Self, Failure> {
-        let path = file_of(args);
-        let file = path.as_deref().map(ShimFile::read).transpose()?.unwrap_or_default();
-        let folder = path.as_deref().and_then(Path::parent).map(Path::to_owned);
-        let target = match (args.command.as_slice(), &args.image, &file.command, &file.image) {
-            ([_, ..], ..) => Target::Command(args.command.clone()),
-            (_, Some(image), ..) => Target::Image(image.clone()),
-            (.., Some(command), _) => Target::Command(beside(folder.as_deref(), command)),
-            // Within the image, its command is to be run, and not the image once more.
-            (.., Some(image)) if !is_within_image() => Target::Image(image.clone()),
-            _ => Target::Command(entrypoint()?),
-        };
-        let source: Arc<dyn Source> = match args.protocol.or(file.protocol).unwrap_or(Protocol::Airbyte) {
-            Protocol::Airbyte => Arc::new(Airbyte),
+        let found = find(args)?;
+        let target = target(args, &found.file, found.folder.as_deref())?;
+        Self::build(found, target, args.protocol, stop)
+    }
+
+    /// A connector about which nothing is said.
+    pub fn bare(target: Target, protocol: Protocol, stop: Stop) -> Result<Self, Failure> {
+        let nothing = Found { file: ShimFile::default(), folder: None, settings: None };
+        Self::build(nothing, target, Some(protocol), stop)
+    }
+
+    fn build(found: Found, target: Target, protocol: Option<Protocol>, stop: Stop) -> Result<Self, Failure> {
+        let Found { file, folder, settings } = found;
+        let source: Arc<dyn Source> = match protocol.or(file.protocol).unwrap_or(Protocol::Airbyte) {
+            Protocol::Airbyte => Arc::new(Airbyte { state_format: file.state_format.unwrap_or_default() }),
             Protocol::Singer => Arc::new(Singer {
                 config_schema: file
                     .config_schema
@@ -102,15 +111,17 @@ impl Shim {
                 catalog: file.catalog.unwrap_or_default(),
             }),
         };
-        let endpoint = endpoint(file.spec, file.oauth2, folder.as_deref())?;
         Ok(Self {
             source,
-            endpoint,
+            endpoint: endpoint(file.spec, file.oauth2, folder.as_deref())?,
             launcher: Launcher { target, env: file.env.into_iter().collect(), stop, leftover: Leftover::default() },
             documentation_url: file.documentation_url,
             max_document: file.max_document.map_or(MAX_DOCUMENT, |it| it.0),
-            idle_timeout: file.idle_timeout.map_or(IDLE_TIMEOUT, |it| it.0),
+            idle_timeout: file.idle_timeout.unwrap_or(IDLE_TIMEOUT),
+            run_interval: file.run_interval,
+            streams: StreamRules::new(file.schema.unwrap_or_default(), file.streams, folder.as_deref())?,
             folder,
+            settings,
             discovered: Mutex::default(),
         })
     }
@@ -123,10 +134,15 @@ impl Shim {
         checked
     }
 
-    /// Asks the connector for its streams, and remembers them for [`Shim::streams`].
+    /// Asks the connector for its streams, and remembers them for [`Shim::streams`]. Those that are to be omitted are left
+    /// out.
     pub fn discover(&self, config: &RawValue) -> Result<Vec<Stream>, Failure> {
-        let streams = self.discover_by(config, &self.way(config, None)?)?;
+        let mut streams = self.discover_by(config, &self.way(config, None)?)?;
         *self.discovered.lock().unwrap_or_else(PoisonError::into_inner) = Some((config.to_owned(), streams.clone()));
+        for name in self.streams.unused(&streams) {
+            log::debug(&format!("there is no stream {name} at the source: what shim.yaml says of it has no effect"));
+        }
+        streams.retain(|it| !self.streams.of(&it.id).is_omitted());
         Ok(streams)
     }
 
@@ -142,18 +158,92 @@ impl Shim {
     fn discover_by(&self, config: &RawValue, way: &Way) -> Result<Vec<Stream>, Failure> {
         let discovered = self.source.discover(&self.launcher, &self.to_connector(config, way)?);
         self.heed_leftover(config, way);
-        discovered
+        let mut streams = discovered?;
+        streams.iter_mut().for_each(|it| self.streams.apply(self.source.as_ref(), it));
+        Ok(streams)
     }
 
-    /// As shim.yaml would say it.
-    pub fn idle_timeout_text(&self) -> String {
-        match self.idle_timeout.as_secs() {
-            it if it > 0 && it % 3600 == 0 => format!("{}h", it / 3600),
-            it if it > 0 && it % 60 == 0 => format!("{}m", it / 60),
-            it => format!("{it}s"),
+    /// A stream that was discovered before, from its own [`Stream::declared`].
+    pub fn stream(&self, declared: Box<RawValue>) -> Result<Stream, Failure> {
+        let mut stream = self.source.stream(declared)?;
+        self.streams.apply(self.source.as_ref(), &mut stream);
+        Ok(stream)
+    }
+}
+
+/// Where a shim's settings are, and what they say.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Settings {
+    pub from: PathBuf,
+    /// As shim.yaml would say it, but for the values of `env`: those may be secrets.
+    pub shim: Value,
+}
+
+struct Found {
+    file: ShimFile,
+    folder: Option<PathBuf>,
+    settings: Option<Settings>,
+}
+
+impl Found {
+    fn new(file: ShimFile, from: PathBuf, folder: PathBuf) -> Result<Self, Failure> {
+        let mut shim = serde_json::to_value(&file).or_fail("can't tell what shim.yaml says")?;
+        if let Some(env) = shim.get_mut("env").and_then(Value::as_object_mut) {
+            env.values_mut().for_each(|it| *it = "***".into());
+        }
+        Ok(Self { file, folder: Some(folder), settings: Some(Settings { from, shim }) })
+    }
+}
+
+/// Finds shim.yaml, or the older wrapper's files where there is none.
+fn find(args: &SourceArgs) -> Result<Found, Failure> {
+    let path = match &args.shim {
+        Some(path) if path.is_dir() => path.join(file::NAME),
+        Some(path) => path.clone(),
+        None => PathBuf::from(file::NAME),
+    };
+    let folder = path.parent().map(Path::to_owned).unwrap_or_default();
+    let here = if folder.as_os_str().is_empty() { Path::new(".") } else { &folder };
+    match (path.exists(), older::is_in(here)) {
+        (false, true) => {
+            log::info(&format!("settings are the older wrapper's files in {}", here.display()));
+            Found::new(older::read(here)?, here.to_owned(), folder)
+        }
+        (false, false) if args.shim.is_none() => Ok(Found { file: ShimFile::default(), folder: None, settings: None }),
+        (_, has_older) => {
+            if has_older {
+                let path = path.display();
+                log::info(&format!("settings are those of {path}: the older wrapper's files beside it are not used"));
+            }
+            Found::new(ShimFile::read(&path)?, path, folder)
         }
     }
 }
+
+fn target(args: &SourceArgs, file: &ShimFile, folder: Option<&Path>) -> Result<Target, Failure> {
+    Ok(match (args.command.as_slice(), &args.image, &args.connector_entrypoint, &file.command, &file.image) {
+        ([_, ..], ..) => Target::Command(args.command.clone()),
+        (_, Some(image), ..) => Target::Image(image.clone()),
+        (_, _, Some(entrypoint), ..) => Target::Command(words(entrypoint, "--connector-entrypoint")?),
+        (.., Some(command), _) => Target::Command(beside(folder, &command.0)),
+        // Within the image, its command is to be run, and not the image once more.
+        (.., Some(image)) if !is_within_image() => Target::Image(image.clone()),
+        _ => {
+            let entrypoint = std::env::var(AIRBYTE_ENTRYPOINT).map_err(|_| Failure::new(NOTHING))?;
+            Target::Command(words(&entrypoint, AIRBYTE_ENTRYPOINT)?)
+        }
+    })
+}
+
+/// A command in one string, as a shell would split it.
+fn words(text: &str, from: &str) -> Result<Vec<String>, Failure> {
+    let words = shell_words::split(text).or_fail(format!("{from} can't be split into words"))?;
+    if words.is_empty() { Err(Failure::new(NOTHING)) } else { Ok(words) }
+}
+
+const NOTHING: &str =
+    "there is no connector to run: say `-- COMMAND`, `--image NAME` or `--shim DIR`, or set AIRBYTE_ENTRYPOINT";
 
 fn endpoint(spec: SpecChanges, oauth2: Option<OAuth2>, folder: Option<&Path>) -> Result<Endpoint, Failure> {
     let patch = spec.patch.map(|it| it.read(folder, "the patch of the spec")).transpose()?;
@@ -167,17 +257,6 @@ fn endpoint(spec: SpecChanges, oauth2: Option<OAuth2>, folder: Option<&Path>) ->
         Some(OAuth2::Given(document)) => Own::Given(document.read(folder, "oauth2")?),
     };
     Ok(Endpoint::new(patch, map, oauth2))
-}
-
-fn file_of(args: &SourceArgs) -> Option<PathBuf> {
-    match &args.shim {
-        Some(path) if path.is_dir() => Some(path.join(file::NAME)),
-        Some(path) => Some(path.clone()),
-        None => {
-            let here = PathBuf::from(file::NAME);
-            (args.command.is_empty() && args.image.is_none() && here.exists()).then_some(here)
-        }
-    }
 }
 
 /// A program with a relative path lies beside its shim.yaml.
@@ -194,12 +273,4 @@ fn beside(folder: Option<&Path>, command: &[String]) -> Vec<String> {
 
 fn is_within_image() -> bool {
     std::env::var(AIRBYTE_ENTRYPOINT).is_ok_and(|it| !it.trim().is_empty())
-}
-
-fn entrypoint() -> Result<Vec<String>, Failure> {
-    let nothing =
-        "there is no connector to run: say `-- COMMAND`, `--image NAME` or `--shim DIR`, or set AIRBYTE_ENTRYPOINT";
-    let command = std::env::var(AIRBYTE_ENTRYPOINT).map_err(|_| Failure::new(nothing))?;
-    let words = shell_words::split(&command).or_fail(format!("{AIRBYTE_ENTRYPOINT} can't be split into words"))?;
-    if words.is_empty() { Err(Failure::new(nothing)) } else { Ok(words) }
 }

@@ -170,6 +170,18 @@ pub fn full_refresh(stream: &Stream) -> Option<Value> {
     Some(resource.into())
 }
 
+/// Makes [`Stream::resource`] name this replication key, and read the stream by it.
+pub fn choose_cursor(stream: &mut Stream, path: &[String]) {
+    let (Some(resource), [key]) = (stream.resource.as_object_mut(), path) else { return };
+    let incremental = Method::Incremental.name();
+    if stream.modes.iter().any(|it| it == incremental) {
+        resource.insert("replicationMethod".into(), incremental.into());
+        resource.insert("replicationKey".into(), key.as_str().into());
+        stream.mode = Mode::Incremental;
+        stream.cursor = Some(key.clone());
+    }
+}
+
 /// Names of top-level properties as paths (S3).
 pub fn paths(names: Vec<String>) -> Vec<Vec<String>> {
     names.into_iter().map(|it| vec![it]).collect()

@@ -9,7 +9,7 @@ mod resource;
 mod selection;
 mod state;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
@@ -35,7 +35,8 @@ pub struct Singer {
 }
 
 /// How a tap is told which streams to read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum CatalogOption {
     /// As it seems to want it.
@@ -72,6 +73,10 @@ impl Source for Singer {
 
     fn stream(&self, declared: Box<RawValue>) -> Result<Stream, Failure> {
         catalog::stream(declared)
+    }
+
+    fn choose_cursor(&self, stream: &mut Stream, path: &[String]) {
+        catalog::choose_cursor(stream, path);
     }
 
     fn full_refresh(&self, stream: &Stream) -> Option<Value> {

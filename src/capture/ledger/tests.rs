@@ -13,7 +13,9 @@ fn raw(value: &Value) -> Box<RawValue> {
 }
 
 fn stream(name: &str) -> Stream {
-    Airbyte.stream(raw(&json!({"name": name, "json_schema": {}, "supported_sync_modes": ["incremental"]}))).unwrap()
+    Airbyte::default()
+        .stream(raw(&json!({"name": name, "json_schema": {}, "supported_sync_modes": ["incremental"]})))
+        .unwrap()
 }
 
 fn open(state: &Value, streams: &[Stream], mode: Mode, version: usize) -> Ledger {
@@ -23,7 +25,7 @@ fn open(state: &Value, streams: &[Stream], mode: Mode, version: usize) -> Ledger
         .zip(&keys)
         .map(|(stream, state_key)| Entry { state_key, mode, rows: Rows::Numbered, stream })
         .collect();
-    Ledger::open(Stored::parse(Some(&raw(state))).unwrap(), &entries, &Airbyte).unwrap()
+    Ledger::open(Stored::parse(Some(&raw(state))).unwrap(), &entries, &Airbyte::default()).unwrap()
 }
 
 /// Reduces the ledger's patch as Flow does.
@@ -137,7 +139,7 @@ fn a_raised_backfill_counter_resets_one_binding() {
         .zip(keys)
         .map(|(stream, state_key)| Entry { state_key, mode: Mode::Incremental, rows: Rows::Keyed, stream })
         .collect();
-    let ledger = Ledger::open(Stored::parse(Some(&raw(&state))).unwrap(), &entries, &Airbyte).unwrap();
+    let ledger = Ledger::open(Stored::parse(Some(&raw(&state))).unwrap(), &entries, &Airbyte::default()).unwrap();
     assert_eq!(held(&ledger)[1..], [Some(r#"{"c":1}"#.to_owned()), None]);
     assert_eq!((ledger.cells[0].fresh, ledger.cells[1].fresh, ledger.cells[1].row_id), (false, true, 0));
 }

@@ -1,0 +1,195 @@
+//! The forms that values have in shim.yaml: documents inline or in files, durations, sizes, choices. Each reads itself, says what it
+//! expected where it can't, and is written as it is read.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::ser::{SerializeMap, SerializeSeq};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde_json::Value;
+use serde_saphyr::Spanned;
+
+use crate::failure::{Failure, OrFail};
+
+/// A JSON object: inline, or the name of a file beside shim.yaml.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Document {
+    Inline(Value),
+    File {
+        path: PathBuf,
+        /// Of shim.yaml.
+        line: u64,
+    },
+}
+
+/// Flow's OAuth2 object, or that there is none.
+#[derive(Clone, Debug, PartialEq)]
+pub enum OAuth2 {
+    Never,
+    Given(Document),
+}
+
+/// The words of a command: at least one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Words(pub Vec<String>);
+
+/// A duration, written `90s`, `15m`, `1h`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Interval(pub Duration);
+
+/// A number of bytes, written `16MiB`, `500kB`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Size(pub usize);
+
+/// What a collection's schema is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum SchemaMode {
+    /// Flow infers it from the documents and from what the source declares: no document fails.
+    #[default]
+    Inferred,
+    /// What the source declares: a document that breaks it fails the capture.
+    Declared,
+}
+
+impl Document {
+    /// The object itself; `what` is what a failure calls it.
+    pub fn read(&self, folder: Option<&Path>, what: &str) -> Result<Value, Failure> {
+        match self {
+            Self::Inline(object) => Ok(object.clone()),
+            Self::File { path, line } => {
+                let path = folder.map_or_else(|| path.clone(), |it| it.join(path));
+                let failed = format!("can't read {what} in {} (line {line} of shim.yaml)", path.display());
+                let text = std::fs::read_to_string(&path).or_fail(&failed)?;
+                // JSON is YAML, and numbers keep their text only there.
+                let found: Value =
+                    serde_json::from_str(&text).or_else(|_| serde_saphyr::from_str(&text)).or_fail(&failed)?;
+                if found.is_object() { Ok(found) } else { Err(Failure::new(format!("{failed}: it is no object"))) }
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Document {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let it = Spanned::<Value>::deserialize(deserializer)?;
+        match it.value {
+            Value::String(path) => Ok(Self::File { path: path.into(), line: it.referenced.line() }),
+            object @ Value::Object(_) => Ok(Self::Inline(object)),
+            _ => Err(de::Error::custom("expected an object, or the name of a file that holds one")),
+        }
+    }
+}
+
+impl Serialize for Document {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Inline(object) => Plain(object).serialize(serializer),
+            Self::File { path, .. } => path.serialize(serializer),
+        }
+    }
+}
+
+/// A JSON value for other formats than JSON, which don't know how serde_json keeps the text of numbers.
+struct Plain<'a>(&'a Value);
+
+impl Serialize for Plain<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::Number(it) => match (it.as_i64(), it.as_u64(), it.as_f64()) {
+                (Some(it), ..) => serializer.serialize_i64(it),
+                (_, Some(it), _) => serializer.serialize_u64(it),
+                (.., Some(it)) => serializer.serialize_f64(it),
+                _ => serializer.serialize_str(&it.to_string()),
+            },
+            Value::Array(items) => {
+                let mut list = serializer.serialize_seq(Some(items.len()))?;
+                items.iter().try_for_each(|it| list.serialize_element(&Plain(it)))?;
+                list.end()
+            }
+            Value::Object(members) => {
+                let mut map = serializer.serialize_map(Some(members.len()))?;
+                members.iter().try_for_each(|(name, it)| map.serialize_entry(name, &Plain(it)))?;
+                map.end()
+            }
+            other => other.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for OAuth2 {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let it = Spanned::<Value>::deserialize(deserializer)?;
+        match it.value {
+            Value::Bool(false) => Ok(Self::Never),
+            Value::String(path) => Ok(Self::Given(Document::File { path: path.into(), line: it.referenced.line() })),
+            object @ Value::Object(_) => Ok(Self::Given(Document::Inline(object))),
+            _ => Err(de::Error::custom("oauth2 is Flow's OAuth2 object, the name of a file that holds it, or false")),
+        }
+    }
+}
+
+impl Serialize for OAuth2 {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Never => false.serialize(serializer),
+            Self::Given(document) => document.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Words {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let words = Vec::deserialize(deserializer)?;
+        if words.is_empty() { Err(de::Error::custom("expected a program and its arguments")) } else { Ok(Self(words)) }
+    }
+}
+
+impl Serialize for Words {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl fmt::Display for Interval {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_secs() {
+            it if it > 0 && it % 3600 == 0 => write!(f, "{}h", it / 3600),
+            it if it > 0 && it % 60 == 0 => write!(f, "{}m", it / 60),
+            it => write!(f, "{it}s"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Interval {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let wrong = || de::Error::custom(format!("{text:?} is no duration: write it like 90s, 15m or 1h"));
+        let span: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
+        Duration::try_from(span).map(Self).map_err(|_| wrong())
+    }
+}
+
+impl Serialize for Interval {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let size: bytesize::ByteSize = text
+            .parse()
+            .map_err(|_| de::Error::custom(format!("{text:?} is no size: write it like 16MiB or 500kB")))?;
+        usize::try_from(size.as_u64()).map(Self).map_err(de::Error::custom)
+    }
+}
+
+impl Serialize for Size {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{}B", self.0))
+    }
+}
