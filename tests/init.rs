@@ -72,6 +72,8 @@ fn venv(name: &str) -> PathBuf {
 fn the_demo_is_written_once_and_works_at_once() {
     let desk = Desk::new();
     desk.write("config.json", r#"{"shop": "corner-coffee", "api_key": "demo-s3cret", "count": 12}"#);
+    // Of another connector, and none of its business.
+    desk.write("shim.yaml", "documentationUrl: https://elsewhere.example\nspec: {patch: {required: []}}\n");
     let arguments =
         ["init", "--airbyte", "source-demo", "--config", "config.json", "shims/demo", "--", "flow-shim", "demo-source"];
     let run = desk.run(arguments).ok();

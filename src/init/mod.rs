@@ -31,7 +31,7 @@ use crate::process::stop::Stop;
 use crate::serve;
 use crate::shim::config::ConfigArg;
 use crate::shim::endpoint::Described;
-use crate::shim::{Protocol, Shim, SourceArgs, secrets};
+use crate::shim::{Protocol, Shim, secrets};
 use crate::terminal::Screen;
 
 use origin::{Base, Found, Origin};
@@ -152,7 +152,7 @@ fn ask(
     stop: &Stop,
     screen: &Screen,
 ) -> Result<Subject, Failure> {
-    let shim = Shim::resolve(&SourceArgs::of(&found.target, found.protocol), stop.clone())?;
+    let shim = Shim::bare(found.target.clone(), found.protocol, stop.clone())?;
     screen.status("asking the connector for its spec");
     let Described { config_schema, oauth2, missing, documentation_url, .. } = shim.describe()?;
     let base = match found.base {

@@ -81,11 +81,11 @@ fn a_package_with_streams_in_a_folder_with_a_bad_name() {
     subject.folder = "my shims/it's".to_owned();
     subject.provider = Some("shop".to_owned());
     let stream = |name: &str, key: &[&str]| DiscoveredBinding {
-        disable: false,
         recommended_name: name.to_owned(),
         resource_config: json!({"stream": name, "syncMode": "incremental", "namespace": null}),
         document_schema: json!({"type": "object", "required": ["id"], "properties": {"id": {"type": "integer"}}}),
         key: key.iter().map(|it| (*it).to_owned()).collect(),
+        disable: false,
         is_fallback_key: false,
     };
     subject.bindings = Some(vec![stream("public/users", &["/id"]), stream("größe: ?", &["/a b", "/c"])]);

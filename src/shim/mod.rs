@@ -83,28 +83,24 @@ pub struct SourceArgs {
     /// The connector's command [default: shim.yaml's, else what AIRBYTE_ENTRYPOINT says]
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
-    /// Whatever the working directory has to say is about another connector.
-    #[arg(skip)]
-    alone: bool,
-}
-
-impl SourceArgs {
-    /// Just this connector, as if somebody had typed it.
-    pub fn of(target: &Target, protocol: Protocol) -> Self {
-        let (image, command) = match target {
-            Target::Image(image) => (Some(image.clone()), Vec::new()),
-            Target::Command(command) => (None, command.clone()),
-        };
-        Self { protocol: Some(protocol), image, command, alone: true, ..Self::default() }
-    }
 }
 
 impl Shim {
     /// Finds the source: the arguments first, then shim.yaml, then AIRBYTE_ENTRYPOINT.
     pub fn resolve(args: &SourceArgs, stop: Stop) -> Result<Self, Failure> {
-        let Found { file, folder, settings } = find(args)?;
-        let target = target(args, &file, folder.as_deref())?;
-        let source: Arc<dyn Source> = match args.protocol.or(file.protocol).unwrap_or(Protocol::Airbyte) {
+        let found = find(args)?;
+        let target = target(args, &found.file, found.folder.as_deref())?;
+        Self::build(found, target, args.protocol, stop)
+    }
+
+    /// A connector about which nothing is said.
+    pub fn bare(target: Target, protocol: Protocol, stop: Stop) -> Result<Self, Failure> {
+        Self::build(Found::nothing(), target, Some(protocol), stop)
+    }
+
+    fn build(found: Found, target: Target, protocol: Option<Protocol>, stop: Stop) -> Result<Self, Failure> {
+        let Found { file, folder, settings } = found;
+        let source: Arc<dyn Source> = match protocol.or(file.protocol).unwrap_or(Protocol::Airbyte) {
             Protocol::Airbyte => Arc::new(Airbyte { state_format: file.state_format.unwrap_or_default() }),
             Protocol::Singer => Arc::new(Singer {
                 config_schema: file
@@ -190,6 +186,10 @@ struct Found {
 }
 
 impl Found {
+    fn nothing() -> Self {
+        Self { file: ShimFile::default(), folder: None, settings: None }
+    }
+
     fn new(file: ShimFile, from: PathBuf, folder: PathBuf) -> Result<Self, Failure> {
         let mut shim = serde_json::to_value(&file).or_fail("can't tell what shim.yaml says")?;
         if let Some(env) = shim.get_mut("env").and_then(Value::as_object_mut) {
@@ -201,10 +201,6 @@ impl Found {
 
 /// Finds shim.yaml, or the older wrapper's files where there is none.
 fn find(args: &SourceArgs) -> Result<Found, Failure> {
-    let nothing = || Found { file: ShimFile::default(), folder: None, settings: None };
-    if args.alone {
-        return Ok(nothing());
-    }
     let path = match &args.shim {
         Some(path) if path.is_dir() => path.join(file::NAME),
         Some(path) => path.clone(),
@@ -217,7 +213,7 @@ fn find(args: &SourceArgs) -> Result<Found, Failure> {
             log::info(&format!("settings are the older wrapper's files in {}", here.display()));
             Found::new(older::read(here)?, here.to_owned(), folder)
         }
-        (false, false) if args.shim.is_none() => Ok(nothing()),
+        (false, false) if args.shim.is_none() => Ok(Found::nothing()),
         (_, has_older) => {
             if has_older {
                 let path = path.display();
