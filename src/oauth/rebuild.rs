@@ -26,7 +26,7 @@ pub(super) fn rebuild(schema: &Value, declared: &Declared, plan: &Plan, provider
     }
     // Nothing to choose where OAuth is the only login: the remap says it.
     if let Some((name, _)) = declared.predicate.as_ref().filter(|_| plan.at_root) {
-        leave(&mut schema, &[&declared.container[..], &[name.clone()]].concat(), false);
+        leave(&mut schema, std::slice::from_ref(name), false);
     }
     let root = schema.as_object_mut().ok_or("the connector's config schema is no object")?;
     let properties = root.entry("properties").or_insert_with(|| json!({}));
