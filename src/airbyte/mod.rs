@@ -27,12 +27,17 @@ pub struct Airbyte {
 #[derive(Default)]
 pub struct Messages {
     hints: Hints,
+    state_format: StateFormat,
 }
 
 impl Decoder for Messages {
     #[inline]
     fn decode<'a>(&'a mut self, line: &'a [u8]) -> Result<Event<'a>, Broken> {
-        message::event(line, &mut self.hints)
+        let mut event = message::event(line, &mut self.hints)?;
+        if let (Event::State(update), StateFormat::Bare) = (&mut event, self.state_format) {
+            state::note_format(update);
+        }
+        Ok(event)
     }
 }
 
@@ -102,10 +107,9 @@ impl Source for Airbyte {
     }
 
     fn read(&self, launcher: &Launcher, sync: &SyncRequest) -> Result<Started, Failure> {
-        Ok(Started {
-            connector: command::read(launcher, sync, self.state_format)?,
-            decoder: Box::new(Messages::default()),
-        })
+        let connector = command::read(launcher, sync, self.state_format)?;
+        let messages = Messages { state_format: self.state_format, ..Messages::default() };
+        Ok(Started { connector, decoder: Box::new(messages) })
     }
 
     /// What is to be used again is told in a CONTROL message (A18); the file is rewritten by mere migrations (A17).

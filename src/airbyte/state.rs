@@ -20,7 +20,8 @@ pub enum StateFormat {
     /// A list of STATE messages.
     #[default]
     List,
-    /// An object of the streams' states by their names, as connectors of before 2022 want it.
+    /// An object of the streams' states by their names, as connectors of before 2022 want it; those that turn out to send
+    /// states by the stream get a list all the same.
     Bare,
 }
 
@@ -98,6 +99,16 @@ pub fn update(message: StateMessage) -> Result<StateUpdate, Broken> {
     }
 }
 
+/// A connector that sends states by the stream takes them in a list as well: both came with the same CDK. The shared
+/// state, which it has none of, remembers that.
+pub fn note_format(update: &mut StateUpdate) {
+    if update.shared.is_none() {
+        update.shared = Some(raw(format!(r#"{{"type":"{STREAM}"}}"#)));
+    }
+}
+
+const STREAM: &str = "STREAM";
+
 /// A shared state as text around the connector's own, which stays as it is.
 fn shared(kind: &str, name: &str, value: Option<&RawValue>) -> Box<RawValue> {
     let member = value.map(|it| format!(r#","{name}":{}"#, it.get())).unwrap_or_default();
@@ -148,12 +159,12 @@ pub fn input(sync: &SyncRequest, format: StateFormat) -> Result<Box<RawValue>, F
             to_raw_value(&[GlobalMessage { r#type: "GLOBAL", global }])
         }
         // A fresh start is an empty list to all of them.
-        _ if format == StateFormat::Bare && streams.peek().is_some() => {
+        None if format == StateFormat::Bare && streams.peek().is_some() => {
             let states: BTreeMap<_, _> = streams.map(|it| (it.stream_descriptor.name, it.stream_state)).collect();
             to_raw_value(&states)
         }
         _ => {
-            let messages: Vec<_> = streams.map(|stream| StreamMessage { r#type: "STREAM", stream }).collect();
+            let messages: Vec<_> = streams.map(|stream| StreamMessage { r#type: STREAM, stream }).collect();
             to_raw_value(&messages)
         }
     };
