@@ -152,7 +152,8 @@ fn stream_files(folder: &Path) -> Result<Vec<String>, Failure> {
         for entry in entries {
             let entry = entry.or_fail(format!("can't read {}", path.display()))?;
             let name = format!("{within}{}", entry.file_name().to_string_lossy());
-            match entry.path().is_dir() {
+            // Links to folders are not followed: they may lead round in circles.
+            match entry.file_type().is_ok_and(|it| it.is_dir()) {
                 true => folders.push(name + "/"),
                 false if STREAM_FILES.iter().any(|it| name.ends_with(it)) => files.push(name),
                 false => {}
