@@ -96,7 +96,8 @@ impl<'a> Capture<'a> {
             for record in printed.records.iter().filter(|it| it.stream == binding.name()) {
                 row_id += 1;
                 let op = if keyed_by_row && row_id > high { "c" } else { "u" };
-                let wanted = format!(r#"{{"_meta":{{"row_id":{row_id},"op":"{op}"}},{}"#, &record.data.get()[1..]);
+                let data = self.with_offsets(&record.stream, record.data.get());
+                let wanted = format!(r#"{{"_meta":{{"row_id":{row_id},"op":"{op}"}},{}"#, &data[1..]);
                 assert_eq!(documents.next(), Some(wanted.as_str()));
             }
             if full_refresh && keyed_by_row {
@@ -108,6 +109,16 @@ impl<'a> Capture<'a> {
             assert_eq!(documents.next(), None, "{}: more documents than records", binding.name());
             self.row_ids.insert(index, (row_id, row_id));
         }
+    }
+
+    /// A record as it is captured: what is declared as a date-time and has no offset is UTC.
+    fn with_offsets(&self, stream: &str, record: &str) -> String {
+        let stream = self.streams.iter().find(|it| it["name"] == stream).expect("a stream that was discovered");
+        let properties = stream["json_schema"]["properties"].as_object().into_iter().flatten();
+        properties.filter(|(_, it)| it["format"] == "date-time").fold(record.to_owned(), |record, (name, _)| {
+            let naive = format!(r#"("{}":\s*"\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?)""#, regex::escape(name));
+            Regex::new(&naive).expect("a pattern").replace(&record, r#"${1}Z""#).into_owned()
+        })
     }
 
     /// The source prints the same without a shim around it.

@@ -131,12 +131,12 @@ fn answer(mut stream: std::net::TcpStream) {
 /// The shims' own files, with the taps of tests/setup in the PATH.
 #[test]
 fn the_shims_are_ready_to_use() {
-    for (name, environment) in [
-        ("tap-postgres", "pipelinewise-tap-postgres"),
-        ("tap-mysql", "pipelinewise-tap-mysql"),
-        ("tap-rest-api-msdk", "tap-rest-api-msdk"),
+    for (name, program, environment) in [
+        ("postgres", "tap-postgres", "pipelinewise-tap-postgres"),
+        ("mysql", "tap-mysql", "pipelinewise-tap-mysql"),
+        ("tap-rest-api-msdk", "tap-rest-api-msdk", "tap-rest-api-msdk"),
     ] {
-        let [program] = tap(environment, name).try_into().expect("a program");
+        let [program] = tap(environment, program).try_into().expect("a program");
         let path = Path::new(&program).parent().expect("a folder").display().to_string();
         let path = format!("{path}:{}", std::env::var("PATH").expect("a PATH"));
         let shim = repository().join("shims").join(name);
