@@ -196,11 +196,19 @@ const KNOWN: [&str; 12] = [
     "refreshTokenResponseMap",
 ];
 
+/// Refuses what Flow does not know in an OAuth2 object.
+pub fn check_names(oauth2: &Map<String, Value>) -> Result<(), String> {
+    match oauth2.keys().find(|it| !KNOWN.contains(&it.as_str())) {
+        None => Ok(()),
+        Some(name) => {
+            Err(format!("`oauth2` has `{name}`, which Flow does not know: expected one of {}", KNOWN.join(", ")))
+        }
+    }
+}
+
 /// What Flow can't do without, and nothing that it does not know.
 fn check(oauth2: &Map<String, Value>) -> Result<(), String> {
-    if let Some(name) = oauth2.keys().find(|it| !KNOWN.contains(&it.as_str())) {
-        return Err(format!("`oauth2` has `{name}`, which Flow does not know"));
-    }
+    check_names(oauth2)?;
     let text = |name: &str| oauth2.get(name).and_then(Value::as_str).is_some_and(|it| !it.is_empty());
     if let Some(name) = ["provider", "authUrlTemplate", "accessTokenUrlTemplate"].into_iter().find(|it| !text(it)) {
         return Err(format!("`oauth2` has no `{name}`"));

@@ -197,6 +197,7 @@ stateFormat: bare
             "spec:\n  patch: 1\n",
             "spec:\n  map: {a: /b}\n",
             "oauth2: true\n",
+            "oauth2:\n  providr: acme\n",
             "schema: strict\n",
             "stateFormat: {}\n",
             "streams: [a]\n",

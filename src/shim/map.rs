@@ -2,7 +2,7 @@
 //! `spec.map.json` says it: `{"/target": "/source"}`. The value at the source moves to the target; the target `""` only
 //! removes it. A source that is not there is skipped: not every user has what some have.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::json::pointer::{member, prune, put, take};
 
@@ -18,7 +18,7 @@ struct Entry {
 
 impl ConfigMap {
     /// The error says which entry is none.
-    pub fn new(entries: &Map<String, Value>) -> Result<Self, String> {
+    pub fn new<'a>(entries: impl IntoIterator<Item = (&'a String, &'a Value)>) -> Result<Self, String> {
         let is_pointer = |it: &str| it.starts_with('/');
         let entry = |(target, source): (&String, &Value)| match source.as_str() {
             Some(source) if is_pointer(source) && (target.is_empty() || is_pointer(target)) => {
@@ -26,7 +26,7 @@ impl ConfigMap {
             }
             _ => Err(format!("`{target}: {source}` is no entry of a map: write it like `/target: /source`")),
         };
-        entries.iter().map(entry).collect::<Result<_, _>>().map(Self)
+        entries.into_iter().map(entry).collect::<Result<_, _>>().map(Self)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -125,7 +125,8 @@ mod tests {
             entries in proptest::collection::vec(("(/[ab]){0,3}", "(/[ab]){1,3}"), 0..4),
             leaves in proptest::collection::vec(("(/[abc]){1,3}", 0_u8..9), 0..5),
         ) {
-            let entries = entries.into_iter().map(|(target, source)| (target, source.into())).collect();
+            let entries: serde_json::Map<String, Value> =
+                entries.into_iter().map(|(target, source)| (target, source.into())).collect();
             let map = ConfigMap::new(&entries).unwrap();
             let mut config = json!({});
             for (pointer, value) in leaves {

@@ -250,9 +250,14 @@ const NOTHING: &str =
 
 fn endpoint(spec: SpecChanges, oauth2: Option<OAuth2>, folder: Option<&Path>) -> Result<Endpoint, Failure> {
     let patch = spec.patch.map(|it| it.read(folder, "the patch of the spec")).transpose()?;
-    let map = match spec.map.map(|it| it.read(folder, "the map of the spec")).transpose()? {
-        Some(Value::Object(entries)) => ConfigMap::new(&entries).or_fail("spec.map")?,
-        _ => ConfigMap::default(),
+    let map = match spec.map {
+        None => ConfigMap::default(),
+        Some(document) => {
+            let what = "the map of the spec";
+            let read = document.read(folder, what)?;
+            let entries = read.as_object().into_iter().flatten();
+            ConfigMap::new(entries).or_fail(document.name(folder, what))?
+        }
     };
     let oauth2 = match oauth2 {
         None => Own::Unsaid,

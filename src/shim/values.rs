@@ -11,6 +11,7 @@ use serde_json::Value;
 use serde_saphyr::Spanned;
 
 use crate::failure::{Failure, OrFail};
+use crate::oauth;
 
 /// A JSON object: inline, or the name of a file beside shim.yaml.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,13 +56,24 @@ pub enum SchemaMode {
 }
 
 impl Document {
+    /// What a failure calls it.
+    pub fn name(&self, folder: Option<&Path>, what: &str) -> String {
+        match self {
+            Self::Inline(_) => what.to_owned(),
+            Self::File { path, line } => {
+                let path = folder.map_or_else(|| path.clone(), |it| it.join(path));
+                format!("{what} in {} (line {line} of shim.yaml)", path.display())
+            }
+        }
+    }
+
     /// The object itself; `what` is what a failure calls it.
     pub fn read(&self, folder: Option<&Path>, what: &str) -> Result<Value, Failure> {
         match self {
             Self::Inline(object) => Ok(object.clone()),
-            Self::File { path, line } => {
+            Self::File { path, .. } => {
+                let failed = format!("can't read {}", self.name(folder, what));
                 let path = folder.map_or_else(|| path.clone(), |it| it.join(path));
-                let failed = format!("can't read {what} in {} (line {line} of shim.yaml)", path.display());
                 let text = std::fs::read_to_string(&path).or_fail(&failed)?;
                 // JSON is YAML, and numbers keep their text only there.
                 let found: Value =
@@ -125,7 +137,10 @@ impl<'de> Deserialize<'de> for OAuth2 {
         match it.value {
             Value::Bool(false) => Ok(Self::Never),
             Value::String(path) => Ok(Self::Given(Document::File { path: path.into(), line: it.referenced.line() })),
-            object @ Value::Object(_) => Ok(Self::Given(Document::Inline(object))),
+            Value::Object(members) => {
+                oauth::check_names(&members).map_err(de::Error::custom)?;
+                Ok(Self::Given(Document::Inline(members.into())))
+            }
             _ => Err(de::Error::custom("oauth2 is Flow's OAuth2 object, the name of a file that holds it, or false")),
         }
     }
