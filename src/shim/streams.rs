@@ -41,7 +41,8 @@ impl StreamRules {
                 let what = format!("the schema of stream {name}");
                 options.schema = Some(Document::Inline(document.read(folder, &what)?));
             }
-            let glob = Glob::new(&name).ok().map(|it| it.compile_matcher());
+            let glob = Some(&name).filter(|it| it.contains(SPECIAL)).and_then(|it| Glob::new(it).ok());
+            let glob = glob.map(|it| it.compile_matcher());
             Ok(Rule { name, glob, options })
         };
         Ok(Self { schema, rules: options.into_iter().map(rule).collect::<Result<_, _>>()? })
@@ -83,14 +84,17 @@ enum Fit {
     Name,
 }
 
+/// What has a meaning in globs.
+const SPECIAL: &[char] = &['*', '?', '[', ']', '{', '}', '!', ',', '\\'];
+
 impl Rule {
     fn fit(&self, names: &[String]) -> Option<Fit> {
         if names.contains(&self.name) {
             return Some(Fit::Name);
         }
-        let own = self.name.chars().filter(|it| !"*?[]{}!,\\".contains(*it)).count();
-        let fits = names.iter().any(|it| self.glob.as_ref().is_some_and(|glob| glob.is_match(it)));
-        fits.then_some(Fit::Glob(own))
+        let glob = self.glob.as_ref()?;
+        let own = self.name.chars().filter(|it| !SPECIAL.contains(it)).count();
+        names.iter().any(|it| glob.is_match(it)).then_some(Fit::Glob(own))
     }
 }
 
