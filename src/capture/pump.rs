@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use super::document::{self, Added, Op};
 use super::ledger::Ledger;
 use super::status::Board;
-use crate::dates::{Dates, Normalize};
+use crate::dates::Dates;
 use crate::failure::Failure;
 use crate::flow::log::{self, Level};
 use crate::flow::response::{Output, Response, StateUpdate};
@@ -56,8 +56,7 @@ pub struct Binding {
     /// Where the collection has its schema from.
     pub(super) schema: SchemaMode,
     pub(super) head: Vec<u8>,
-    /// What is to be done with dates, and how, once it is known where the source declares any.
-    pub(super) normalize: Normalize,
+    /// Once it is known where the source declares any.
     pub(super) dates: Option<Dates>,
     /// The sourced schema that was sent last.
     pub(super) sourced: Option<Value>,
@@ -66,8 +65,7 @@ pub struct Binding {
 impl Binding {
     pub fn new(index: usize, key: Vec<String>, schema: SchemaMode, options: StreamOptions) -> Self {
         let rows = if key == ["/_meta/row_id"] { Rows::Numbered } else { Rows::Keyed };
-        let normalize = options.normalize();
-        Self { key, rows, options, schema, head: document::head(index), normalize, dates: None, sourced: None }
+        Self { key, rows, options, schema, head: document::head(index), dates: None, sourced: None }
     }
 }
 

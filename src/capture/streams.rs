@@ -32,12 +32,12 @@ impl<W: Write> Pump<W> {
             SchemaMode::Inferred => (Typed::Key(&binding.key), DateFormats::Kept),
             SchemaMode::Declared => (Typed::All, DateFormats::KeptByStrings),
         };
-        let date_formats = match &binding.normalize {
+        let date_formats = match binding.options.normalize() {
             Normalize::Off => DateFormats::Dropped,
             Normalize::On { cut } => {
                 // One that can't be read says nothing of where dates are.
                 if declared.is_object() {
-                    binding.dates = Dates::of(declared, typed, cut);
+                    binding.dates = Dates::of(declared, typed, &cut);
                 }
                 kept
             }

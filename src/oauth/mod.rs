@@ -220,7 +220,7 @@ fn check(oauth2: &Map<String, Value>) -> Result<(), String> {
 }
 
 /// `{}`, or nothing but empty values.
-fn is_empty(value: &Value) -> bool {
+pub fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::String(text) => text.is_empty(),

@@ -16,6 +16,7 @@ use super::streams::{Component, Normalizations, Normalize, StreamOptions};
 use super::values::{Document, Interval, OAuth2, SchemaMode};
 use crate::airbyte::StateFormat;
 use crate::failure::{Failure, OrFail};
+use crate::oauth;
 
 /// How a connector wants its state: `per_stream`, else as a bare object.
 const STATE_FORMAT: &str = "AIRBYTE_TO_FLOW_STATE_FORMAT";
@@ -45,7 +46,8 @@ pub fn is_in(folder: &Path) -> bool {
 
 /// What the files in a folder say.
 pub fn read(folder: &Path) -> Result<ShimFile, Failure> {
-    let oauth2 = object(folder, OAUTH2)?.filter(|it| !says_nothing(it));
+    // An object without anything in it means that there is no OAuth.
+    let oauth2 = object(folder, OAUTH2)?.filter(|it| !oauth::is_empty(it));
     Ok(ShimFile {
         documentation_url: parse(folder, DOCUMENTATION)?.map(|it: Documentation| it.documentation_url),
         spec: SpecChanges {
@@ -178,12 +180,6 @@ fn parse<T: DeserializeOwned>(folder: &Path, name: &str) -> Result<Option<T>, Fa
         text => text.or_fail(failed())?,
     };
     serde_json::from_str(text.trim_start_matches('\u{feff}')).or_fail(failed()).map(Some)
-}
-
-/// An object without anything in it means that there is no OAuth.
-fn says_nothing(oauth2: &Value) -> bool {
-    let empty = |it: &Value| it.as_str().is_some_and(str::is_empty) || it.as_object().is_some_and(Map::is_empty);
-    oauth2.as_object().is_some_and(|it| it.values().all(empty))
 }
 
 /// What the environment says, or would say in the image that the folder is for.

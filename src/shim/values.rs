@@ -56,13 +56,20 @@ pub enum SchemaMode {
 }
 
 impl Document {
+    fn of(it: Spanned<Value>) -> Option<Self> {
+        match it.value {
+            Value::String(path) => Some(Self::File { path: path.into(), line: it.referenced.line() }),
+            object @ Value::Object(_) => Some(Self::Inline(object)),
+            _ => None,
+        }
+    }
+
     /// What a failure calls it.
     pub fn name(&self, folder: Option<&Path>, what: &str) -> String {
         match self {
             Self::Inline(_) => what.to_owned(),
             Self::File { path, line } => {
-                let path = folder.map_or_else(|| path.clone(), |it| it.join(path));
-                format!("{what} in {} (line {line} of shim.yaml)", path.display())
+                format!("{what} in {} (line {line} of shim.yaml)", within(folder, path).display())
             }
         }
     }
@@ -73,8 +80,7 @@ impl Document {
             Self::Inline(object) => Ok(object.clone()),
             Self::File { path, .. } => {
                 let failed = format!("can't read {}", self.name(folder, what));
-                let path = folder.map_or_else(|| path.clone(), |it| it.join(path));
-                let text = std::fs::read_to_string(&path).or_fail(&failed)?;
+                let text = std::fs::read_to_string(within(folder, path)).or_fail(&failed)?;
                 // JSON is YAML, and numbers keep their text only there.
                 let found: Value =
                     serde_json::from_str(&text).or_else(|_| serde_saphyr::from_str(&text)).or_fail(&failed)?;
@@ -84,14 +90,14 @@ impl Document {
     }
 }
 
+fn within(folder: Option<&Path>, path: &Path) -> PathBuf {
+    folder.map_or_else(|| path.to_owned(), |it| it.join(path))
+}
+
 impl<'de> Deserialize<'de> for Document {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let it = Spanned::<Value>::deserialize(deserializer)?;
-        match it.value {
-            Value::String(path) => Ok(Self::File { path: path.into(), line: it.referenced.line() }),
-            object @ Value::Object(_) => Ok(Self::Inline(object)),
-            _ => Err(de::Error::custom("expected an object, or the name of a file that holds one")),
-        }
+        let expected = || de::Error::custom("expected an object, or the name of a file that holds one");
+        Self::of(Spanned::deserialize(deserializer)?).ok_or_else(expected)
     }
 }
 
@@ -133,16 +139,16 @@ impl Serialize for Plain<'_> {
 
 impl<'de> Deserialize<'de> for OAuth2 {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let expected = "oauth2 is Flow's OAuth2 object, the name of a file that holds it, or false";
         let it = Spanned::<Value>::deserialize(deserializer)?;
-        match it.value {
-            Value::Bool(false) => Ok(Self::Never),
-            Value::String(path) => Ok(Self::Given(Document::File { path: path.into(), line: it.referenced.line() })),
-            Value::Object(members) => {
-                oauth::check_names(&members).map_err(de::Error::custom)?;
-                Ok(Self::Given(Document::Inline(members.into())))
-            }
-            _ => Err(de::Error::custom("oauth2 is Flow's OAuth2 object, the name of a file that holds it, or false")),
+        if it.value == Value::Bool(false) {
+            return Ok(Self::Never);
         }
+        let document = Document::of(it).ok_or_else(|| de::Error::custom(expected))?;
+        if let Document::Inline(Value::Object(members)) = &document {
+            oauth::check_names(members).map_err(de::Error::custom)?;
+        }
+        Ok(Self::Given(document))
     }
 }
 
