@@ -7,7 +7,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use flow_shim::dates::{Dates, Typed};
 use flow_shim::json::hints::Hints;
 use flow_shim::json::scan::Scanner;
-use flow_shim::source::line::payload;
+use flow_shim::upstream::line::payload;
 use serde_json::{Map, Value, json};
 
 /// A record of about 400 bytes with two dates, as airbyte-source-faker has them.

@@ -1,5 +1,6 @@
 //! The command line.
 
+use anyhow::{Context, Result};
 use std::ffi::OsString;
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -10,13 +11,15 @@ use clap::{Parser, Subcommand};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::demo;
-use crate::failure::{Failure, OrFail};
+use crate::error;
+use crate::error::Reason;
 use crate::init;
 use crate::inspect;
+use crate::logging;
 use crate::preview;
 use crate::process::keeper;
 use crate::process::launch::PIPE;
-use crate::process::stop::{Reason, Stop};
+use crate::process::shutdown::Stop;
 use crate::serve;
 use crate::shim::{Shim, SourceArgs};
 use crate::signin;
@@ -69,6 +72,7 @@ enum Command {
 
 /// Does what the command line says.
 pub fn run() -> ExitCode {
+    logging::init();
     let cli = Cli::parse();
     let done = match cli.command.unwrap_or(Command::Serve(cli.source)) {
         Command::Serve(source) => on_stdout(|stop, stdout| serve_stdio(&source, stop, stdout)),
@@ -81,33 +85,33 @@ pub fn run() -> ExitCode {
     };
     match done {
         Ok(code) => code,
-        Err(failure) => ExitCode::from(failure.report()),
+        Err(failure) => ExitCode::from(error::report(&failure)),
     }
 }
 
 /// Gives what stops a command: signals, and the end of whoever reads its stdout.
-fn on_stdout(command: impl FnOnce(&Stop, File) -> Result<ExitCode, Failure>) -> Result<ExitCode, Failure> {
+fn on_stdout(command: impl FnOnce(&Stop, File) -> Result<ExitCode>) -> Result<ExitCode> {
     let stop = Stop::default();
     stop_on_signals(&stop)?;
     // Unbuffered, past the standard library's line buffer.
-    let stdout = std::io::stdout().as_fd().try_clone_to_owned().or_fail("can't use stdout")?;
+    let stdout = std::io::stdout().as_fd().try_clone_to_owned().context("can't use stdout")?;
     // Where it is a pipe, a larger one wakes both ends less often.
     let _ = rustix::pipe::fcntl_setpipe_size(&stdout, PIPE);
-    let watched = stdout.try_clone().or_fail("can't use stdout")?;
+    let watched = stdout.try_clone().context("can't use stdout")?;
     let watching = stop.clone();
     thread::spawn(move || stop_when_closed(watched, &watching));
     command(&stop, File::from(stdout))
 }
 
-fn serve_stdio(source: &SourceArgs, stop: &Stop, stdout: File) -> Result<ExitCode, Failure> {
+fn serve_stdio(source: &SourceArgs, stop: &Stop, stdout: File) -> Result<ExitCode> {
     let shim = Shim::resolve(source, stop.clone())?;
     serve::serve(&shim, std::io::stdin(), stdout).map(|()| ExitCode::SUCCESS)
 }
 
 /// SIGTERM and SIGINT ask for an end; a second one does not wait for it.
-fn stop_on_signals(stop: &Stop) -> Result<(), Failure> {
+fn stop_on_signals(stop: &Stop) -> Result<()> {
     use signal_hook::consts::{SIGINT, SIGTERM};
-    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT]).or_fail("can't listen for signals")?;
+    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT]).context("can't listen for signals")?;
     let stop = stop.clone();
     thread::spawn(move || {
         for signal in signals.forever() {

@@ -1,9 +1,8 @@
 //! One HTTP request, for what the shim itself has to say to a server. No error and no log shows a body or a query: they
 //! hold secrets.
 
+use anyhow::{Context, Result};
 use std::time::Duration;
-
-use crate::failure::{Failure, OrFail};
 
 /// Short of the ten seconds that a container is given to end (F11).
 const TIMEOUT: Duration = Duration::from_secs(8);
@@ -17,7 +16,7 @@ pub struct Answer {
 }
 
 /// Posts, and gives whatever the server answers, errors included. It follows no redirect: the body is for this server.
-pub fn post(url: &str, headers: &[(String, String)], body: &[u8]) -> Result<Answer, Failure> {
+pub fn post(url: &str, headers: &[(String, String)], body: &[u8]) -> Result<Answer> {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .timeout_global(Some(TIMEOUT))
         .http_status_as_error(false)
@@ -31,10 +30,11 @@ pub fn post(url: &str, headers: &[(String, String)], body: &[u8]) -> Result<Answ
         request = request.header(name, value);
     }
     let failed = format!("can't reach {host}");
-    let mut response = request.send(body).map_err(|it| plain(&it)).or_fail(&failed)?;
+    let mut response =
+        request.send(body).map_err(|it| anyhow::Error::msg(plain(&it))).with_context(|| failed.clone())?;
     let status = response.status().as_u16();
     let body = response.body_mut().with_config().limit(LARGEST).read_to_vec();
-    Ok(Answer { status, body: body.map_err(|it| plain(&it)).or_fail(&failed)? })
+    Ok(Answer { status, body: body.map_err(|it| anyhow::Error::msg(plain(&it))).with_context(|| failed.clone())? })
 }
 
 /// The URL without what may be secret in it.

@@ -1,21 +1,22 @@
 //! The RPC loop: one request in, one response out; Open hands over to the capture.
 
+use crate::error::Stopped;
+use anyhow::{Context, Result};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::sync::mpsc;
 use std::thread;
+use tracing::warn;
 
 use crate::capture;
-use crate::failure::{Failure, OrFail};
+use crate::error::Reason;
 use crate::flow::PROTOCOL;
-use crate::flow::log;
 use crate::flow::name::Names;
 use crate::flow::request::{Request, Validate};
 use crate::flow::response::{DiscoveredBinding, Output, Response, Spec, ValidatedBinding};
-use crate::process::stop::Reason;
 use crate::schema;
 use crate::shim::streams::StreamRules;
 use crate::shim::{SchemaMode, Shim, secrets};
-use crate::source::{Mode, Resource, Stream};
+use crate::upstream::{Mode, Resource, Stream};
 
 /// What reaches the loop.
 enum Incoming {
@@ -26,7 +27,7 @@ enum Incoming {
 }
 
 /// Answers requests until they end, or until a capture does.
-pub fn serve<R, W>(shim: &Shim, requests: R, responses: W) -> Result<(), Failure>
+pub fn serve<R, W>(shim: &Shim, requests: R, responses: W) -> Result<()>
 where
     R: Read + Send + 'static,
     W: Write + Send + 'static,
@@ -39,34 +40,34 @@ where
     thread::spawn(move || read_lines(requests, |it| sender.send(it).is_ok()));
     loop {
         if let Some(reason) = shim.launcher.stop.reason() {
-            return Err(Failure::Stopped(reason));
+            return Err(Stopped(reason).into());
         }
         let line = match incoming.recv() {
             Ok(Incoming::Line(line)) if line.trim_ascii().is_empty() => continue,
             Ok(Incoming::Line(line)) => line,
-            Ok(Incoming::Stop(reason)) => return Err(Failure::Stopped(reason)),
-            Ok(Incoming::Unreadable(error)) => return Err(error).or_fail("can't read the runtime's requests"),
+            Ok(Incoming::Stop(reason)) => return Err(Stopped(reason).into()),
+            Ok(Incoming::Unreadable(error)) => return Err(error).context("can't read the runtime's requests"),
             Ok(Incoming::End) | Err(_) => return Ok(()),
         };
         let sent = match Request::parse(&line)? {
             Request::Spec => out.send(&Response::Spec(&spec(shim)?)),
             Request::Discover(it) => {
-                secrets::conceal(&it.config);
+                secrets::redact(&it.config);
                 out.send(&Response::Discovered { bindings: discovered(shim.discover(&it.config)?, &shim.streams) })
             }
             Request::Validate(it) => {
-                secrets::conceal(&it.config);
+                secrets::redact(&it.config);
                 out.send(&Response::Validated { bindings: validate(shim, &it)? })
             }
             // F21: nothing to do, and no connector needed.
             Request::Apply => out.send(&Response::Applied {}),
             Request::Open(open) => {
-                secrets::conceal(&open.capture.config);
+                secrets::redact(&open.capture.config);
                 return capture::run(shim, &open, out);
             }
             Request::Acknowledge => Ok(()),
         };
-        sent.and_then(|()| out.flush()).or_fail("can't write to the runtime")?;
+        sent.and_then(|()| out.flush()).context("can't write to the runtime")?;
     }
 }
 
@@ -87,10 +88,10 @@ fn read_lines(requests: impl Read, send: impl Fn(Incoming) -> bool) {
 }
 
 /// What Flow is told of the connector's configuration.
-pub fn spec(shim: &Shim) -> Result<Spec, Failure> {
+pub fn spec(shim: &Shim) -> Result<Spec> {
     let found = shim.describe()?;
     if let Some(missing) = &found.missing {
-        log::warn(&format!("users can't sign in with OAuth: {missing}"));
+        warn!("users can't sign in with OAuth: {missing}");
     }
     let (resource_config_schema, pointers) = shim.source.resource_schema();
     Ok(Spec {
@@ -136,7 +137,7 @@ fn discovered_binding(stream: Stream, rules: &StreamRules, names: &mut Names) ->
     }
 }
 
-fn validate(shim: &Shim, request: &Validate) -> Result<Vec<ValidatedBinding>, Failure> {
+fn validate(shim: &Shim, request: &Validate) -> Result<Vec<ValidatedBinding>> {
     let resources: Vec<Resource> =
         request.bindings.iter().map(|it| shim.source.resource(&it.resource_config)).collect::<Result<_, _>>()?;
     shim.check(&request.config, &resources)?;

@@ -1,12 +1,12 @@
 //! Catalogs: what a source discovers, and what it is configured to read.
 
+use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
+use tracing::warn;
 
-use crate::failure::{Failure, OrFail};
-use crate::flow::log;
-use crate::source::{Mode, Resource, Selected, Stream, StreamId};
+use crate::upstream::{Mode, Resource, Selected, Stream, StreamId};
 
 #[derive(Deserialize)]
 struct Catalog {
@@ -39,25 +39,25 @@ struct ResourceConfig {
     cursor_field: Option<Vec<String>>,
 }
 
-pub fn streams(catalog: &RawValue) -> Result<Vec<Stream>, Failure> {
-    let catalog: Catalog = serde_json::from_str(catalog.get()).or_fail("the connector's CATALOG can't be read")?;
+pub fn streams(catalog: &RawValue) -> Result<Vec<Stream>> {
+    let catalog: Catalog = serde_json::from_str(catalog.get()).context("the connector's CATALOG can't be read")?;
     let mut streams: Vec<Stream> = Vec::new();
     for declared in catalog.streams {
         // One stream that can't be used is no reason to do without the others.
         match stream(declared) {
             Ok(it) if streams.iter().any(|other| other.id == it.id) => {
-                log::warn(&format!("the connector's CATALOG names stream {} twice: the first one counts", it.id));
+                warn!("the connector's CATALOG names stream {} twice: the first one counts", it.id);
             }
             Ok(it) => streams.push(it),
-            Err(failure) => log::warn(&format!("{failure}: it is left out")),
+            Err(failure) => warn!("{failure:#}: it is left out"),
         }
     }
     Ok(streams)
 }
 
-pub fn stream(declared: Box<RawValue>) -> Result<Stream, Failure> {
+pub fn stream(declared: Box<RawValue>) -> Result<Stream> {
     let stream: AirbyteStream =
-        serde_json::from_str(declared.get()).or_fail("a stream of the connector's CATALOG can't be read")?;
+        serde_json::from_str(declared.get()).context("a stream of the connector's CATALOG can't be read")?;
     let default_cursor = stream.default_cursor_field.clone().unwrap_or_default();
     let modes = stream.modes();
     // Where the user has to choose a cursor first, a full refresh is what works at once.
@@ -91,15 +91,15 @@ pub fn stream(declared: Box<RawValue>) -> Result<Stream, Failure> {
     })
 }
 
-pub fn resource(config: &RawValue) -> Result<Resource, Failure> {
+pub fn resource(config: &RawValue) -> Result<Resource> {
     let parsed: ResourceConfig = serde_json::from_str(config.get())
-        .or_fail("a binding's resource config can't be read (it takes stream, namespace, syncMode and cursorField)")?;
+        .context("a binding's resource config can't be read (it takes stream, namespace, syncMode and cursorField)")?;
     let id = StreamId { namespace: parsed.namespace, name: parsed.stream };
     let mode = match parsed.sync_mode.as_str() {
         INCREMENTAL => Mode::Incremental,
         FULL_REFRESH => Mode::FullRefresh,
         other => {
-            return Err(Failure::new(format!("stream {id}: syncMode is incremental or full_refresh, not {other:?}")));
+            bail!("stream {id}: syncMode is incremental or full_refresh, not {other:?}");
         }
     };
     let config = json!({"cursorField": parsed.cursor_field.unwrap_or_default()});
@@ -129,17 +129,17 @@ pub fn choose_cursor(stream: &mut Stream, path: &[String]) {
 }
 
 /// The configured catalog (A9, A10).
-pub fn configured(streams: &[Selected]) -> Result<Box<RawValue>, Failure> {
-    let configured: Result<Vec<Value>, Failure> = streams.iter().map(configured_stream).collect();
-    to_raw_value(&json!({"streams": configured?})).or_fail("can't write the configured catalog")
+pub fn configured(streams: &[Selected]) -> Result<Box<RawValue>> {
+    let configured: Result<Vec<Value>> = streams.iter().map(configured_stream).collect();
+    to_raw_value(&json!({"streams": configured?})).context("can't write the configured catalog")
 }
 
-fn configured_stream(selected: &Selected) -> Result<Value, Failure> {
+fn configured_stream(selected: &Selected) -> Result<Value> {
     let id = &selected.resource.id;
     let declared = selected.stream.declared.get();
-    let stream: AirbyteStream = serde_json::from_str(declared).or_fail(format!("stream {id}"))?;
+    let stream: AirbyteStream = serde_json::from_str(declared).with_context(|| format!("stream {id}"))?;
     // Connectors reject null where a field is optional, and old ones print just that (A9).
-    let mut members: Map<String, Value> = serde_json::from_str(declared).or_fail(format!("stream {id}"))?;
+    let mut members: Map<String, Value> = serde_json::from_str(declared).with_context(|| format!("stream {id}"))?;
     members.retain(|_, value| !value.is_null());
     members.entry("json_schema").or_insert_with(|| json!({}));
     let modes = stream.modes();
@@ -147,7 +147,7 @@ fn configured_stream(selected: &Selected) -> Result<Value, Failure> {
 
     let mode = sync_mode(selected.resource.mode);
     if !modes.iter().any(|it| it == mode) {
-        return Err(Failure::new(format!("stream {id} can't sync as {mode}: it supports {}", modes.join(", "))));
+        bail!("stream {id} can't sync as {mode}: it supports {}", modes.join(", "));
     }
     let chosen = selected.resource.config["cursorField"].as_array().filter(|path| !path.is_empty());
     let default = stream.default_cursor_field.filter(|path| !path.is_empty()).map(|path| json!(path));
@@ -156,9 +156,7 @@ fn configured_stream(selected: &Selected) -> Result<Value, Failure> {
         (_, Some(chosen)) => Some(chosen.clone().into()),
     };
     if selected.resource.mode == Mode::Incremental && cursor.is_none() && stream.source_defined_cursor == Some(false) {
-        return Err(Failure::new(format!(
-            "stream {id} needs a cursorField in its resource config to sync as incremental"
-        )));
+        bail!("stream {id} needs a cursorField in its resource config to sync as incremental");
     }
     let mut configured = Map::new();
     configured.insert("stream".into(), members.into());

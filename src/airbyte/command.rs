@@ -1,6 +1,9 @@
 //! Commands: spec, check, discover, read, each a run of the connector.
 
+use crate::error::Stopped;
+use anyhow::{Context, Error, Result, anyhow};
 use std::process::ChildStdout;
+use tracing::info;
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -8,13 +11,11 @@ use serde_json::value::RawValue;
 
 use super::message::{self, Message};
 use super::{StateFormat, catalog, state};
-use crate::failure::{Failure, OrFail};
-use crate::flow::log;
-use crate::json::mend::mend;
+use crate::json::repair::repair;
 use crate::process::launch::Launcher;
 use crate::process::lines::{Line, Lines};
 use crate::process::supervise::{Activity, Connector, End, Reading};
-use crate::source::{Broken, Spec, Stream, SyncRequest, Trouble};
+use crate::upstream::{Broken, ErrorLog, Spec, Stream, SyncRequest};
 
 /// The names of the private files.
 const CONFIG: &str = "config.json";
@@ -32,13 +33,12 @@ struct ConnectorSpecification {
     auth_specification: Option<Value>,
 }
 
-pub fn spec(launcher: &Launcher) -> Result<Spec, Failure> {
+pub fn spec(launcher: &Launcher) -> Result<Spec> {
     let answers = ask(launcher, "spec", None)?;
     let raw = answers.spec.as_deref().ok_or_else(|| answers.nothing("spec"))?;
-    let spec: ConnectorSpecification = serde_json::from_str(raw.get()).or_fail("the connector's SPEC can't be read")?;
-    let config_schema = spec
-        .connection_specification
-        .ok_or_else(|| Failure::new("the connector's SPEC has no connectionSpecification"))?;
+    let spec: ConnectorSpecification = serde_json::from_str(raw.get()).context("the connector's SPEC can't be read")?;
+    let config_schema =
+        spec.connection_specification.ok_or_else(|| anyhow!("the connector's SPEC has no connectionSpecification"))?;
     Ok(Spec {
         config_schema,
         documentation_url: spec.documentation_url,
@@ -48,24 +48,22 @@ pub fn spec(launcher: &Launcher) -> Result<Spec, Failure> {
 }
 
 /// A3: FAILED is the user's error, anything else that is no SUCCEEDED the connector's.
-pub fn check(launcher: &Launcher, config: &RawValue) -> Result<(), Failure> {
+pub fn check(launcher: &Launcher, config: &RawValue) -> Result<()> {
     let answers = ask(launcher, "check", Some(config))?;
     match answers.status {
         Some((true, _)) => Ok(()),
-        Some((false, Some(ref message))) => {
-            Err(Failure::new(format!("the connector can't use this config: {message}")))
-        }
-        Some((false, None)) => Err(Failure::new("the connector can't use this config, and doesn't say why")),
+        Some((false, Some(ref message))) => Err(anyhow!("the connector can't use this config: {message}")),
+        Some((false, None)) => Err(anyhow!("the connector can't use this config, and doesn't say why")),
         None => Err(answers.nothing("check")),
     }
 }
 
-pub fn discover(launcher: &Launcher, config: &RawValue) -> Result<Vec<Stream>, Failure> {
+pub fn discover(launcher: &Launcher, config: &RawValue) -> Result<Vec<Stream>> {
     let answers = ask(launcher, "discover", Some(config))?;
     catalog::streams(answers.catalog.as_deref().ok_or_else(|| answers.nothing("discover"))?)
 }
 
-pub fn read(launcher: &Launcher, sync: &SyncRequest, state_format: StateFormat) -> Result<Connector, Failure> {
+pub fn read(launcher: &Launcher, sync: &SyncRequest, state_format: StateFormat) -> Result<Connector> {
     let configured = catalog::configured(&sync.streams)?;
     let state = state::input(sync, state_format)?;
     let prepared = launcher.prepare()?;
@@ -87,7 +85,7 @@ struct Answers {
     spec: Option<Box<RawValue>>,
     catalog: Option<Box<RawValue>>,
     status: Option<(bool, Option<String>)>,
-    trouble: Trouble,
+    errors: ErrorLog,
     /// What the connector has made of its config (A18).
     config: Option<Box<RawValue>>,
     /// A message of the connector's that can't be read.
@@ -98,36 +96,36 @@ struct Answers {
 
 impl Answers {
     /// Why there is no answer.
-    fn nothing(&self, command: &str) -> Failure {
+    fn nothing(&self, command: &str) -> Error {
         match &self.unreadable {
-            Some(reason) => Failure::new(format!("the connector's answer to {command} can't be read: {reason}")),
-            None if self.code == 0 && self.trouble.reported().is_none() => {
-                Failure::new(format!("the connector gave no answer to {command}: is it an Airbyte source?"))
+            Some(reason) => anyhow!("the connector's answer to {command} can't be read: {reason}"),
+            None if self.code == 0 && self.errors.reported().is_none() => {
+                anyhow!("the connector gave no answer to {command}: is it an Airbyte source?")
             }
-            None => self.trouble.explain(self.code, self.last_error.as_deref()),
+            None => self.errors.explain(self.code, self.last_error.as_deref()),
         }
     }
 
     fn take(&mut self, line: &[u8]) {
         let message = match message::answer(line) {
-            Err(Broken::Flawed) => message::answer(&mend(line).0),
+            Err(Broken::Repairable) => message::answer(&repair(line).0),
             other => other,
         };
         match message {
             Ok(Message::Spec(it)) => self.spec = Some(it),
             Ok(Message::Catalog(it)) => self.catalog = Some(it),
             Ok(Message::ConnectionStatus { succeeded, message }) => self.status = Some((succeeded, message)),
-            Ok(Message::Log { level, message, fields }) => self.trouble.log(level, message, fields),
-            Ok(Message::Error(error)) => self.trouble.error(error),
+            Ok(Message::Log { level, message, fields }) => self.errors.log(level, message, fields),
+            Ok(Message::Error(error)) => self.errors.error(error),
             Ok(Message::Config(config)) => self.config = Some(config),
             Ok(_) => {}
             Err(Broken::Lost { reason, .. }) => self.unreadable = Some(reason),
-            Err(_) => log::info(String::from_utf8_lossy(line).trim()),
+            Err(_) => info!("{}", String::from_utf8_lossy(line).trim()),
         }
     }
 }
 
-fn ask(launcher: &Launcher, command: &str, config: Option<&RawValue>) -> Result<Answers, Failure> {
+fn ask(launcher: &Launcher, command: &str, config: Option<&RawValue>) -> Result<Answers> {
     let prepared = launcher.prepare()?;
     let mut arguments = vec![command.to_owned()];
     if let Some(config) = config {
@@ -137,14 +135,14 @@ fn ask(launcher: &Launcher, command: &str, config: Option<&RawValue>) -> Result<
     let connector = prepared.start(arguments)?;
     let finished = connector.supervise(&launcher.stop, &Activity::default(), None, || (), read_answers)?;
     match finished.end {
-        End::Stopped(reason) => Err(Failure::Stopped(reason)),
-        End::Silent | End::Lingering => Err(Failure::new(format!("the connector does not end after {command}"))),
+        End::Stopped(reason) => Err(Stopped(reason).into()),
+        End::Silent | End::NotExiting => Err(anyhow!("the connector does not end after {command}")),
         End::Exited(code) => {
             let mut answers = finished.output.unwrap_or_default();
             answers.code = code;
             answers.last_error = finished.last_error;
             if let Some(config) = answers.config.take() {
-                launcher.leftover.leave(config);
+                launcher.rotated.leave(config);
             }
             if code != 0 && command != "check" { Err(answers.nothing(command)) } else { Ok(answers) }
         }

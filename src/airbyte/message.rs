@@ -7,11 +7,11 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::state::{self, Descriptor, StateMessage};
-use crate::flow::log::{Fields, Level};
 use crate::json::hints::Hints;
 use crate::json::scan::{Fault, Kind, Scanner, string_text};
-use crate::source::line;
-use crate::source::{Broken, Data, Event, Phase, Record, SourceError, Status, StreamId};
+use crate::logging::{Fields, Level};
+use crate::upstream::line;
+use crate::upstream::{Broken, Data, Event, Phase, Record, SourceError, Status, StreamId};
 
 /// A message that is no record.
 pub enum Message {
@@ -86,7 +86,7 @@ fn scan<'a>(line: &'a [u8], hints: &mut Hints) -> Result<Scanned<'a>, Broken> {
         return Err(if begun || line::is_message(line) { Broken::lost(stream(), fault) } else { Broken::Noise });
     }
     if scanner.flawed() {
-        return Err(if parts.kind.is_some() { Broken::Flawed } else { Broken::Noise });
+        return Err(if parts.kind.is_some() { Broken::Repairable } else { Broken::Noise });
     }
     match parts.kind {
         Some(br#""RECORD""#) => {}

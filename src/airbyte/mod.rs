@@ -5,15 +5,15 @@ mod command;
 mod message;
 mod state;
 
+use anyhow::Result;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use crate::failure::Failure;
 use crate::json::hints::Hints;
 use crate::process::launch::{Files, Launcher};
-use crate::source::{
-    Broken, Decoder, Event, OlderCell, OlderState, Resource, Rows, Source, Spec, Started, Stream, StreamId, Sweeps,
-    SyncRequest,
+use crate::upstream::{
+    Broken, Decoder, Event, FullRefreshPolicy, LegacyCell, LegacyState, Resource, Rows, Source, Spec, Started, Stream,
+    StreamId, SyncRequest,
 };
 
 pub use state::StateFormat;
@@ -73,23 +73,23 @@ impl Source for Airbyte {
         (schema, &["/namespace", "/stream"])
     }
 
-    fn spec(&self, launcher: &Launcher) -> Result<Spec, Failure> {
+    fn spec(&self, launcher: &Launcher) -> Result<Spec> {
         command::spec(launcher)
     }
 
-    fn check(&self, launcher: &Launcher, config: &RawValue, _resources: &[Resource]) -> Result<(), Failure> {
+    fn check(&self, launcher: &Launcher, config: &RawValue, _resources: &[Resource]) -> Result<()> {
         command::check(launcher, config)
     }
 
-    fn discover(&self, launcher: &Launcher, config: &RawValue) -> Result<Vec<Stream>, Failure> {
+    fn discover(&self, launcher: &Launcher, config: &RawValue) -> Result<Vec<Stream>> {
         command::discover(launcher, config)
     }
 
-    fn stream(&self, declared: Box<RawValue>) -> Result<Stream, Failure> {
+    fn stream(&self, declared: Box<RawValue>) -> Result<Stream> {
         catalog::stream(declared)
     }
 
-    fn resource(&self, config: &RawValue) -> Result<Resource, Failure> {
+    fn resource(&self, config: &RawValue) -> Result<Resource> {
         catalog::resource(config)
     }
 
@@ -102,11 +102,11 @@ impl Source for Airbyte {
     }
 
     /// A configured catalog holds what is to be read, and nothing else (A9).
-    fn outline(&self, _stream: &Stream) -> Option<Box<RawValue>> {
+    fn unselected_entry(&self, _stream: &Stream) -> Option<Box<RawValue>> {
         None
     }
 
-    fn read(&self, launcher: &Launcher, sync: &SyncRequest) -> Result<Started, Failure> {
+    fn read(&self, launcher: &Launcher, sync: &SyncRequest) -> Result<Started> {
         let connector = command::read(launcher, sync, self.state_format)?;
         let messages = Messages { state_format: self.state_format, ..Messages::default() };
         Ok(Started { connector, decoder: Box::new(messages) })
@@ -118,19 +118,19 @@ impl Source for Airbyte {
     }
 
     /// A12; who tells of streams at all does so in statuses.
-    fn sweeps(&self) -> Sweeps {
-        Sweeps { state_outlives: false, announced: false }
+    fn full_refresh_policy(&self) -> FullRefreshPolicy {
+        FullRefreshPolicy { keeps_state: false, announced: false }
     }
 
     fn resumes(&self, stream: &Stream, state: &RawValue, _rows: Rows) -> bool {
         state::resumes(stream, state)
     }
 
-    fn older_cell(&self, cell: &RawValue) -> OlderCell {
-        state::older_cell(cell)
+    fn legacy_cell(&self, cell: &RawValue) -> LegacyCell {
+        state::legacy_cell(cell)
     }
 
-    fn older_state(&self, state: &Map<String, Value>, streams: &[&StreamId]) -> OlderState {
+    fn legacy_state(&self, state: &Map<String, Value>, streams: &[&StreamId]) -> LegacyState {
         state::older(state, streams)
     }
 }

@@ -3,14 +3,14 @@
 //! Flow keeps a state for each stream, and in the shared state what belongs to none: `{"type": "GLOBAL",
 //! "shared_state"?: ...}` or `{"type": "LEGACY", "data": ...}`.
 
+use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 
-use crate::failure::{Failure, OrFail};
-use crate::source::{Broken, OlderCell, OlderState, Selected, StateUpdate, Stream, StreamId, SyncRequest};
+use crate::upstream::{Broken, LegacyCell, LegacyState, Selected, StateUpdate, Stream, StreamId, SyncRequest};
 
 /// What a connector's `--state` file holds (A7).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -122,7 +122,7 @@ fn raw(text: String) -> Box<RawValue> {
 
 /// The content of the `--state` file. A list (A7), but for a LEGACY state, which connectors of its time want bare, and for
 /// connectors that are known to want all states so.
-pub fn input(sync: &SyncRequest, format: StateFormat) -> Result<Box<RawValue>, Failure> {
+pub fn input(sync: &SyncRequest, format: StateFormat) -> Result<Box<RawValue>> {
     #[derive(Deserialize)]
     struct SharedState {
         #[serde(rename = "type")]
@@ -148,7 +148,7 @@ pub fn input(sync: &SyncRequest, format: StateFormat) -> Result<Box<RawValue>, F
     }
 
     let shared: Option<SharedState> = match sync.shared_state {
-        Some(raw) => Some(serde_json::from_str(raw.get()).or_fail("the shared state in Flow can't be read")?),
+        Some(raw) => Some(serde_json::from_str(raw.get()).context("the shared state in Flow can't be read")?),
         None => None,
     };
     let mut streams = sync.streams.iter().filter_map(stream_state).peekable();
@@ -168,7 +168,7 @@ pub fn input(sync: &SyncRequest, format: StateFormat) -> Result<Box<RawValue>, F
             to_raw_value(&messages)
         }
     };
-    written.or_fail("can't write the connector's state")
+    written.context("can't write the connector's state")
 }
 
 fn stream_state(selected: &Selected) -> Option<StreamState> {
@@ -177,7 +177,7 @@ fn stream_state(selected: &Selected) -> Option<StreamState> {
 }
 
 /// A LEGACY blob is keyed by stream, by convention: streams that start afresh are taken out of it.
-fn legacy_input(data: Box<RawValue>, sync: &SyncRequest) -> Result<Box<RawValue>, Failure> {
+fn legacy_input(data: Box<RawValue>, sync: &SyncRequest) -> Result<Box<RawValue>> {
     let fresh: Vec<&str> = sync.streams.iter().filter(|it| it.fresh).map(|it| it.resource.id.name.as_str()).collect();
     if fresh.is_empty() {
         return Ok(data);
@@ -186,7 +186,7 @@ fn legacy_input(data: Box<RawValue>, sync: &SyncRequest) -> Result<Box<RawValue>
         return Ok(data);
     };
     members.retain(|name, _| !fresh.contains(&name.as_str()));
-    to_raw_value(&members).or_fail("can't write the connector's state")
+    to_raw_value(&members).context("can't write the connector's state")
 }
 
 /// Whether a full refresh that was interrupted goes on from this state. The CDK's markers would make it read nothing
@@ -204,25 +204,25 @@ pub fn resumes(stream: &Stream, state: &RawValue) -> bool {
 }
 
 /// The CaptureShim of flow_sdk kept `{"rowId": 451234, "state": <STATE message of type STREAM>}`.
-pub fn older_cell(cell: &RawValue) -> OlderCell {
+pub fn legacy_cell(cell: &RawValue) -> LegacyCell {
     #[derive(Deserialize)]
     struct Cell {
         #[serde(default, rename = "rowId")]
         row_id: u64,
         state: Option<StateMessage>,
     }
-    let Ok(cell) = serde_json::from_str::<Cell>(cell.get()) else { return OlderCell::default() };
+    let Ok(cell) = serde_json::from_str::<Cell>(cell.get()) else { return LegacyCell::default() };
     let stream = cell.state.and_then(|it| it.stream);
-    OlderCell { row_id: cell.row_id, state: stream.and_then(|it| it.stream_state) }
+    LegacyCell { row_id: cell.row_id, state: stream.and_then(|it| it.stream_state) }
 }
 
 /// The airbyte-to-flow wrapper kept `{"<stream>": <stream_state>, ...}`, or a LEGACY blob as it was.
-pub fn older(state: &Map<String, Value>, streams: &[&StreamId]) -> OlderState {
+pub fn older(state: &Map<String, Value>, streams: &[&StreamId]) -> LegacyState {
     let found: Vec<(StreamId, Box<RawValue>)> =
         streams.iter().filter_map(|id| Some(((*id).clone(), to_raw_value(state.get(&id.name)?).ok()?))).collect();
     if found.is_empty() && !state.is_empty() {
         let data = to_raw_value(state).ok();
-        return OlderState { streams: found, shared: Some(shared("LEGACY", "data", data.as_deref())) };
+        return LegacyState { streams: found, shared: Some(shared("LEGACY", "data", data.as_deref())) };
     }
-    OlderState { streams: found, shared: None }
+    LegacyState { streams: found, shared: None }
 }

@@ -1,24 +1,24 @@
 //! Records that a connector has put into files instead of its stdout (S13).
 
+use anyhow::{Context, Result, anyhow};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
 
-use super::pump::{Halt, Pump};
-use crate::failure::{Failure, OrFail};
-use crate::json::mend::mend;
+use super::pump::{Pump, PumpError};
+use crate::json::repair::repair;
 use crate::json::scan::string_text;
 use crate::process::lines::LONGEST;
-use crate::source::line::bare_payload;
-use crate::source::{Batch, Broken, Record};
+use crate::upstream::line::bare_payload;
+use crate::upstream::{Batch, Broken, Record};
 
 impl<W: Write> Pump<W> {
     /// Takes the records out of the files, each in its turn.
-    pub(super) fn batch(&mut self, batch: &Batch) -> Result<(), Halt> {
+    pub(super) fn batch(&mut self, batch: &Batch) -> Result<(), PumpError> {
         for file in &batch.files {
-            let opened = File::open(file).or_fail(self.place(batch, file))?;
+            let opened = File::open(file).with_context(|| self.place(batch, file).to_string())?;
             let mut reader: Box<dyn BufRead> = if batch.gzip {
                 Box::new(BufReader::new(MultiGzDecoder::new(opened)))
             } else {
@@ -29,7 +29,7 @@ impl<W: Write> Pump<W> {
                 line.clear();
                 self.activity.touch();
                 let read = reader.by_ref().take(LONGEST as u64).read_until(b'\n', &mut line);
-                match read.map_err(|error| Failure::new(format!("{}: {error}", self.place(batch, file))))? {
+                match read.map_err(|error| anyhow!("{}: {error}", self.place(batch, file)))? {
                     0 => break,
                     _ if line.trim_ascii().is_empty() => {}
                     _ => self.batched(batch, file, &line)?,
@@ -39,13 +39,13 @@ impl<W: Write> Pump<W> {
         Ok(())
     }
 
-    fn batched(&mut self, batch: &Batch, file: &Path, line: &[u8]) -> Result<(), Halt> {
-        let mended: Vec<u8>;
+    fn batched(&mut self, batch: &Batch, file: &Path, line: &[u8]) -> Result<(), PumpError> {
+        let repaired: Vec<u8>;
         let mut found = Vec::new();
         let data = match bare_payload(line, batch.deleted_at) {
-            Err(Broken::Flawed) => {
-                (mended, found) = mend(line);
-                bare_payload(&mended, batch.deleted_at)
+            Err(Broken::Repairable) => {
+                (repaired, found) = repair(line);
+                bare_payload(&repaired, batch.deleted_at)
             }
             other => other,
         };
@@ -54,11 +54,11 @@ impl<W: Write> Pump<W> {
                 Broken::Lost { reason, .. } => reason,
                 _ => "a line is no JSON object".to_owned(),
             };
-            Failure::new(format!("{}: {reason}", self.place(batch, file)))
+            anyhow!("{}: {reason}", self.place(batch, file))
         })?;
         let record = Record { stream: &batch.stream, namespace: None, data, changes: None };
         if let Some(index) = self.binding_of(&record) {
-            found.into_iter().for_each(|it| self.note_mended(index, it));
+            found.into_iter().for_each(|it| self.note_repaired(index, it));
         }
         self.record(record)
     }

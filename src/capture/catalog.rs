@@ -4,25 +4,26 @@
 //! control plane does whenever it sees that the source has changed. What moves the config to where the connector wants it
 //! is found in the connector's spec, and kept with the streams for the same reason.
 
+use crate::error;
+use anyhow::{Context, Result, anyhow};
 use std::collections::HashSet;
+use tracing::warn;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::failure::{Failure, OrFail};
-use crate::flow::log;
 use crate::flow::request::Open;
 use crate::shim::Shim;
-use crate::shim::endpoint::Way;
-use crate::source::{Resource, Stream, StreamId};
+use crate::shim::endpoint::ConfigMapping;
+use crate::upstream::{Resource, Stream, StreamId};
 
 #[derive(Serialize, Deserialize)]
 struct Kept {
     version: String,
     streams: Vec<Box<RawValue>>,
     /// How the config gets to the connector.
-    #[serde(default, skip_serializing_if = "Way::is_nothing")]
-    way: Way,
+    #[serde(default, skip_serializing_if = "ConfigMapping::is_nothing")]
+    way: ConfigMapping,
     /// Of the streams that are not bound as much as a sync has to know.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     others: Vec<Box<RawValue>>,
@@ -34,13 +35,13 @@ pub struct Catalog {
     pub streams: Vec<Stream>,
     /// The outlines of all others.
     pub others: Vec<Box<RawValue>>,
-    pub way: Way,
+    pub way: ConfigMapping,
     /// What is to be kept for later sessions, where that is new.
     pub refreshed: Option<Box<RawValue>>,
 }
 
 /// What is known of the source's streams, or found out now.
-pub fn of(shim: &Shim, open: &Open, resources: &[Resource], kept: Option<&RawValue>) -> Result<Catalog, Failure> {
+pub fn of(shim: &Shim, open: &Open, resources: &[Resource], kept: Option<&RawValue>) -> Result<Catalog> {
     let kept = kept.and_then(|it| serde_json::from_str::<Kept>(it.get()).ok());
     let is_current = kept.as_ref().is_some_and(|it| it.version == open.version);
     let remembered = kept.and_then(|it| {
@@ -48,7 +49,7 @@ pub fn of(shim: &Shim, open: &Open, resources: &[Resource], kept: Option<&RawVal
         Some(Catalog { streams: pick(&known, resources).ok()?, others: it.others, way: it.way, refreshed: None })
     });
     let config = &open.capture.config;
-    let discover = |kept: Option<&Way>| -> Result<(Vec<Stream>, Way), Failure> {
+    let discover = |kept: Option<&ConfigMapping>| -> Result<(Vec<Stream>, ConfigMapping)> {
         let way = shim.way(config, kept)?;
         Ok((shim.streams(config, &way)?, way))
     };
@@ -63,16 +64,14 @@ pub fn of(shim: &Shim, open: &Open, resources: &[Resource], kept: Option<&RawVal
         }
         Some(remembered) => match discover(None) {
             Ok((discovered, way)) => refreshed(shim, open, resources, &discovered, way),
-            Err(failure @ Failure::Stopped(_)) => Err(failure),
+            Err(failure) if error::stopped(&failure).is_some() => Err(failure),
             Err(failure) => {
-                log::warn(&format!(
-                    "can't discover the streams again ({failure}): going on with what is known of them"
-                ));
+                warn!("can't discover the streams again ({failure:#}): going on with what is known of them");
                 Ok(remembered)
             }
         },
         None => {
-            let (discovered, way) = discover(None).map_err(|it| it.within("can't discover the streams to read"))?;
+            let (discovered, way) = discover(None).context("can't discover the streams to read")?;
             refreshed(shim, open, resources, &discovered, way)
         }
     }
@@ -83,34 +82,32 @@ fn refreshed(
     open: &Open,
     resources: &[Resource],
     discovered: &[Stream],
-    way: Way,
-) -> Result<Catalog, Failure> {
+    way: ConfigMapping,
+) -> Result<Catalog> {
     let streams = pick(discovered, resources)?;
     let bound: HashSet<&StreamId> = resources.iter().map(|it| &it.id).collect();
     let unbound = discovered.iter().filter(|it| !bound.contains(&it.id));
-    let others: Vec<Box<RawValue>> = unbound.filter_map(|it| shim.source.outline(it)).collect();
+    let others: Vec<Box<RawValue>> = unbound.filter_map(|it| shim.source.unselected_entry(it)).collect();
     let mut catalog = Catalog { streams, others, way, refreshed: None };
     catalog.refreshed = Some(keep(open, &catalog)?);
     Ok(catalog)
 }
 
-fn keep(open: &Open, catalog: &Catalog) -> Result<Box<RawValue>, Failure> {
+fn keep(open: &Open, catalog: &Catalog) -> Result<Box<RawValue>> {
     let kept = Kept {
         version: open.version.clone(),
         streams: catalog.streams.iter().map(|it| it.declared.clone()).collect(),
         way: catalog.way.clone(),
         others: catalog.others.clone(),
     };
-    to_raw_value(&kept).or_fail("can't keep the discovered streams")
+    to_raw_value(&kept).context("can't keep the discovered streams")
 }
 
-fn pick(discovered: &[Stream], resources: &[Resource]) -> Result<Vec<Stream>, Failure> {
+fn pick(discovered: &[Stream], resources: &[Resource]) -> Result<Vec<Stream>> {
     let find = |resource: &Resource| {
         discovered.iter().find(|it| it.id == resource.id).cloned().ok_or_else(|| {
             let id = &resource.id;
-            Failure::new(format!(
-                "stream {id} is not at the source (any more): disable its binding, or give this user access to it"
-            ))
+            anyhow!("stream {id} is not at the source (any more): disable its binding, or give this user access to it")
         })
     };
     resources.iter().map(find).collect()

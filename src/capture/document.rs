@@ -6,7 +6,7 @@ use crate::dates::Dates;
 use crate::flow::response::Output;
 use crate::json::hints::Hints;
 use crate::json::scan::{Kind, Scanner};
-use crate::source::{Data, Meta};
+use crate::upstream::{Data, Meta};
 
 /// What the shim adds to a document.
 pub struct Added<'a> {

@@ -6,19 +6,19 @@
 //!  "catalogV1": [{"version": "1122334455667788", "streams": []}]}
 //! ```
 //!
-//! `highRowId` is a full refresh's, `swept` that of one which was complete and whose state is handed back all the same.
+//! `highRowId` is a full refresh's, `complete` that of one which was complete and whose state is handed back all the same.
 //! A state of the connector's is in an array of one: merge patches replace arrays whole and keep the nulls in them
 //! (F8). A patch holds what has changed since the one before, and nothing else.
 
 mod cell;
 
+use anyhow::{Context, Result};
 use std::collections::{BTreeMap, HashMap};
 
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 
-use crate::failure::{Failure, OrFail};
-use crate::source::{Mode, Rows, Source, StateUpdate, Stream, StreamId, Sweeps};
+use crate::upstream::{FullRefreshPolicy, Mode, Rows, Source, StateUpdate, Stream, StreamId};
 
 pub use cell::Cell;
 use cell::{StoredCell, number, raw_text, unwrap_cell, wrap_cell};
@@ -37,14 +37,14 @@ pub struct Stored {
 }
 
 impl Stored {
-    pub fn parse(state: Option<&RawValue>) -> Result<Self, Failure> {
+    pub fn parse(state: Option<&RawValue>) -> Result<Self> {
         let what = "the state that Flow keeps for this capture can't be read";
         let mut older: BTreeMap<String, Box<RawValue>> = match state {
-            Some(raw) => serde_json::from_str::<Option<_>>(raw.get()).or_fail(what)?.unwrap_or_default(),
+            Some(raw) => serde_json::from_str::<Option<_>>(raw.get()).context(what)?.unwrap_or_default(),
             None => BTreeMap::new(),
         };
         let cells = match older.remove(BINDINGS) {
-            Some(raw) => serde_json::from_str::<Option<_>>(raw.get()).or_fail(what)?.unwrap_or_default(),
+            Some(raw) => serde_json::from_str::<Option<_>>(raw.get()).context(what)?.unwrap_or_default(),
             None => HashMap::new(),
         };
         let shared = older.remove(SHARED).and_then(|it| unwrap_cell(&it));
@@ -66,7 +66,7 @@ impl Stored {
 
 pub struct Ledger {
     pub cells: Vec<Cell>,
-    sweeps: Sweeps,
+    policy: FullRefreshPolicy,
     by_stream: HashMap<StreamId, usize>,
     dirty: Vec<usize>,
     shared: Option<Box<RawValue>>,
@@ -86,11 +86,11 @@ pub struct Entry<'a> {
 
 impl Ledger {
     /// Takes up the state where the last session left it.
-    pub fn open(stored: Stored, entries: &[Entry], source: &dyn Source) -> Result<Self, Failure> {
+    pub fn open(stored: Stored, entries: &[Entry], source: &dyn Source) -> Result<Self> {
         let what = "the state that Flow keeps for this capture can't be read";
         let mut ledger = Self {
             cells: Vec::new(),
-            sweeps: source.sweeps(),
+            policy: source.full_refresh_policy(),
             by_stream: HashMap::new(),
             dirty: Vec::new(),
             shared: stored.shared.clone(),
@@ -101,7 +101,7 @@ impl Ledger {
         for (index, entry) in entries.iter().enumerate() {
             let mut cell = Cell::new(entry);
             if let Some(raw) = stored.cells.get(entry.state_key) {
-                let found: StoredCell = serde_json::from_str(raw.get()).or_fail(what)?;
+                let found: StoredCell = serde_json::from_str(raw.get()).context(what)?;
                 match (found.row_id, found.state.as_deref().map(unwrap_cell)) {
                     (Some(_), None | Some(Some(_))) => cell.resume(found, entry.stream, source),
                     _ => cell.take_over(raw, entry.stream, source),
@@ -110,7 +110,7 @@ impl Ledger {
             ledger.by_stream.insert(entry.stream.id.clone(), index);
             ledger.cells.push(cell);
         }
-        ledger.take_over_top(&stored, entries, source).or_fail(what)?;
+        ledger.take_over_top(&stored, entries, source).context(what)?;
         // Each binding has a cell from now on: one without is fresh, be it new or its backfill counter raised.
         for index in 0..ledger.cells.len() {
             if ledger.cells[index].changed() {
@@ -130,7 +130,7 @@ impl Ledger {
             .collect();
         let older: Map<String, Value> = serde_json::from_str(&serde_json::to_string(&stored.older)?)?;
         let ids: Vec<&StreamId> = orphans.iter().map(|&index| &entries[index].stream.id).collect();
-        let found = source.older_state(&older, &ids);
+        let found = source.legacy_state(&older, &ids);
         if let Some(shared) = found.shared.filter(|_| stored.cells.is_empty() && stored.shared.is_none()) {
             self.shared = Some(shared);
             self.shared_changed = true;
@@ -201,7 +201,7 @@ impl Ledger {
 
     fn set_state(&mut self, index: usize, state: Option<Box<RawValue>>) {
         let cell = &mut self.cells[index];
-        if !cell.swept && raw_text(&cell.state) != raw_text(&state) {
+        if !cell.complete && raw_text(&cell.state) != raw_text(&state) {
             cell.state = state;
             cell.state_changed = true;
             self.touch(index);
@@ -214,20 +214,20 @@ impl Ledger {
     }
 
     /// Whether a connector that has ended well has read a stream from one end to the other.
-    pub fn was_swept(&self, index: usize) -> bool {
+    pub fn was_complete(&self, index: usize) -> bool {
         let cell = &self.cells[index];
-        cell.mode == Mode::FullRefresh && (!self.sweeps.announced || cell.has_begun())
+        cell.mode == Mode::FullRefresh && (!self.policy.announced || cell.has_begun())
     }
 
     /// A full refresh has read everything. Gives the row ids that earlier sweeps have used beyond it.
-    pub fn complete_sweep(&mut self, index: usize) -> std::ops::RangeInclusive<u64> {
+    pub fn complete_full_refresh(&mut self, index: usize) -> std::ops::RangeInclusive<u64> {
         let cell = &mut self.cells[index];
         let surplus = cell.row_id + 1..=cell.high_row_id;
         cell.high_row_id = cell.row_id;
-        if !self.sweeps.state_outlives {
+        if !self.policy.keeps_state {
             cell.set_none();
         }
-        cell.swept = true;
+        cell.complete = true;
         self.touch(index);
         surplus
     }
@@ -253,7 +253,7 @@ impl Ledger {
     }
 
     /// What has changed since the last patch, as a merge patch.
-    pub fn patch(&mut self) -> Result<Box<RawValue>, Failure> {
+    pub fn patch(&mut self) -> Result<Box<RawValue>> {
         let mut patch: Vec<(String, Box<RawValue>)> = Vec::new();
         let mut cells: BTreeMap<String, BTreeMap<String, Box<RawValue>>> = BTreeMap::new();
         let null = || RawValue::NULL.to_owned();
@@ -279,10 +279,10 @@ impl Ledger {
                 }
                 _ => {}
             }
-            let swept = cell.state.is_some() && (cell.swept || cell.was_swept && !cell.has_begun());
-            if cell.committed_swept != swept {
-                cell.committed_swept = swept;
-                members.insert("swept".to_owned(), if swept { RawValue::TRUE.to_owned() } else { null() });
+            let complete = cell.state.is_some() && (cell.complete || cell.was_complete && !cell.has_begun());
+            if cell.committed_complete != complete {
+                cell.committed_complete = complete;
+                members.insert("swept".to_owned(), if complete { RawValue::TRUE.to_owned() } else { null() });
             }
             if std::mem::take(&mut cell.state_changed) {
                 members.insert("state".to_owned(), cell.state.as_deref().map_or_else(null, wrap_cell));
@@ -293,7 +293,7 @@ impl Ledger {
         }
         let encode = "can't write the capture's state";
         if !cells.is_empty() {
-            patch.push((BINDINGS.into(), to_raw_value(&cells).or_fail(encode)?));
+            patch.push((BINDINGS.into(), to_raw_value(&cells).context(encode)?));
         }
         if std::mem::take(&mut self.shared_changed) {
             patch.push((SHARED.into(), self.shared.as_deref().map_or_else(null, wrap_cell)));
@@ -301,7 +301,7 @@ impl Ledger {
         if let Some(catalog) = self.catalog.take() {
             patch.push((CATALOG.into(), wrap_cell(&catalog)));
         }
-        to_raw_value(&patch.into_iter().collect::<BTreeMap<_, _>>()).or_fail(encode)
+        to_raw_value(&patch.into_iter().collect::<BTreeMap<_, _>>()).context(encode)
     }
 }
 

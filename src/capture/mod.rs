@@ -3,58 +3,59 @@
 mod batch;
 mod catalog;
 mod document;
-mod forget;
 mod ledger;
 mod pump;
+mod reset;
 mod status;
 mod streams;
 
+use crate::error::Stopped;
+use anyhow::{Context, Result, anyhow, bail};
 use std::io::Write;
 use std::sync::{PoisonError, mpsc};
 use std::thread;
 use std::time::Instant;
+use tracing::{info, warn};
 
-use crate::failure::{Failure, OrFail};
-use crate::flow::log;
+use crate::error::Reason;
 use crate::flow::request::Open;
 use crate::flow::response::{Output, Response};
-use crate::process::stop::Reason;
 use crate::process::supervise::{End, Finished};
 use crate::shim::{Shim, endpoint, secrets};
-use crate::source::{Resource, Selected, Started, Stream, SyncRequest};
+use crate::upstream::{Resource, Selected, Started, Stream, SyncRequest};
 
-pub use forget::forget;
 use ledger::{Entry, Ledger, Stored};
 use pump::{Binding, Pump};
+pub use reset::reset_bindings;
 
 /// Runs one sync. Ends well only when all that the connector sent is committed (F8).
-pub fn run<W: Write + Send + 'static>(shim: &Shim, open: &Open, out: Output<W>) -> Result<(), Failure> {
+pub fn run<W: Write + Send + 'static>(shim: &Shim, open: &Open, out: Output<W>) -> Result<()> {
     let since = Instant::now();
     sync(shim, open, out)?;
-    stay_up(shim, open, since);
+    wait_for_interval(shim, open, since);
     Ok(())
 }
 
 /// Until the shim's `runInterval` is over, where it has one: all is committed, and whoever wants the end gets it.
-fn stay_up(shim: &Shim, open: &Open, since: Instant) {
+fn wait_for_interval(shim: &Shim, open: &Open, since: Instant) {
     let Some(interval) = shim.run_interval.filter(|_| !endpoint::skips_interval(&open.capture.config)) else { return };
     let left = interval.0.saturating_sub(since.elapsed());
     if !left.is_zero() && shim.launcher.stop.reason().is_none() {
-        log::info(&format!("staying up until {interval} have gone by since the start"));
+        info!("staying up until {interval} have gone by since the start");
         shim.launcher.stop.wait_for(left);
     }
 }
 
-fn sync<W: Write + Send + 'static>(shim: &Shim, open: &Open, mut out: Output<W>) -> Result<(), Failure> {
-    out.send(&Response::Opened {}).and_then(|()| out.flush()).or_fail("can't write to the runtime")?;
+fn sync<W: Write + Send + 'static>(shim: &Shim, open: &Open, mut out: Output<W>) -> Result<()> {
+    out.send(&Response::Opened {}).and_then(|()| out.flush()).context("can't write to the runtime")?;
     let spec = &open.capture;
     if open.range.as_ref().is_some_and(|it| it.key_begin != 0) {
         // F20: one shard captures. An idle one that ended would be started again and again.
-        log::info("this shard stays idle: the one that begins at key 0 captures everything");
-        return Err(Failure::Stopped(shim.launcher.stop.wait()));
+        info!("this shard stays idle: the one that begins at key 0 captures everything");
+        return Err(Stopped(shim.launcher.stop.wait()).into());
     }
     if spec.bindings.is_empty() {
-        log::warn("the capture has no bindings: there is nothing to do");
+        warn!("the capture has no bindings: there is nothing to do");
         return Ok(());
     }
     let resources: Vec<Resource> =
@@ -105,8 +106,8 @@ fn sync<W: Write + Send + 'static>(shim: &Shim, open: &Open, mut out: Output<W>)
     let mut pump = Pump::new(out, ledger, bindings, shim.max_document, rotations.clone());
     send_schemas(&mut pump, streams)?;
 
-    let (board, activity) = (pump.board.clone(), pump.activity.clone());
-    let tick = || board.lock().unwrap_or_else(PoisonError::into_inner).show();
+    let (statuses, activity) = (pump.statuses.clone(), pump.activity.clone());
+    let tick = || statuses.lock().unwrap_or_else(PoisonError::into_inner).show();
     thread::scope(|scope| {
         // Beside the pump: to publish a config takes a request to a server.
         let way = &catalog.way;
@@ -121,7 +122,7 @@ fn sync<W: Write + Send + 'static>(shim: &Shim, open: &Open, mut out: Output<W>)
         if let Ok(finished) = &finished
             && let Some(changed) = shim.source.config_after(&finished.files, &config)
         {
-            secrets::conceal(&changed);
+            secrets::redact(&changed);
             let _ = rotations.send(Some(changed));
         }
         // The pump may be stuck, and keep its end of the channel.
@@ -131,20 +132,20 @@ fn sync<W: Write + Send + 'static>(shim: &Shim, open: &Open, mut out: Output<W>)
 }
 
 /// What the source declares goes out first (F12), and takes effect with the first checkpoint.
-fn send_schemas<W: Write>(pump: &mut Pump<W>, streams: &[Stream]) -> Result<(), Failure> {
+fn send_schemas<W: Write>(pump: &mut Pump<W>, streams: &[Stream]) -> Result<()> {
     for (binding, stream) in streams.iter().enumerate() {
         pump.schema(binding, &stream.schema, &stream.key)?;
     }
-    pump.checkpoint().map_err(Failure::from)
+    pump.checkpoint().map_err(anyhow::Error::from)
 }
 
 /// Decides how a sync has gone, once the connector and all of its output have come to their end.
-fn finish<W: Write>(shim: &Shim, finished: Finished<Pump<W>>) -> Result<(), Failure> {
+fn finish<W: Write>(shim: &Shim, finished: Finished<Pump<W>>) -> Result<()> {
     let Some(mut pump) = finished.output else {
         // The pump is stuck in a write that nobody reads.
         return Err(match finished.end {
-            End::Stopped(reason) => Failure::Stopped(reason),
-            _ => Failure::new("the runtime does not read what the connector sends"),
+            End::Stopped(reason) => Stopped(reason).into(),
+            _ => anyhow!("the runtime does not read what the connector sends"),
         });
     };
     pump.summarize();
@@ -153,31 +154,31 @@ fn finish<W: Write>(shim: &Shim, finished: Finished<Pump<W>>) -> Result<(), Fail
     }
     match finished.end {
         End::Exited(0) => {
-            if let Some(failure) = pump.cut.take().or_else(|| pump.trouble.reported()) {
+            if let Some(failure) = pump.cut.take().or_else(|| pump.errors.reported()) {
                 return Err(failure);
             }
-            pump.board.lock().unwrap_or_else(PoisonError::into_inner).verdict()?;
+            pump.statuses.lock().unwrap_or_else(PoisonError::into_inner).verdict()?;
             pump.finish()
         }
-        End::Exited(code) => Err(pump.trouble.explain(code, finished.last_error.as_deref())),
+        End::Exited(code) => Err(pump.errors.explain(code, finished.last_error.as_deref())),
         // What lay in the pipe was read by nobody, a checkpoint perhaps.
-        End::Stopped(reason @ Reason::OutputClosed) => Err(Failure::Stopped(reason)),
+        End::Stopped(reason @ Reason::OutputClosed) => Err(Stopped(reason).into()),
         End::Stopped(reason) if pump.pending > 0 => {
-            log::info(&format!("{} documents since the last state will be read again", pump.pending));
-            Err(Failure::Stopped(reason))
+            info!("{} documents since the last state will be read again", pump.pending);
+            Err(Stopped(reason).into())
         }
         End::Stopped(reason) => {
-            log::info(&reason.to_string());
+            info!("{}", reason.to_string());
             Ok(())
         }
-        End::Lingering => Err(Failure::new("the connector closed its output and did not end: it was killed")),
+        End::NotExiting => Err(anyhow!("the connector closed its output and did not end: it was killed")),
         End::Silent => {
             let said_nothing = format!("the connector said nothing for {}", shim.idle_timeout);
             if pump.pending > 0 {
                 let sentence = format!("{said_nothing} and was stopped; {} documents were not committed", pump.pending);
-                return Err(Failure::new(sentence));
+                bail!(sentence);
             }
-            log::warn(&format!("{said_nothing}: it was stopped, to be started again"));
+            warn!("{said_nothing}: it was stopped, to be started again");
             Ok(())
         }
     }

@@ -3,48 +3,50 @@
 //! It runs on a thread of its own, over large buffers, and knows neither protocol: the source decodes a line into an
 //! event that borrows from it.
 
+use crate::error::Stopped;
+use anyhow::{Error, Result, anyhow};
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::process::ChildStdout;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use tracing::{debug, warn};
 
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::document::{self, Added, Op};
 use super::ledger::Ledger;
-use super::status::Board;
+use super::status::StreamStatuses;
 use crate::dates::Dates;
-use crate::failure::Failure;
-use crate::flow::log::{self, Level};
+use crate::error::Reason;
 use crate::flow::response::{Output, Response, StateUpdate};
-use crate::json::mend::{Mended, What, mend};
+use crate::json::repair::{Repair, What, repair};
 use crate::json::scan::string_text;
+use crate::logging::{self, Level};
 use crate::process::lines::{Line, Lines};
-use crate::process::stop::Reason;
 use crate::process::supervise::{Activity, Reading};
 use crate::shim::streams::StreamOptions;
 use crate::shim::{SchemaMode, secrets};
-use crate::source::{self, Broken, Decoder, Event, Record, Rows, StreamId, Trouble};
+use crate::upstream::{self, Broken, Decoder, ErrorLog, Event, Record, Rows, StreamId};
 
 pub struct Pump<W> {
     pub out: Output<W>,
     pub ledger: Ledger,
     pub bindings: Vec<Binding>,
-    pub board: Arc<Mutex<Board>>,
+    pub statuses: Arc<Mutex<StreamStatuses>>,
     pub activity: Activity,
-    pub trouble: Trouble,
+    pub errors: ErrorLog,
     pub max_document: usize,
     /// Documents and schemas that no checkpoint has followed yet.
     pub pending: u64,
     /// Why the pump gave up.
-    pub failure: Option<Failure>,
+    pub failure: Option<Error>,
     /// What the connector's output ended with, where that is no whole message.
-    pub cut: Option<Failure>,
+    pub cut: Option<Error>,
     rotations: Rotations,
     last: LastStream,
     unknown: HashMap<StreamId, u64>,
-    mended: HashMap<(usize, Mended), u64>,
+    repaired: HashMap<(usize, Repair), u64>,
 }
 
 /// What the pump has to know of a binding.
@@ -64,7 +66,7 @@ pub struct Binding {
 
 impl Binding {
     pub fn new(index: usize, key: Vec<String>, schema: SchemaMode, options: StreamOptions) -> Self {
-        let rows = if key == ["/_meta/row_id"] { Rows::Numbered } else { Rows::Keyed };
+        let rows = if key == ["/_meta/row_id"] { Rows::ByRowId } else { Rows::Keyed };
         Self { key, rows, options, schema, head: document::head(index), dates: None, sourced: None }
     }
 }
@@ -81,19 +83,19 @@ struct LastStream {
 pub type Rotations = mpsc::Sender<Option<Box<RawValue>>>;
 
 /// What ends the pump.
-pub enum Halt {
-    Failed(Failure),
+pub enum PumpError {
+    Failed(Error),
     Output(io::Error),
 }
 
-impl From<io::Error> for Halt {
+impl From<io::Error> for PumpError {
     fn from(error: io::Error) -> Self {
         Self::Output(error)
     }
 }
 
-impl From<Failure> for Halt {
-    fn from(failure: Failure) -> Self {
+impl From<Error> for PumpError {
+    fn from(failure: Error) -> Self {
         Self::Failed(failure)
     }
 }
@@ -106,14 +108,14 @@ impl<W: Write> Pump<W> {
         max_document: usize,
         rotations: Rotations,
     ) -> Self {
-        let board = Board::new(ledger.cells.iter().map(|it| it.id().clone()));
+        let statuses = StreamStatuses::new(ledger.cells.iter().map(|it| it.id().clone()));
         Self {
             out,
             ledger,
             bindings,
-            board: Arc::new(Mutex::new(board)),
+            statuses: Arc::new(Mutex::new(statuses)),
             activity: Activity::default(),
-            trouble: Trouble::default(),
+            errors: ErrorLog::default(),
             max_document,
             pending: 0,
             failure: None,
@@ -121,7 +123,7 @@ impl<W: Write> Pump<W> {
             rotations,
             last: LastStream::default(),
             unknown: HashMap::new(),
-            mended: HashMap::new(),
+            repaired: HashMap::new(),
         }
     }
 
@@ -131,14 +133,14 @@ impl<W: Write> Pump<W> {
             Ok(()) => (self, Reading::Ended),
             Err(halt) => {
                 // What was complete before it went wrong is committed all the same.
-                let flushed = if matches!(halt, Halt::Failed(_)) { self.out.flush() } else { Ok(()) };
-                self.failure = Some(flushed.map_or_else(Halt::from, |()| halt).into());
-                (self, Reading::Refused)
+                let flushed = if matches!(halt, PumpError::Failed(_)) { self.out.flush() } else { Ok(()) };
+                self.failure = Some(flushed.map_or_else(PumpError::from, |()| halt).into());
+                (self, Reading::Aborted)
             }
         }
     }
 
-    fn pump(&mut self, decoder: &mut dyn Decoder, stdout: ChildStdout) -> Result<(), Halt> {
+    fn pump(&mut self, decoder: &mut dyn Decoder, stdout: ChildStdout) -> Result<(), PumpError> {
         let mut lines = Lines::new(stdout);
         let mut more = true;
         while more {
@@ -147,12 +149,12 @@ impl<W: Write> Pump<W> {
                 self.out.flush()?;
             }
             let filled = self.activity.while_waiting(|| lines.fill());
-            more = filled.map_err(|error| Failure::new(format!("can't read the connector's output: {error}")))?;
+            more = filled.map_err(|error| anyhow!("can't read the connector's output: {error}"))?;
             while let Some(line) = lines.take() {
                 match line {
                     Line::Whole(line) => self.line(decoder, line)?,
                     Line::Cut(line) => match self.line(decoder, line) {
-                        Err(Halt::Failed(failure)) => self.cut = Some(failure),
+                        Err(PumpError::Failed(failure)) => self.cut = Some(failure),
                         other => other?,
                     },
                     Line::TooLong { head, length } => Err(self.too_long(decoder, head, length))?,
@@ -163,23 +165,23 @@ impl<W: Write> Pump<W> {
     }
 
     #[inline]
-    fn line(&mut self, decoder: &mut dyn Decoder, line: &[u8]) -> Result<(), Halt> {
+    fn line(&mut self, decoder: &mut dyn Decoder, line: &[u8]) -> Result<(), PumpError> {
         match decoder.decode(line) {
             Ok(Event::Record(record)) => self.record(record),
             Ok(event) => self.event(event),
-            Err(Broken::Flawed) => self.mended_line(decoder, line),
+            Err(Broken::Repairable) => self.repaired_line(decoder, line),
             Err(broken) => self.broken(broken, line),
         }
     }
 
     #[inline]
-    pub(super) fn record(&mut self, record: Record) -> Result<(), Halt> {
+    pub(super) fn record(&mut self, record: Record) -> Result<(), PumpError> {
         let Some(index) = self.binding_of(&record) else { return Ok(()) };
         let binding = &mut self.bindings[index];
         let row_id = self.ledger.next_row(index);
         let op = match record.data.deleted {
             true => Op::Delete,
-            false if binding.rows == Rows::Numbered && row_id > self.ledger.cells[index].high_row_id => Op::Create,
+            false if binding.rows == Rows::ByRowId && row_id > self.ledger.cells[index].high_row_id => Op::Create,
             false => Op::Update,
         };
         let added = Added { row_id, op, changes: record.changes };
@@ -215,9 +217,7 @@ impl<W: Write> Pump<W> {
             }
             None => {
                 if !self.unknown.contains_key(&id) {
-                    log::warn(&format!(
-                        "the connector sends records of stream {id}, which has no binding: they are ignored"
-                    ));
+                    warn!("the connector sends records of stream {id}, which has no binding: they are ignored");
                 }
                 *self.unknown.entry(id).or_default() += 1;
                 None
@@ -225,19 +225,19 @@ impl<W: Write> Pump<W> {
         }
     }
 
-    fn event(&mut self, event: Event) -> Result<(), Halt> {
+    fn event(&mut self, event: Event) -> Result<(), PumpError> {
         match event {
             Event::Record(record) => self.record(record)?,
             Event::State(update) => self.state(update)?,
             Event::Schema(it) => self.announced(it)?,
-            Event::Renewed(stream) => self.renewed(&stream),
+            Event::ActivateVersion(stream) => self.activate_version(&stream),
             Event::Batch(batch) => self.batch(&batch)?,
-            Event::Log { level, message, fields } => self.trouble.log(level, message, fields),
-            Event::Error(error) => self.trouble.error(error),
+            Event::Log { level, message, fields } => self.errors.log(level, message, fields),
+            Event::Error(error) => self.errors.error(error),
             Event::Status(status) => self.status(status)?,
             Event::Estimate { stream, rows, bytes } => self.estimate(stream, rows, bytes),
             Event::Config(config) => {
-                secrets::conceal(&config);
+                secrets::redact(&config);
                 // Nobody takes it where the capture is at its end: so be it.
                 let _ = self.rotations.send(Some(config));
             }
@@ -246,16 +246,16 @@ impl<W: Write> Pump<W> {
         Ok(())
     }
 
-    fn state(&mut self, update: source::StateUpdate) -> Result<(), Halt> {
+    fn state(&mut self, update: upstream::StateUpdate) -> Result<(), PumpError> {
         self.compare_counts(&update);
         for id in self.ledger.update(update) {
-            log::debug(&format!("the connector sends a state of stream {id}, which has no binding: it is ignored"));
+            debug!("the connector sends a state of stream {id}, which has no binding: it is ignored");
         }
         self.checkpoint()
     }
 
     /// A15: a source that counts its records counts what we have seen.
-    fn compare_counts(&mut self, update: &source::StateUpdate) {
+    fn compare_counts(&mut self, update: &upstream::StateUpdate) {
         let indices: Vec<usize> = match update.complete {
             true => (0..self.bindings.len()).collect(),
             false => update.streams.iter().filter_map(|(id, _)| self.ledger.index_of(id)).collect(),
@@ -264,14 +264,12 @@ impl<W: Write> Pump<W> {
         let Some(told) = update.record_count else { return };
         if told != seen as f64 {
             let name = update.streams.first().map_or("all streams".to_owned(), |(id, _)| format!("stream {id}"));
-            log::warn(&format!(
-                "{name}: the connector counts {told} records since its last state, {seen} have arrived"
-            ));
+            warn!("{name}: the connector counts {told} records since its last state, {seen} have arrived");
         }
     }
 
     /// Commits what was sent so far (F8).
-    pub fn checkpoint(&mut self) -> Result<(), Halt> {
+    pub fn checkpoint(&mut self) -> Result<(), PumpError> {
         if self.pending == 0 && !self.ledger.is_dirty() {
             return Ok(());
         }
@@ -281,14 +279,14 @@ impl<W: Write> Pump<W> {
         Ok(())
     }
 
-    /// A message that is none before it is mended.
+    /// A message that is none before it is repaired.
     #[cold]
-    fn mended_line(&mut self, decoder: &mut dyn Decoder, line: &[u8]) -> Result<(), Halt> {
-        let (mended, found) = mend(line);
-        match decoder.decode(&mended) {
+    fn repaired_line(&mut self, decoder: &mut dyn Decoder, line: &[u8]) -> Result<(), PumpError> {
+        let (repaired, found) = repair(line);
+        match decoder.decode(&repaired) {
             Ok(Event::Record(record)) => {
                 if let Some(index) = self.binding_of(&record) {
-                    found.into_iter().for_each(|it| self.note_mended(index, it));
+                    found.into_iter().for_each(|it| self.note_repaired(index, it));
                 }
                 self.record(record)
             }
@@ -296,44 +294,46 @@ impl<W: Write> Pump<W> {
             Ok(Event::State(_)) if found.iter().any(|it| it.what != What::Control) => {
                 let fields: Vec<&str> = found.iter().map(|it| it.field.as_str()).collect();
                 let reason = "the connector's STATE holds what JSON can't carry (NaN, Infinity or broken text)";
-                Err(Failure::new(format!("{reason} at {}", fields.join(", "))).into())
+                Err(anyhow!("{reason} at {}", fields.join(", ")).into())
             }
             Ok(event) => self.event(event),
-            Err(broken) => self.broken(broken, &mended),
+            Err(broken) => self.broken(broken, &repaired),
         }
     }
 
-    pub(super) fn note_mended(&mut self, index: usize, mended: Mended) {
+    pub(super) fn note_repaired(&mut self, index: usize, repaired: Repair) {
         let id = self.ledger.cells[index].id();
-        let field = field_in_record(&mended.field);
-        let what = match mended.what {
+        let field = field_in_record(&repaired.field);
+        let what = match repaired.what {
             What::NotANumber => "NaN or Infinity, which JSON does not have: it becomes null",
             What::Text => "text that is no Unicode (a lone surrogate or invalid UTF-8): that part becomes U+FFFD",
             What::Control => "a raw control character: it is escaped",
         };
         let message = format!("stream {id}: {field} holds {what}");
-        let count = self.mended.entry((index, mended)).or_default();
+        let count = self.repaired.entry((index, repaired)).or_default();
         if *count == 0 {
-            log::warn(&message);
+            warn!("{}", message);
         }
         *count += 1;
     }
 
     #[cold]
-    fn broken(&mut self, broken: Broken, line: &[u8]) -> Result<(), Halt> {
+    fn broken(&mut self, broken: Broken, line: &[u8]) -> Result<(), PumpError> {
         match broken {
             Broken::Lost { stream, reason } => {
                 let of = stream.map_or(String::new(), |it| format!(" of stream {it}"));
                 let sentence = format!(
                     "the connector printed a message{of} that can't be read: {reason}; nothing may be skipped, so the capture stops here"
                 );
-                Err(Failure::new(sentence).into())
+                Err(anyhow!(sentence).into())
             }
-            Broken::Flawed | Broken::Noise => {
+            Broken::Repairable | Broken::Noise => {
                 let text = String::from_utf8_lossy(line);
                 match text.trim() {
                     "" => {}
-                    text => log::emit(Level::Info, &text.chars().take(4096).collect::<String>(), log::Fields::new()),
+                    text => {
+                        logging::emit(Level::Info, &text.chars().take(4096).collect::<String>(), logging::Fields::new())
+                    }
                 }
                 Ok(())
             }
@@ -341,50 +341,48 @@ impl<W: Write> Pump<W> {
     }
 
     #[cold]
-    fn too_large(&self, index: usize, record: &Record, size: usize) -> Failure {
+    fn too_large(&self, index: usize, record: &Record, size: usize) -> Error {
         let id = self.ledger.cells[index].id();
         let key = key_text(&self.bindings[index].key, record.data.bytes);
-        Failure::new(format!(
+        anyhow!(
             "stream {id}: a document of {size} bytes exceeds the {} that one may have{key}; raise maxDocument in shim.yaml (Flow takes up to 64MiB) or leave the row out at the source",
             self.max_document
-        ))
+        )
     }
 
     #[cold]
-    fn too_long(&self, decoder: &mut dyn Decoder, head: &[u8], length: usize) -> Failure {
+    fn too_long(&self, decoder: &mut dyn Decoder, head: &[u8], length: usize) -> Error {
         let stream = match decoder.decode(head) {
             Err(Broken::Lost { stream: Some(stream), .. }) => format!("stream {stream}: "),
             _ => String::new(),
         };
-        Failure::new(format!(
-            "{stream}the connector printed a message of {length} bytes, more than Flow can take (64 MiB)"
-        ))
+        anyhow!("{stream}the connector printed a message of {length} bytes, more than Flow can take (64 MiB)")
     }
 
     /// Says how often it happened what was warned of once.
     pub fn summarize(&self) {
         for (id, count) in &self.unknown {
-            log::warn(&format!("{count} records of stream {id}, which has no binding, were ignored"));
+            warn!("{count} records of stream {id}, which has no binding, were ignored");
         }
-        for ((index, mended), count) in &self.mended {
-            let field = field_in_record(&mended.field);
-            log::warn(&format!("stream {}: {field} was mended in {count} records", self.ledger.cells[*index].id()));
+        for ((index, repaired), count) in &self.repaired {
+            let field = field_in_record(&repaired.field);
+            warn!("stream {}: {field} was repaired in {count} records", self.ledger.cells[*index].id());
         }
     }
 
     /// The sync has ended well: sweeps are complete, and all that was sent is committed.
-    pub fn finish(&mut self) -> Result<(), Failure> {
-        self.finish_or_halt().map_err(Failure::from)
+    pub fn finish(&mut self) -> Result<()> {
+        self.finish_or_halt().map_err(Error::from)
     }
 
-    fn finish_or_halt(&mut self) -> Result<(), Halt> {
+    fn finish_or_halt(&mut self) -> Result<(), PumpError> {
         for index in 0..self.bindings.len() {
             let complete = {
-                let board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
-                !board.told || board.is_complete(index)
+                let statuses = self.statuses.lock().unwrap_or_else(PoisonError::into_inner);
+                !statuses.has_statuses || statuses.is_complete(index)
             };
-            if complete && self.ledger.was_swept(index) {
-                self.complete_sweep(index)?;
+            if complete && self.ledger.was_complete(index) {
+                self.complete_full_refresh(index)?;
             }
         }
         self.checkpoint()?;
@@ -392,12 +390,14 @@ impl<W: Write> Pump<W> {
     }
 }
 
-impl From<Halt> for Failure {
-    fn from(halt: Halt) -> Self {
+impl From<PumpError> for Error {
+    fn from(halt: PumpError) -> Self {
         match halt {
-            Halt::Failed(failure) => failure,
-            Halt::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Self::Stopped(Reason::OutputClosed),
-            Halt::Output(error) => Self::new(format!("can't write to the runtime: {error}")),
+            PumpError::Failed(failure) => failure,
+            PumpError::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                Stopped(Reason::OutputClosed).into()
+            }
+            PumpError::Output(error) => Self::new(error).context("can't write to the runtime"),
         }
     }
 }

@@ -1,19 +1,19 @@
 //! What the streams of a sync are doing, as their connector tells, and what of it is shown to the user.
 
+use anyhow::{Result, anyhow, bail};
 use std::time::{Duration, Instant};
 
-use crate::failure::Failure;
-use crate::flow::log;
-use crate::source::{Phase, StreamId};
+use crate::logging;
+use crate::upstream::{Phase, StreamId};
 
 /// How often the task's status may change.
 const AT_MOST_EACH: Duration = Duration::from_secs(10);
 
 #[derive(Default)]
-pub struct Board {
+pub struct StreamStatuses {
     streams: Vec<Stream>,
     /// The connector sends stream statuses at all.
-    pub told: bool,
+    pub has_statuses: bool,
     shown: Option<Instant>,
     changed: bool,
 }
@@ -24,14 +24,14 @@ struct Stream {
     rows: Option<f64>,
 }
 
-impl Board {
+impl StreamStatuses {
     pub fn new(streams: impl Iterator<Item = StreamId>) -> Self {
         let streams = streams.map(|id| Stream { id, phase: None, rows: None }).collect();
         Self { streams, ..Self::default() }
     }
 
     pub fn phase(&mut self, index: usize, phase: Phase) {
-        self.told = true;
+        self.has_statuses = true;
         let stream = &mut self.streams[index];
         // Whatever follows an INCOMPLETE: the stream has failed (A4).
         if stream.phase != Some(Phase::Incomplete) && stream.phase != Some(phase) {
@@ -50,18 +50,15 @@ impl Board {
     }
 
     /// A sync that ended with exit code 0 has failed all the same where a stream did (A4).
-    pub fn verdict(&self) -> Result<(), Failure> {
+    pub fn verdict(&self) -> Result<()> {
         if let Some(it) = self.streams.iter().find(|it| it.phase == Some(Phase::Incomplete)) {
-            return Err(Failure::new(format!(
-                "stream {}: the connector could not read all of it and doesn't say why",
-                it.id
-            )));
+            bail!("stream {}: the connector could not read all of it and doesn't say why", it.id);
         }
         match self.streams.iter().find(|it| it.phase.is_none()) {
-            Some(it) if self.told => Err(Failure::new(format!(
+            Some(it) if self.has_statuses => Err(anyhow!(
                 "stream {} was never started by the connector: it may be gone at the source, or not be visible to this user",
                 it.id
-            ))),
+            )),
             _ => Ok(()),
         }
     }
@@ -73,7 +70,7 @@ impl Board {
         }
         self.changed = false;
         self.shown = Some(Instant::now());
-        log::connector_status(&self.text());
+        logging::connector_status(&self.text());
     }
 
     fn text(&self) -> String {

@@ -6,21 +6,21 @@
 //!
 //! A record is treated the same whatever came before it: there may be keys among the dates.
 
+mod date_schema;
 mod epoch;
-mod look;
-mod plan;
+mod fast_check;
+mod rewriter;
 mod text;
 mod value;
-mod walk;
 
 #[cfg(test)]
 mod tests;
 
 use serde_json::Value;
 
-use look::Look;
-use plan::Plan;
-use walk::Walk;
+use date_schema::Plan;
+use fast_check::FastCheck;
+use rewriter::Rewriter;
 
 /// What a stream's settings say of its dates.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,8 +49,8 @@ pub enum Typed<'a> {
 /// Brings the dates of one stream's records to RFC 3339.
 pub struct Dates {
     plan: Plan,
-    look: Look,
-    walk: Walk,
+    look: FastCheck,
+    walk: Rewriter,
 }
 
 impl Dates {
@@ -58,7 +58,7 @@ impl Dates {
     /// document; what is there need not be declared.
     pub fn of(declared: &Value, typed: Typed, cut: &[String]) -> Option<Self> {
         let plan = Plan::of(declared, typed, cut)?;
-        Some(Self { look: Look::of(&plan), plan, walk: Walk::default() })
+        Some(Self { look: FastCheck::of(&plan), plan, walk: Rewriter::default() })
     }
 
     /// The object `document` with its dates brought to RFC 3339; none where they are all right, or no dates. `marks` are

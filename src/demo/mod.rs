@@ -1,4 +1,4 @@
-//! The connector on board: a small Airbyte source, so that a newcomer sees a capture with nothing but this binary, and tests
+//! The connector on statuses: a small Airbyte source, so that a newcomer sees a capture with nothing but this binary, and tests
 //! have a well-behaved source at hand. It talks as a current CDK source does (compact JSON, stream statuses, estimates, STREAM
 //! states with counts) and knows nothing of Flow: the shim runs it as a child like any other.
 //!

@@ -1,6 +1,5 @@
 //! Flow's capture protocol: requests, responses, their lines, and structured logs. It knows no Airbyte and no Singer.
 
-pub mod log;
 pub mod name;
 pub mod request;
 pub mod response;

@@ -1,10 +1,9 @@
 //! What the runtime asks. Fields that we don't know are ignored (F2): new ones appear over time.
 
+use anyhow::{Context, Result, anyhow};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
-
-use crate::failure::{Failure, OrFail};
 
 pub enum Request {
     Spec,
@@ -100,10 +99,10 @@ struct Envelope {
 
 impl Request {
     /// Reads one line of stdin. The error never quotes the line: it may hold secrets.
-    pub fn parse(line: &[u8]) -> Result<Self, Failure> {
+    pub fn parse(line: &[u8]) -> Result<Self> {
         let envelope: Envelope = serde_json::from_slice(line)
-            .map_err(|it| format!("{:?} error at column {}", it.classify(), it.column()))
-            .or_fail("the runtime sent a request that can't be read")?;
+            .map_err(|it| anyhow!("{:?} error at column {}", it.classify(), it.column()))
+            .context("the runtime sent a request that can't be read")?;
         let Envelope { spec, discover, validate, apply, open, acknowledge } = envelope;
         None.or(spec.map(|_| Self::Spec))
             .or(discover.map(Self::Discover))
@@ -111,6 +110,6 @@ impl Request {
             .or(apply.map(|_| Self::Apply))
             .or(open.map(Self::Open))
             .or(acknowledge.map(|_| Self::Acknowledge))
-            .ok_or_else(|| Failure::new("the runtime sent a request that this version of flow-shim does not know"))
+            .ok_or_else(|| anyhow!("the runtime sent a request that this version of flow-shim does not know"))
     }
 }

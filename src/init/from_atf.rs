@@ -1,10 +1,10 @@
 //! From the older wrapper's files to a shim.yaml beside them.
 
+use anyhow::Result;
 use std::path::Path;
 
 use super::{expect_none, write_all};
-use crate::failure::Failure;
-use crate::shim::older;
+use crate::shim::atf;
 
 const NAME: &str = "shim.yaml";
 
@@ -13,8 +13,8 @@ const HEAD: &str = "\
 ";
 
 /// Writes it, and says so.
-pub fn write(dir: &Path) -> Result<String, Failure> {
-    let yaml = older::as_yaml(dir)?;
+pub fn write(dir: &Path) -> Result<String> {
+    let yaml = atf::as_yaml(dir)?;
     expect_none(dir, &[NAME])?;
     write_all(dir, &[(NAME, format!("{HEAD}{yaml}"))])?;
     let mut said = format!("Written:\n  {}\n", dir.join(NAME).display());

@@ -1,10 +1,10 @@
 //! What a container engine tells of a source's image.
 
+use anyhow::{Context, Result, bail};
 use std::process::Command;
 
 use serde::Deserialize;
 
-use crate::failure::{Failure, OrFail};
 use crate::process::launch::container_engine;
 use crate::shim::AIRBYTE_ENTRYPOINT;
 
@@ -36,20 +36,21 @@ struct Config {
 }
 
 /// Asks of an image that is on this machine: it has just run.
-pub fn inspect(name: &str) -> Result<Image, Failure> {
+pub fn inspect(name: &str) -> Result<Image> {
     let engine = container_engine()?;
     let failed = || format!("can't inspect the image {name}");
-    let output = Command::new(engine).args(["image", "inspect", name]).output().or_fail(failed())?;
+    let output =
+        Command::new(engine).args(["image", "inspect", name]).output().with_context(|| failed().to_string())?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        return Err(Failure::new(format!("{}: {}", failed(), crate::terminal::one_line(&said))));
+        bail!("{}: {}", failed(), crate::terminal::one_line(&said));
     }
     read(name, &output.stdout)
 }
 
-fn read(name: &str, answer: &[u8]) -> Result<Image, Failure> {
-    let found: Vec<Inspected> =
-        serde_json::from_slice(answer).or_fail(format!("can't read what the engine says of the image {name}"))?;
+fn read(name: &str, answer: &[u8]) -> Result<Image> {
+    let found: Vec<Inspected> = serde_json::from_slice(answer)
+        .with_context(|| format!("can't read what the engine says of the image {name}"))?;
     let config = found.into_iter().next().map(|it| it.config).unwrap_or_default();
     let says_so = config.env.iter().flatten().any(|it| it.split('=').next() == Some(AIRBYTE_ENTRYPOINT));
     Ok(Image {

@@ -14,6 +14,7 @@ mod skeleton;
 mod tests;
 mod yaml;
 
+use anyhow::{Context, Result, anyhow, bail};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Component, Path, PathBuf};
@@ -22,12 +23,11 @@ use std::process::ExitCode;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::failure::{Failure, OrFail};
 use crate::flow::name::normalise;
 use crate::flow::response::DiscoveredBinding;
 use crate::inspect::config::{self, Field};
 use crate::process::launch::Target;
-use crate::process::stop::Stop;
+use crate::process::shutdown::Stop;
 use crate::serve;
 use crate::shim::config::ConfigArg;
 use crate::shim::endpoint::Described;
@@ -122,11 +122,11 @@ pub fn run(args: &Args, stop: &Stop, mut stdout: File) -> ExitCode {
     let screen = Screen::open();
     screen.conclude(init(args, stop, &screen).and_then(|said| {
         screen.settle();
-        stdout.write_all(said.as_bytes()).or_fail("can't write to stdout")
+        stdout.write_all(said.as_bytes()).context("can't write to stdout")
     }))
 }
 
-fn init(args: &Args, stop: &Stop, screen: &Screen) -> Result<String, Failure> {
+fn init(args: &Args, stop: &Stop, screen: &Screen) -> Result<String> {
     if args.from_atf {
         return from_atf::write(&args.dir);
     }
@@ -135,7 +135,7 @@ fn init(args: &Args, stop: &Stop, screen: &Screen) -> Result<String, Failure> {
     // Before a connector is asked, which takes its time.
     expect_none(&args.dir, &names)?;
     let config = args.config.read(Some(&args.dir))?;
-    let origin = args.origin().ok_or_else(|| Failure::new("say --image, --airbyte or --singer"))?;
+    let origin = args.origin().ok_or_else(|| anyhow!("say --image, --airbyte or --singer"))?;
     let subject = ask(origin.find()?, config.as_deref(), &args.dir, &place, stop, screen)?;
     let texts =
         [shim_yaml::text(&subject), dockerfile::text(&subject), flow_yaml::text(&subject), readme::text(&subject)];
@@ -151,7 +151,7 @@ fn ask(
     place: &Place,
     stop: &Stop,
     screen: &Screen,
-) -> Result<Subject, Failure> {
+) -> Result<Subject> {
     let shim = Shim::bare(found.target.clone(), found.protocol, stop.clone())?;
     screen.status("asking the connector for its spec");
     let Described { config_schema, oauth2, missing, documentation_url, .. } = shim.describe()?;
@@ -161,9 +161,9 @@ fn ask(
     };
     let bindings = match given {
         Some(config) => {
-            secrets::conceal(config);
+            secrets::redact(config);
             screen.status("discovering streams");
-            let streams = shim.discover(config).map_err(|it| it.within("can't discover the streams"))?;
+            let streams = shim.discover(config).context("can't discover the streams")?;
             Some(serve::discovered(streams, &shim.streams))
         }
         None => None,
@@ -206,8 +206,8 @@ struct Place {
 }
 
 impl Place {
-    fn of(dir: &Path) -> Result<Self, Failure> {
-        let here = std::env::current_dir().or_fail("can't tell which folder this is")?;
+    fn of(dir: &Path) -> Result<Self> {
+        let here = std::env::current_dir().context("can't tell which folder this is")?;
         let below = dir.strip_prefix(&here).unwrap_or(dir);
         let plain: PathBuf = below.components().filter(|it| *it != Component::CurDir).collect();
         let folder = match plain.components().all(|it| matches!(it, Component::Normal(_))) {
@@ -219,17 +219,17 @@ impl Place {
         Ok(match (folder.is_empty(), context.as_str()) {
             (true, ".") => Self { folder: ".".to_owned(), context },
             (true, _) => {
-                return Err(Failure::new(format!("the folder {} has no name of its own: name it", dir.display())));
+                bail!("the folder {} has no name of its own: name it", dir.display());
             }
             _ => Self { folder, context },
         })
     }
 }
 
-fn text_of(path: &Path) -> Result<String, Failure> {
+fn text_of(path: &Path) -> Result<String> {
     match path.to_str() {
         Some(it) if !it.contains(char::is_control) => Ok(it.to_owned()),
-        _ => Err(Failure::new(format!("the folder's name {path:?} can't be written into files"))),
+        _ => Err(anyhow!("the folder's name {path:?} can't be written into files")),
     }
 }
 
@@ -238,19 +238,18 @@ fn quoted(word: &str) -> String {
     shell_words::quote(word).into_owned()
 }
 
-fn expect_none(dir: &Path, names: &[&str]) -> Result<(), Failure> {
+fn expect_none(dir: &Path, names: &[&str]) -> Result<()> {
     match names.iter().map(|it| dir.join(it)).find(|it| it.symlink_metadata().is_ok()) {
         None => Ok(()),
-        Some(there) => Err(Failure::new(format!(
-            "{} is there already: nothing is overwritten, and nothing was written",
-            there.display()
-        ))),
+        Some(there) => {
+            Err(anyhow!("{} is there already: nothing is overwritten, and nothing was written", there.display()))
+        }
     }
 }
 
 /// All of it or nothing.
-fn write_all(dir: &Path, files: &[(&str, String)]) -> Result<(), Failure> {
-    fs::create_dir_all(dir).or_fail(format!("can't make the folder {}", dir.display()))?;
+fn write_all(dir: &Path, files: &[(&str, String)]) -> Result<()> {
+    fs::create_dir_all(dir).with_context(|| format!("can't make the folder {}", dir.display()))?;
     let mut written: Vec<PathBuf> = Vec::new();
     for (name, text) in files {
         let path = dir.join(name);
@@ -260,7 +259,7 @@ fn write_all(dir: &Path, files: &[(&str, String)]) -> Result<(), Failure> {
         });
         if let Err(error) = result {
             written.iter().for_each(|it| drop(fs::remove_file(it)));
-            return Err(error).or_fail(format!("can't write {}", path.display()));
+            return Err(error).with_context(|| format!("can't write {}", path.display()));
         }
     }
     Ok(())

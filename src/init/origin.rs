@@ -1,8 +1,8 @@
 //! Where a connector comes from, and how it is run here to ask it about itself.
 
+use anyhow::{Result, anyhow, bail};
 use std::path::{Path, PathBuf};
 
-use crate::failure::Failure;
 use crate::process::launch::{Target, search_path};
 use crate::shim::Protocol;
 
@@ -36,7 +36,7 @@ pub enum Base {
 }
 
 impl Origin {
-    pub fn find(self) -> Result<Found, Failure> {
+    pub fn find(self) -> Result<Found> {
         match self {
             Self::Image(image) => found_image(image),
             Self::Package { protocol, name, command } => found_package(protocol, &name, command),
@@ -44,9 +44,9 @@ impl Origin {
     }
 }
 
-fn found_image(image: String) -> Result<Found, Failure> {
+fn found_image(image: String) -> Result<Found> {
     if !is_word(&image, "/:@") {
-        return Err(Failure::new(format!("{image:?} is no image's name")));
+        bail!("{image:?} is no image's name");
     }
     Ok(Found {
         name: Image::short_name(&image).to_owned(),
@@ -57,15 +57,13 @@ fn found_image(image: String) -> Result<Found, Failure> {
     })
 }
 
-fn found_package(protocol: Protocol, said: &str, command: Vec<String>) -> Result<Found, Failure> {
+fn found_package(protocol: Protocol, said: &str, command: Vec<String>) -> Result<Found> {
     let (option, start, prefix) = match protocol {
         Protocol::Airbyte => ("--airbyte", "source-", "airbyte-"),
         Protocol::Singer => ("--singer", "tap-", ""),
     };
     if !is_word(said, "") {
-        return Err(Failure::new(format!(
-            "{option} takes the name of a package or its program, like {start}x: {said:?} is none"
-        )));
+        bail!("{option} takes the name of a package or its program, like {start}x: {said:?} is none");
     }
     let at = said.match_indices(start).map(|(at, _)| at).find(|at| *at == 0 || said[..*at].ends_with('-'));
     let name = &said[at.unwrap_or(0)..];
@@ -73,11 +71,11 @@ fn found_package(protocol: Protocol, said: &str, command: Vec<String>) -> Result
     let command = if command.is_empty() { vec![name.to_owned()] } else { command };
     let program = program(&command[0]).ok_or_else(|| {
         if command[0] == name {
-            Failure::new(format!(
+            anyhow!(
                 "there is no program `{name}` in PATH: install it with `python3 -m venv {name} && {name}/bin/pip install {package}`, then say where it is, behind all else: `-- {name}/bin/{name}`"
-            ))
+            )
         } else {
-            Failure::new(format!("there is no program `{}`: what follows `--` is the connector's command", command[0]))
+            anyhow!("there is no program `{}`: what follows `--` is the connector's command", command[0])
         }
     })?;
     let known = package::of_program(&program);
@@ -160,7 +158,7 @@ mod tests {
     fn what_is_not_installed_is_told_how_to_install() {
         let find = |protocol, name: &str, command: &[&str]| {
             let command = command.iter().map(|it| (*it).to_owned()).collect();
-            Origin::Package { protocol, name: name.to_owned(), command }.find().unwrap_err().to_string()
+            crate::error::sentence(&Origin::Package { protocol, name: name.to_owned(), command }.find().unwrap_err())
         };
         let sentences = [
             find(Protocol::Airbyte, "source-nowhere", &[]),
@@ -168,7 +166,7 @@ mod tests {
             find(Protocol::Singer, "meltanolabs-tap-nowhere", &[]),
             find(Protocol::Singer, "tap-nowhere", &["nowhere/bin/tap-nowhere"]),
             find(Protocol::Singer, "tap-x; rm", &[]),
-            Origin::Image("a b".to_owned()).find().unwrap_err().to_string(),
+            crate::error::sentence(&Origin::Image("a b".to_owned()).find().unwrap_err()),
         ];
         insta::assert_snapshot!(sentences.join("\n"));
     }

@@ -4,6 +4,7 @@ pub(crate) mod config;
 mod streams;
 mod text;
 
+use anyhow::{Context, Result};
 use std::fs::File;
 use std::io::Write;
 use std::process::ExitCode;
@@ -11,9 +12,9 @@ use std::process::ExitCode;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::failure::{Failure, OrFail};
+use crate::error::Reason;
 use crate::process::launch::Target;
-use crate::process::stop::{Reason, Stop};
+use crate::process::shutdown::Stop;
 use crate::schema::Change;
 use crate::serve;
 use crate::shim::config::ConfigArg;
@@ -97,14 +98,14 @@ pub fn run(args: &Args, stop: &Stop, mut stdout: File) -> ExitCode {
     screen.conclude(inspect(args, stop, &screen, &mut stdout))
 }
 
-fn inspect(args: &Args, stop: &Stop, screen: &Screen, stdout: &mut File) -> Result<(), Failure> {
+fn inspect(args: &Args, stop: &Stop, screen: &Screen, stdout: &mut File) -> Result<()> {
     let shim = Shim::resolve(&args.source, stop.clone())?;
     let given = args.config.read(shim.folder.as_deref())?;
     screen.status("asking the connector for its spec");
     let mut report = report(&shim)?;
     let mut discovery = Ok(());
     if let Some(config) = &given {
-        secrets::conceal(config);
+        secrets::redact(config);
         screen.status("discovering streams");
         discovery = shim.discover(config).map(|found| {
             let found = streams::describe(found, &shim.streams);
@@ -114,18 +115,18 @@ fn inspect(args: &Args, stop: &Stop, screen: &Screen, stdout: &mut File) -> Resu
     }
     screen.settle();
     let output = match args.json {
-        true => serde_json::to_string_pretty(&report).or_fail("can't print the report")? + "\n",
+        true => serde_json::to_string_pretty(&report).context("can't print the report")? + "\n",
         false => text::render(&report, given.is_some()),
     };
     match stdout.write_all(output.as_bytes()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => drop(stop.request(Reason::OutputClosed)),
-        written => written.or_fail("can't write to stdout")?,
+        written => written.context("can't write to stdout")?,
     }
-    discovery.map_err(|failure| failure.within("can't discover the streams"))
+    discovery.context("can't discover the streams")
 }
 
 /// All that needs no config.
-fn report(shim: &Shim) -> Result<Report<'_>, Failure> {
+fn report(shim: &Shim) -> Result<Report<'_>> {
     let found = shim.describe()?;
     let (command, image) = match &shim.launcher.target {
         Target::Command(command) => (Some(command.clone()), None),

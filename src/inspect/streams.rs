@@ -8,7 +8,7 @@ use crate::schema::{self, DateFormats};
 use crate::serve;
 use crate::shim::SchemaMode;
 use crate::shim::streams::StreamRules;
-use crate::source;
+use crate::upstream;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -48,7 +48,7 @@ pub struct Totals {
     pub rewrites: usize,
 }
 
-pub fn describe(streams: Vec<source::Stream>, rules: &StreamRules) -> Vec<Stream> {
+pub fn describe(streams: Vec<upstream::Stream>, rules: &StreamRules) -> Vec<Stream> {
     let bindings = serve::discovered(streams.clone(), rules);
     streams
         .into_iter()
@@ -76,8 +76,8 @@ pub fn describe(streams: Vec<source::Stream>, rules: &StreamRules) -> Vec<Stream
                 is_fallback_key: binding.is_fallback_key,
                 disable: binding.disable,
                 mode: match stream.mode {
-                    source::Mode::Incremental => "incremental",
-                    source::Mode::FullRefresh => "fullRefresh",
+                    upstream::Mode::Incremental => "incremental",
+                    upstream::Mode::FullRefresh => "fullRefresh",
                 },
                 sync_modes: recommended_first(stream.modes, &stream.resource),
                 cursor: stream.cursor,

@@ -4,7 +4,7 @@
 pub mod compact;
 pub mod hints;
 pub mod members;
-pub mod mend;
 pub mod merge;
 pub mod pointer;
+pub mod repair;
 pub mod scan;

@@ -66,7 +66,7 @@ fn unquote(raw: &[u8], escaped: bool) -> Cow<'_, str> {
         return String::from_utf8_lossy(raw);
     }
     let quoted = [b"\"", raw, b"\""].concat();
-    serde_json::from_slice(&quoted).map(Cow::Owned).unwrap_or_else(|_| Cow::Owned(super::mend::string(raw)))
+    serde_json::from_slice(&quoted).map(Cow::Owned).unwrap_or_else(|_| Cow::Owned(super::repair::string(raw)))
 }
 
 /// The text of a scanned string value, quotes included.

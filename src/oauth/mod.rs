@@ -38,7 +38,7 @@ pub struct Declaration<'a> {
 
 /// What a shim's author says.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub enum Own {
+pub enum OAuthSetting {
     /// Whatever the connector declares.
     #[default]
     Unsaid,
@@ -60,7 +60,7 @@ pub struct Derived {
 }
 
 /// Makes of a connector's declaration what Flow needs.
-pub fn derive(declaration: &Declaration, own: &Own) -> Derived {
+pub fn derive(declaration: &Declaration, own: &OAuthSetting) -> Derived {
     let without = |missing: Option<String>| Derived {
         schema: unannotated(declaration.schema),
         oauth2: None,
@@ -68,12 +68,12 @@ pub fn derive(declaration: &Declaration, own: &Own) -> Derived {
         remap: Remap::default(),
     };
     let given = match own {
-        Own::Never => return without(None),
+        OAuthSetting::Never => return without(None),
         // The older wrapper's files say «none» by an object without anything in it.
-        Own::Given(value) if is_empty(value) => return without(None),
-        Own::Given(Value::Object(value)) => value.clone(),
-        Own::Given(_) => return without(Some("`oauth2` is no object".into())),
-        Own::Unsaid => Map::new(),
+        OAuthSetting::Given(value) if is_empty(value) => return without(None),
+        OAuthSetting::Given(Value::Object(value)) => value.clone(),
+        OAuthSetting::Given(_) => return without(Some("`oauth2` is no object".into())),
+        OAuthSetting::Unsaid => Map::new(),
     };
     let derived = match annotated(declaration.schema) {
         Some(provider) => by_hand(declaration.schema, provider, given),

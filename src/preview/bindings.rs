@@ -1,18 +1,18 @@
 //! Which streams a preview captures, and how: the part that a control plane has otherwise.
 
+use anyhow::{Result, bail};
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use tracing::info;
 
 use globset::{Glob, GlobMatcher};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::failure::Failure;
-use crate::flow::log;
 use crate::json::pointer;
 use crate::serve;
 use crate::shim::streams::StreamRules;
-use crate::source::{Source, Stream};
+use crate::upstream::{Source, Stream};
 
 /// A stream, bound to a collection of its recommended name.
 pub struct Binding {
@@ -37,14 +37,14 @@ pub struct OpenBinding<'a> {
 }
 
 /// Binds each discovered stream; `pointers` lead to its resource path (F17).
-pub fn bind(streams: Vec<Stream>, rules: &StreamRules, pointers: &Value) -> Result<Vec<Binding>, Failure> {
+pub fn bind(streams: Vec<Stream>, rules: &StreamRules, pointers: &Value) -> Result<Vec<Binding>> {
     let pointers: Vec<&str> = pointers.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let recommended = serve::discovered(streams.clone(), rules);
     let mut taken = HashSet::new();
     let bind = |(stream, it): (Stream, crate::flow::response::DiscoveredBinding)| {
         let path = pointer::path(&it.resource_config, &pointers);
         if !taken.insert(path.clone()) {
-            return Err(Failure::new(format!("the connector discovers stream {} more than once", stream.id)));
+            bail!("the connector discovers stream {} more than once", stream.id);
         }
         let (name, resource) = (it.recommended_name, it.resource_config);
         Ok(Binding { name, stream, resource, path, key: it.key, schema: it.document_schema, disable: it.disable })
@@ -58,14 +58,14 @@ pub fn glob(text: &str) -> Result<GlobMatcher, globset::Error> {
 }
 
 /// Keeps the bindings that any of the globs matches; where there is no glob, all that are not disabled.
-pub fn select(mut bindings: Vec<Binding>, globs: &[GlobMatcher]) -> Result<Vec<Binding>, Failure> {
+pub fn select(mut bindings: Vec<Binding>, globs: &[GlobMatcher]) -> Result<Vec<Binding>> {
     // A glob that matches nothing was meant to.
     if let Some(glob) = globs.iter().find(|glob| !bindings.iter().any(|it| it.matches(glob))) {
         let glob = glob.glob().glob();
-        return Err(Failure::new(format!("--select {glob} matches no stream: there are {}", names(&bindings, 20))));
+        bail!("--select {glob} matches no stream: there are {}", names(&bindings, 20));
     }
     if globs.is_empty() && bindings.iter().all(|it| it.disable) {
-        return Err(Failure::new(format!("all streams are disabled: --select one of {}", names(&bindings, 20))));
+        bail!("all streams are disabled: --select one of {}", names(&bindings, 20));
     }
     bindings.retain(|it| if globs.is_empty() { !it.disable } else { globs.iter().any(|glob| it.matches(glob)) });
     Ok(bindings)
@@ -76,15 +76,15 @@ pub fn refresh_fully(bindings: &mut [Binding], source: &dyn Source) {
     for binding in bindings {
         match source.full_refresh(&binding.stream) {
             Some(resource) => binding.resource = resource,
-            None => log::info(&format!(
+            None => info!(
                 "stream {} has no full refresh: it is read as it is otherwise, from the beginning",
                 binding.stream.id
-            )),
+            ),
         }
     }
 }
 
-/// A version of what is bound. It changes with what was discovered, so that the catalog in the state is renewed then.
+/// A version of what is bound. It changes with what was discovered, so that the catalog in the state is activate_version then.
 pub fn version(bindings: &[Binding]) -> String {
     let mut declared: Vec<&str> = bindings.iter().map(|it| it.stream.declared.get()).collect();
     declared.sort_unstable();

@@ -9,7 +9,7 @@ use console::{Alignment, Style, Term, truncate_str};
 use indicatif::ProgressBar;
 
 use super::tally::{Stream, Tally};
-use crate::flow::log::{self, Fields, Level, Sink};
+use crate::logging::{self, Fields, Level, Sink};
 use crate::terminal::Screen;
 use crate::terminal::figures::{columns, count, seconds, size};
 
@@ -34,7 +34,7 @@ impl Display {
         if !screen.is_live() {
             return None;
         }
-        log::redirect(Box::new(Listener { screen: screen.clone(), tally: tally.clone() }));
+        logging::redirect(Box::new(Listener { screen: screen.clone(), tally: tally.clone() }));
         let height = usize::from(Term::stderr().size().0).saturating_sub(4).max(1);
         let lines: Vec<ProgressBar> = (0..tally.streams.len().min(height)).filter_map(|_| screen.line()).collect();
         let (end, ended) = mpsc::channel();
@@ -55,7 +55,7 @@ impl Display {
     pub fn end(self, screen: &Screen) {
         drop(self.end);
         let _ = self.drawing.join();
-        log::redirect(Box::new(screen.clone()));
+        logging::redirect(Box::new(screen.clone()));
     }
 }
 

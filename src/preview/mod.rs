@@ -10,11 +10,14 @@ mod state;
 mod table;
 mod tally;
 
+use crate::error::{self, Failure, Stopped};
+use anyhow::{Context, Error, Result, anyhow};
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use tracing::{info, warn};
 
 use globset::GlobMatcher;
 use serde::Serialize;
@@ -22,14 +25,13 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::capture;
-use crate::failure::{Failure, OrFail};
-use crate::flow::log;
-use crate::process::stop::{Reason, Stop};
+use crate::error::Reason;
+use crate::process::shutdown::Stop;
 use crate::shim::config::ConfigArg;
 use crate::shim::{Shim, SourceArgs, secrets};
-use crate::source::Stream;
 use crate::terminal::Screen;
 use crate::terminal::figures::plural;
+use crate::upstream::Stream;
 
 use bindings::{Binding, OpenBinding};
 use display::Display;
@@ -86,13 +88,13 @@ pub fn run(args: &Args, stop: &Stop, stdout: File) -> ExitCode {
     stop.listen(move |reason| {
         shown.status("stopping the connector");
         if matches!(reason, Reason::Interrupt | Reason::Terminate) {
-            log::info("stopping: the connector has a moment to end (a second Ctrl-C does not wait for it)");
+            info!("stopping: the connector has a moment to end (a second Ctrl-C does not wait for it)");
         }
     });
     screen.conclude(preview(args, stop, &screen, stdout))
 }
 
-fn preview(args: &Args, stop: &Stop, screen: &Screen, stdout: File) -> Result<(), Failure> {
+fn preview(args: &Args, stop: &Stop, screen: &Screen, stdout: File) -> Result<()> {
     let mut shim = Shim::resolve(&args.source, stop.clone())?;
     // Nobody waits for a capture to be started again.
     shim.run_interval = None;
@@ -101,9 +103,9 @@ fn preview(args: &Args, stop: &Stop, screen: &Screen, stdout: File) -> Result<()
     let mut state = args.state.as_deref().map(StateFile::open).transpose()?;
     let config = match &given {
         Some(config) => config.clone(),
-        None => RawValue::from_string("{}".to_owned()).or_fail("can't make a config")?,
+        None => RawValue::from_string("{}".to_owned()).context("can't make a config")?,
     };
-    secrets::conceal(&config);
+    secrets::redact(&config);
 
     let mut session = Session::start(shim.clone())?;
     screen.status("asking the connector for its spec");
@@ -124,7 +126,7 @@ fn preview(args: &Args, stop: &Stop, screen: &Screen, stdout: File) -> Result<()
         bindings::refresh_fully(&mut bindings, shim.source.as_ref());
         if let Some(file) = &mut state {
             let keys: Vec<String> = bindings.iter().map(Binding::state_key).collect();
-            file.state = capture::forget(std::mem::take(&mut file.state), &keys);
+            file.state = capture::reset_bindings(std::mem::take(&mut file.state), &keys);
         }
     }
     let from = if state.as_ref().is_some_and(|it| !it.is_empty()) { ", from the state on" } else { "" };
@@ -134,7 +136,7 @@ fn preview(args: &Args, stop: &Stop, screen: &Screen, stdout: File) -> Result<()
     } else {
         format!("{} of {}", bindings.len(), plural(found, "stream"))
     };
-    log::info(&format!("capturing {of}{from}: {names}"));
+    info!("capturing {of}{from}: {names}");
     screen.status("waiting for the connector");
     capture(session, &bindings, &config, state, Run { args, stop, screen, stdout })
 }
@@ -145,33 +147,31 @@ fn find_streams(
     shim: &Shim,
     config: &RawValue,
     screen: &Screen,
-) -> Result<Vec<Stream>, Option<Failure>> {
+) -> Result<Vec<Stream>, Option<Error>> {
     screen.status("checking the config");
     session.ask("validate", &Validate { config, bindings: [] }, "validated").ok_or(None)?;
     screen.status("discovering streams");
     // Asked directly: the wire does not tell in which other modes a stream can be read.
     let streams = shim.discover(config).map_err(Some)?;
     if streams.is_empty() {
-        return Err(Some(Failure::new("the connector discovers no streams with this config")));
+        return Err(Some(anyhow!("the connector discovers no streams with this config")));
     }
     Ok(streams)
 }
 
 /// Why a session got no further, as it tells itself, or as is known outside.
-fn unanswered(session: Session, failure: Option<Failure>) -> Failure {
-    let broken = || Failure::new("flow-shim is broken: a request had no answer");
+fn unanswered(session: Session, failure: Option<Error>) -> Error {
+    let broken = || anyhow!("flow-shim is broken: a request had no answer");
     session.end().err().or(failure).unwrap_or_else(broken)
 }
 
 /// A failure that the absence of a config may explain.
-fn without_config(failure: Failure) -> Failure {
-    match failure {
-        Failure::Failed { sentence, fields } => {
-            let sentence = format!("{} (no config was given: say --config FILE)", sentence.trim_end());
-            Failure::Failed { sentence, fields }
-        }
-        stopped => stopped,
+fn without_config(failure: Error) -> Error {
+    if error::stopped(&failure).is_some() {
+        return failure;
     }
+    let message = format!("{} (no config was given: say --config FILE)", error::sentence(&failure).trim_end());
+    Failure { message, fields: error::fields(&failure) }.into()
 }
 
 #[derive(Serialize)]
@@ -212,7 +212,7 @@ fn capture(
     config: &RawValue,
     state: Option<StateFile>,
     run: Run,
-) -> Result<(), Failure> {
+) -> Result<()> {
     let Run { args, stop, screen, stdout } = run;
     let none = Value::Object(Map::new());
     let open = Open {
@@ -256,33 +256,30 @@ fn tell_uncommitted(received: &Received, has_state: bool, stop: &Stop) {
     let count = usize::try_from(received.uncommitted).unwrap_or(usize::MAX);
     match (count, received.enough) {
         (0, _) => {}
-        (count, true) if has_state => log::info(&format!(
+        (count, true) if has_state => info!(
             "{} came before the checkpoint: the next run with this state brings them again",
             plural(count, "document")
-        )),
+        ),
         (_, true) => {}
         // The capture has said so itself where it was stopped.
-        (count, false) if stop.reason().is_none() => log::warn(&format!(
-            "{} came after the last checkpoint: not committed, and not printed",
-            plural(count, "document")
-        )),
+        (count, false) if stop.reason().is_none() => {
+            warn!("{} came after the last checkpoint: not committed, and not printed", plural(count, "document"))
+        }
         (_, false) => {}
     }
 }
 
 /// How it all went: what the user wanted is no failure, and what they asked for goes before what followed from it.
-fn verdict(
-    received: Result<Option<Received>, Failure>,
-    served: Result<(), Failure>,
-    stop: &Stop,
-) -> Result<(), Failure> {
-    if let Err(failure @ Failure::Failed { .. }) = received {
+fn verdict(received: Result<Option<Received>>, served: Result<()>, stop: &Stop) -> Result<()> {
+    if let Err(failure) = received
+        && error::stopped(&failure).is_none()
+    {
         return Err(failure);
     }
     match (stop.reason(), served) {
         (Some(Reason::Enough | Reason::OutputClosed), _) => Ok(()),
-        (_, Err(failure @ Failure::Failed { .. })) => Err(failure),
-        (Some(reason), _) => Err(Failure::Stopped(reason)),
+        (_, Err(failure)) if error::stopped(&failure).is_none() => Err(failure),
+        (Some(reason), _) => Err(Stopped(reason).into()),
         (None, served) => served,
     }
 }

@@ -1,6 +1,8 @@
 //! The runtime's end of a capture: documents wait for their checkpoint, and then are printed; after them, and never
 //! before, the state moves.
 
+use crate::error::Stopped;
+use anyhow::{Context, Error, Result, anyhow};
 use std::io::{ErrorKind, PipeReader, Write};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -14,11 +16,11 @@ use serde_json::Value;
 use super::spool::{Spool, Stuck};
 use super::state::StateFile;
 use super::tally::Tally;
-use crate::failure::{Failure, OrFail};
+use crate::error::Reason;
 use crate::json::hints::Hints;
 use crate::json::scan::{Fault, Kind, Scanner};
 use crate::process::lines::{Line, Lines};
-use crate::process::stop::{Reason, Stop};
+use crate::process::shutdown::Stop;
 
 /// How long a checkpoint may take that commits the last documents of a limit.
 const LAST_CHECKPOINT: Duration = Duration::from_secs(1);
@@ -101,7 +103,7 @@ impl<W: Write> Receiver<W> {
     }
 
     /// Receives until the responses end, the limit is reached, or something can't be written.
-    pub fn receive(mut self, responses: &mut Lines<PipeReader>) -> Result<Received, Failure> {
+    pub fn receive(mut self, responses: &mut Lines<PipeReader>) -> Result<Received> {
         let received = self.lines(responses);
         // What was committed counts, whatever came after it.
         let settled = self.settle();
@@ -109,7 +111,7 @@ impl<W: Write> Receiver<W> {
         Ok(Received { enough: self.left == Some(0), uncommitted: self.uncommitted })
     }
 
-    fn lines(&mut self, responses: &mut Lines<PipeReader>) -> Result<(), Failure> {
+    fn lines(&mut self, responses: &mut Lines<PipeReader>) -> Result<()> {
         let mut more = true;
         loop {
             while let Some(line) = responses.take() {
@@ -129,12 +131,12 @@ impl<W: Write> Receiver<W> {
             if !responses.ready() {
                 self.settle()?;
             }
-            more = responses.fill().or_fail("can't read the capture's responses")?;
+            more = responses.fill().context("can't read the capture's responses")?;
         }
     }
 
     #[inline]
-    fn line(&mut self, line: &[u8]) -> Result<ControlFlow<()>, Failure> {
+    fn line(&mut self, line: &[u8]) -> Result<ControlFlow<()>> {
         if line.starts_with(br#"{"captured":"#) {
             let captured = captured(line, &mut self.hints).map_err(unreadable)?;
             return self.document(&captured);
@@ -146,7 +148,7 @@ impl<W: Write> Receiver<W> {
     }
 
     #[inline]
-    fn document(&mut self, captured: &Captured) -> Result<ControlFlow<()>, Failure> {
+    fn document(&mut self, captured: &Captured) -> Result<ControlFlow<()>> {
         if self.left == Some(0) {
             return Ok(ControlFlow::Break(()));
         }
@@ -181,7 +183,7 @@ impl<W: Write> Receiver<W> {
     }
 
     /// Commits what came before it (F8).
-    fn checkpoint(&mut self, update: Option<StateUpdate>) -> Result<ControlFlow<()>, Failure> {
+    fn checkpoint(&mut self, update: Option<StateUpdate>) -> Result<ControlFlow<()>> {
         self.print()?;
         let now = self.tally.start.elapsed().as_millis() as u64;
         for binding in self.touched.drain(..) {
@@ -202,7 +204,7 @@ impl<W: Write> Receiver<W> {
     }
 
     /// Lets all documents go that have arrived, and counts them.
-    fn print(&mut self) -> Result<(), Failure> {
+    fn print(&mut self) -> Result<()> {
         for &binding in &self.touched {
             let (waiting, stream) = (&mut self.waiting[binding], &self.tally.streams[binding]);
             stream.documents.add(std::mem::take(&mut waiting.documents));
@@ -214,7 +216,7 @@ impl<W: Write> Receiver<W> {
     }
 
     /// Writes what is still to be written: documents first, then the state that they lead to.
-    fn settle(&mut self) -> Result<(), Failure> {
+    fn settle(&mut self) -> Result<()> {
         if self.stuck {
             return Ok(());
         }
@@ -226,17 +228,17 @@ impl<W: Write> Receiver<W> {
         }
     }
 
-    fn written(&mut self, result: Result<(), Stuck>) -> Result<(), Failure> {
+    fn written(&mut self, result: Result<(), Stuck>) -> Result<()> {
         let Err(stuck) = result else { return Ok(()) };
         self.stuck = true;
         Err(match stuck {
             Stuck::Output(error) if error.kind() == ErrorKind::BrokenPipe => {
                 self.stop.request(Reason::OutputClosed);
-                Failure::Stopped(Reason::OutputClosed)
+                Stopped(Reason::OutputClosed).into()
             }
-            Stuck::Output(error) => Failure::new(format!("can't write the documents to stdout: {error}")),
+            Stuck::Output(error) => anyhow!("can't write the documents to stdout: {error}"),
             Stuck::Disk(error) => {
-                Failure::new(format!("can't keep documents until their checkpoint comes (set TMPDIR): {error}"))
+                anyhow!("can't keep documents until their checkpoint comes (set TMPDIR): {error}")
             }
         })
     }
@@ -300,8 +302,8 @@ fn is_deletion(line: &[u8], document: &mut Scanner) -> Result<bool, Fault> {
     Ok(deleted)
 }
 
-fn unreadable(why: impl std::fmt::Display) -> Failure {
-    Failure::new(format!("flow-shim is broken: a response can't be read: {why}"))
+fn unreadable(why: impl std::fmt::Display) -> Error {
+    anyhow!("flow-shim is broken: a response can't be read: {why}")
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The serve loop on a thread of this process, with pipes as a runtime would have them.
 
+use anyhow::{Context, Result, anyhow};
 use std::io::{PipeReader, PipeWriter, Write, pipe};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -7,7 +8,6 @@ use std::thread::{self, JoinHandle};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::failure::{Failure, OrFail};
 use crate::process::lines::{Line, Lines};
 use crate::serve;
 use crate::shim::Shim;
@@ -15,27 +15,27 @@ use crate::shim::Shim;
 pub struct Session {
     requests: PipeWriter,
     pub responses: Lines<PipeReader>,
-    serving: JoinHandle<Result<(), Failure>>,
+    serving: JoinHandle<Result<()>>,
 }
 
 /// As much as an unprivileged process may have in a pipe.
 const PIPE: usize = 1024 * 1024;
 
 impl Session {
-    pub fn start(shim: Arc<Shim>) -> Result<Self, Failure> {
+    pub fn start(shim: Arc<Shim>) -> Result<Self> {
         let what = "can't make a pipe";
-        let (theirs, requests) = pipe().or_fail(what)?;
-        let (responses, out) = pipe().or_fail(what)?;
+        let (theirs, requests) = pipe().context(what)?;
+        let (responses, out) = pipe().context(what)?;
         // Fewer, larger reads; a smaller pipe works as well.
         let _ = rustix::pipe::fcntl_setpipe_size(&out, PIPE);
-        let mut end = out.try_clone().or_fail(what)?;
+        let mut end = out.try_clone().context(what)?;
         let serve = move || {
             let served = serve::serve(&shim, theirs, out);
             // An empty line is the end, even should a thread that could not be ended hold the pipe open.
             let _ = end.write_all(b"\n");
             served
         };
-        let serving = thread::Builder::new().name("serve".to_owned()).spawn(serve).or_fail("can't start a thread")?;
+        let serving = thread::Builder::new().name("serve".to_owned()).spawn(serve).context("can't start a thread")?;
         Ok(Self { requests, responses: Lines::new(responses), serving })
     }
 
@@ -56,8 +56,8 @@ impl Session {
     }
 
     /// Hangs up, and tells how the serving has gone.
-    pub fn end(self) -> Result<(), Failure> {
+    pub fn end(self) -> Result<()> {
         drop((self.requests, self.responses));
-        self.serving.join().unwrap_or_else(|_| Err(Failure::new("flow-shim is broken: serving panicked")))
+        self.serving.join().unwrap_or_else(|_| Err(anyhow!("flow-shim is broken: serving panicked")))
     }
 }

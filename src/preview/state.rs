@@ -1,12 +1,12 @@
 //! The state of a preview, as a runtime keeps it: reduced from checkpoints (F8), in a file that is always whole.
 
+use anyhow::{Context, Result, bail};
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use crate::failure::{Failure, OrFail};
 use crate::json::merge::merge;
 
 pub struct StateFile {
@@ -16,22 +16,22 @@ pub struct StateFile {
 
 impl StateFile {
     /// Reads the file, if it exists; what is found wrong with it is found before a capture begins.
-    pub fn open(path: &Path) -> Result<Self, Failure> {
+    pub fn open(path: &Path) -> Result<Self> {
         let name = format!("the state file {}", path.display());
         // What a link points to is replaced, not the link.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let text = match fs::metadata(&path) {
-            Ok(it) if !it.is_file() => return Err(Failure::new(format!("{name} is not a file"))),
-            Ok(_) => fs::read_to_string(&path).or_fail(format!("can't read {name}"))?,
+            Ok(it) if !it.is_file() => bail!("{name} is not a file"),
+            Ok(_) => fs::read_to_string(&path).with_context(|| format!("can't read {name}"))?,
             Err(error) if error.kind() == ErrorKind::NotFound && folder(&path).is_dir() => String::new(),
-            Err(error) => return Err(error).or_fail(format!("can't use {name}")),
+            Err(error) => return Err(error).with_context(|| format!("can't use {name}")),
         };
         let state = match text.trim() {
             "" => Value::Object(Map::new()),
-            text => serde_json::from_str(text).or_fail(format!("{name} is not JSON"))?,
+            text => serde_json::from_str(text).with_context(|| format!("{name} is not JSON"))?,
         };
         if !state.is_object() {
-            return Err(Failure::new(format!("{name} is JSON, but no object")));
+            bail!("{name} is JSON, but no object");
         }
         Ok(Self { path, state })
     }
@@ -46,11 +46,14 @@ impl StateFile {
     }
 
     /// Replaces the file: whoever looks, or is killed, finds the old one or the new one. Only its owner may read it.
-    pub fn write(&self) -> Result<(), Failure> {
+    pub fn write(&self) -> Result<()> {
         let what = format!("can't write the state file {}", self.path.display());
-        let mut file = tempfile::Builder::new().prefix(".flow-shim-").tempfile_in(folder(&self.path)).or_fail(&what)?;
-        file.write_all(format!("{}\n", self.state).as_bytes()).or_fail(&what)?;
-        file.persist(&self.path).map_err(|it| it.error).or_fail(&what)?;
+        let mut file = tempfile::Builder::new()
+            .prefix(".flow-shim-")
+            .tempfile_in(folder(&self.path))
+            .with_context(|| what.clone())?;
+        file.write_all(format!("{}\n", self.state).as_bytes()).with_context(|| what.clone())?;
+        file.persist(&self.path).map_err(|it| it.error).with_context(|| what.clone())?;
         Ok(())
     }
 }
@@ -100,7 +103,7 @@ mod tests {
         fs::write(path("list.json"), "[\"s3cret\"]").unwrap();
         let errors: Vec<String> = [path("cut.json"), path("list.json"), path("nowhere/state.json"), path("")]
             .iter()
-            .map(|it| StateFile::open(it).err().unwrap().to_string())
+            .map(|it| crate::error::sentence(&StateFile::open(it).err().unwrap()))
             .collect();
         let errors = errors.join("\n").replace(folder.path().to_str().unwrap(), "FOLDER");
         assert!(!errors.contains("s3cret"));

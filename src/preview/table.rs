@@ -4,7 +4,7 @@ use console::{Alignment, Style};
 use serde_json::{Value, json};
 
 use super::tally::{Stream, Tally};
-use crate::flow::log::{self, Level};
+use crate::logging::{self, Level};
 use crate::terminal::Screen;
 use crate::terminal::figures::{columns, count, plural, size};
 
@@ -17,10 +17,10 @@ pub fn show(tally: &Tally, screen: &Screen) {
     if screen.is_json() {
         let documents = tally.total(|it| &it.documents);
         let message = format!("captured {documents} documents of {}", plural(tally.streams.len(), "stream"));
-        log::emit(
+        logging::emit(
             Level::Info,
             &message,
-            log::fields([
+            logging::fields([
                 ("documents", documents.into()),
                 ("checkpoints", tally.checkpoints.get().into()),
                 ("seconds", seconds.into()),

@@ -1,5 +1,6 @@
 //! How a connector is started: as a command of this machine, or as a container.
 
+use anyhow::{Context, Result, anyhow};
 use std::io::{self, Write};
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
@@ -12,10 +13,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::value::RawValue;
 
 use super::keeper;
-use super::private::{Audience, Folder};
-use super::stop::Stop;
+use super::private::{FileAccess, Folder};
+use super::shutdown::Stop;
 use super::supervise::Connector;
-use crate::failure::{Failure, OrFail};
 
 /// This binary, whatever path it has or once had.
 const OURSELVES: &str = "/proc/self/exe";
@@ -28,15 +28,15 @@ pub struct Launcher {
     pub target: Target,
     pub env: Vec<(String, String)>,
     pub stop: Stop,
-    pub leftover: Leftover,
+    pub rotated: RotatedConfig,
 }
 
 /// The config of a connector that has changed it while it did something else: a rotated token, mostly. It is left here
 /// whether that went well or not.
 #[derive(Clone, Default)]
-pub struct Leftover(Arc<Mutex<Option<Box<RawValue>>>>);
+pub struct RotatedConfig(Arc<Mutex<Option<Box<RawValue>>>>);
 
-impl Leftover {
+impl RotatedConfig {
     pub fn leave(&self, config: Box<RawValue>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(config);
     }
@@ -56,13 +56,13 @@ pub enum Target {
 
 impl Launcher {
     /// Makes ready for a connector: a private folder for its files, and a keeper that will remove it.
-    pub fn prepare(&self) -> Result<Prepared, Failure> {
-        let audience = match self.target {
-            Target::Command(_) => Audience::OwnUser,
-            Target::Image(_) => Audience::Container,
+    pub fn prepare(&self) -> Result<Prepared> {
+        let access = match self.target {
+            Target::Command(_) => FileAccess::OwnUser,
+            Target::Image(_) => FileAccess::Container,
         };
         let folder =
-            Folder::new(audience).or_fail("can't make a private folder for the connector's files (set TMPDIR)")?;
+            Folder::new(access).context("can't make a private folder for the connector's files (set TMPDIR)")?;
         let (command, container) = match &self.target {
             Target::Command(command) => (find_command(command)?, None),
             Target::Image(image) => {
@@ -70,7 +70,7 @@ impl Launcher {
                 (self.container_command(&container, image, &folder), Some(container))
             }
         };
-        let keeper = self.start_keeper(&folder, container.as_ref()).or_fail("can't start the connector's keeper")?;
+        let keeper = self.start_keeper(&folder, container.as_ref()).context("can't start the connector's keeper")?;
         Ok(Prepared { command, files: Files { folder, keeper } })
     }
 
@@ -126,15 +126,15 @@ pub struct Prepared {
 
 impl Prepared {
     /// Writes a private file and gives its path as the connector sees it.
-    pub fn write(&self, name: &str, content: &str) -> Result<String, Failure> {
-        self.files.folder.write(name, content.as_bytes()).or_fail("can't write the connector's files")
+    pub fn write(&self, name: &str, content: &str) -> Result<String> {
+        self.files.folder.write(name, content.as_bytes()).context("can't write the connector's files")
     }
 
     /// Starts the connector with these arguments behind its own.
-    pub fn start(mut self, arguments: Vec<String>) -> Result<Connector, Failure> {
+    pub fn start(mut self, arguments: Vec<String>) -> Result<Connector> {
         self.command.extend(arguments);
-        let command = serde_json::to_string(&self.command).or_fail("can't start the connector")? + "\n";
-        self.files.keeper.socket.write_all(command.as_bytes()).or_fail("can't start the connector")?;
+        let command = serde_json::to_string(&self.command).context("can't start the connector")? + "\n";
+        self.files.keeper.socket.write_all(command.as_bytes()).context("can't start the connector")?;
         Ok(Connector::new(self.files))
     }
 }
@@ -160,30 +160,29 @@ pub struct Keeper {
 
 impl Keeper {
     /// Has everything killed that the connector has started.
-    pub(super) fn let_go(&self) {
+    pub(super) fn shutdown(&self) {
         let _ = self.socket.shutdown(Shutdown::Both);
     }
 }
 
 impl Drop for Keeper {
     fn drop(&mut self) {
-        self.let_go();
+        self.shutdown();
         let _ = self.child.wait();
     }
 }
 
 /// The command with the file to execute, looked up here because a keeper could only tell by an exit code that there is
 /// none. A command named `flow-shim` is this binary itself.
-fn find_command(command: &[String]) -> Result<Vec<String>, Failure> {
-    let (program, arguments) = command.split_first().ok_or_else(|| Failure::new("the connector's command is empty"))?;
+fn find_command(command: &[String]) -> Result<Vec<String>> {
+    let (program, arguments) = command.split_first().ok_or_else(|| anyhow!("the connector's command is empty"))?;
     let found = match program.as_str() {
         "flow-shim" => Some(OURSELVES.to_owned()),
         path if path.contains('/') => Path::new(path).exists().then(|| path.to_owned()),
         name => search_path(name),
     };
-    let program = found.ok_or_else(|| {
-        Failure::new(format!("there is no program `{program}`: install the connector, or correct its command"))
-    })?;
+    let program = found
+        .ok_or_else(|| anyhow!("there is no program `{program}`: install the connector, or correct its command"))?;
     Ok(std::iter::once(program).chain(arguments.iter().cloned()).collect())
 }
 
@@ -195,13 +194,13 @@ pub fn search_path(program: &str) -> Option<String> {
 }
 
 /// docker or podman; of both, the one that works: a docker client may be there without a daemon.
-pub fn container_engine() -> Result<String, Failure> {
+pub fn container_engine() -> Result<String> {
     let (docker, podman) = (search_path("docker"), search_path("podman"));
     let engine = match podman {
         Some(podman) => docker.filter(|it| has_daemon(it)).or(Some(podman)),
         None => docker,
     };
-    engine.ok_or_else(|| Failure::new("an image needs docker or podman: neither is in PATH"))
+    engine.ok_or_else(|| anyhow!("an image needs docker or podman: neither is in PATH"))
 }
 
 fn has_daemon(docker: &str) -> bool {

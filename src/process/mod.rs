@@ -7,6 +7,6 @@ pub mod keeper;
 pub mod launch;
 pub mod lines;
 pub mod private;
+pub mod shutdown;
 mod stderr;
-pub mod stop;
 pub mod supervise;

@@ -16,11 +16,11 @@ const SCRATCH: &str = "tmp";
 /// A folder that only its owner may enter, removed when dropped (and by the keeper, should the shim be killed).
 pub struct Folder {
     root: TempDir,
-    audience: Audience,
+    access: FileAccess,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Audience {
+pub enum FileAccess {
     /// The connector runs as this user.
     OwnUser,
     /// The connector runs as whoever its image says: inside the folder that nobody else may enter lies a second one,
@@ -29,12 +29,12 @@ pub enum Audience {
 }
 
 impl Folder {
-    pub fn new(audience: Audience) -> io::Result<Self> {
+    pub fn new(access: FileAccess) -> io::Result<Self> {
         let root = make_root()?;
-        let folder = Self { root, audience };
-        match audience {
-            Audience::OwnUser => fs::create_dir(folder.root().join(SCRATCH))?,
-            Audience::Container => {
+        let folder = Self { root, access };
+        match access {
+            FileAccess::OwnUser => fs::create_dir(folder.root().join(SCRATCH))?,
+            FileAccess::Container => {
                 fs::create_dir(folder.files())?;
                 fs::set_permissions(folder.files(), Permissions::from_mode(0o777))?;
             }
@@ -47,7 +47,7 @@ impl Folder {
         let path = self.files().join(name);
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
         file.write_all(content)?;
-        if self.audience == Audience::Container {
+        if self.access == FileAccess::Container {
             fs::set_permissions(&path, Permissions::from_mode(0o666))?;
             return Ok(format!("{MOUNT}/{name}"));
         }
@@ -66,7 +66,7 @@ impl Folder {
     /// The connector's own TMPDIR: one that is killed leaves copies of its config there. A container has a /tmp that goes
     /// with it.
     pub fn scratch(&self) -> Option<PathBuf> {
-        (self.audience == Audience::OwnUser).then(|| self.root().join(SCRATCH))
+        (self.access == FileAccess::OwnUser).then(|| self.root().join(SCRATCH))
     }
 
     /// The mount that shows a container its files, as `docker run --volume` takes it.
@@ -75,9 +75,9 @@ impl Folder {
     }
 
     fn files(&self) -> PathBuf {
-        match self.audience {
-            Audience::OwnUser => self.root.path().to_owned(),
-            Audience::Container => self.root.path().join("files"),
+        match self.access {
+            FileAccess::OwnUser => self.root.path().to_owned(),
+            FileAccess::Container => self.root.path().join("files"),
         }
     }
 }
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn only_the_owner_gets_in() {
-        let folder = Folder::new(Audience::OwnUser).unwrap();
+        let folder = Folder::new(FileAccess::OwnUser).unwrap();
         let path = folder.write("config.json", b"{}").unwrap();
         assert_eq!((mode(folder.root()), mode(Path::new(&path))), (0o700, 0o600));
         let root = folder.root().to_owned();
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn a_container_sees_an_open_folder_inside_a_closed_one() {
-        let folder = Folder::new(Audience::Container).unwrap();
+        let folder = Folder::new(FileAccess::Container).unwrap();
         assert_eq!(folder.write("config.json", b"{}").unwrap(), "/run/flow-shim/config.json");
         assert_eq!(mode(folder.root()), 0o700);
         assert_eq!(mode(&folder.root().join("files")), 0o777);

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 use serde_json::Value;
 
-use crate::flow::log::{self, Fields, Level};
+use crate::logging::{self, Fields, Level};
 
 /// A longer line goes out in pieces: it is only a log.
 const LONGEST: u64 = 64 * 1024;
@@ -31,7 +31,7 @@ pub fn forward(stderr: impl Read, touch: impl Fn()) -> Option<String> {
         let (level, message, fields) = structured(text)
             .or_else(|| metric(text))
             .unwrap_or_else(|| (levels.of(text), text.to_owned(), Fields::new()));
-        log::emit(level, &message, fields);
+        logging::emit(level, &message, fields);
         if level == Level::Error {
             last_error = Some(message);
         }

@@ -1,6 +1,8 @@
 //! A running connector: one thread reads its messages, one its stderr, one waits for its end, and everything that
 //! happens between them is an event here.
 
+use crate::error::Reason;
+use anyhow::{Context, Result, anyhow};
 use std::io::Read;
 use std::process::ChildStdout;
 use std::sync::Arc;
@@ -12,9 +14,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::launch::Files;
+use super::shutdown::Stop;
 use super::stderr;
-use super::stop::{Reason, Stop};
-use crate::failure::{Failure, OrFail};
 
 /// How long a connector that was asked to stop may go on talking (F11: everything is gone within 10 seconds).
 const DRAIN: Duration = Duration::from_secs(8);
@@ -92,7 +93,7 @@ pub enum Reading {
     /// The connector closed its stdout.
     Ended,
     /// The reader wants no more.
-    Refused,
+    Aborted,
 }
 
 /// How a connector came to its end.
@@ -104,7 +105,7 @@ pub enum End {
     /// It said nothing for too long.
     Silent,
     /// It closed its stdout and did not end.
-    Lingering,
+    NotExiting,
 }
 
 pub struct Finished<T> {
@@ -136,12 +137,12 @@ impl Connector {
         patience: Option<Duration>,
         mut tick: impl FnMut(),
         read: impl FnOnce(ChildStdout) -> (T, Reading) + Send + 'static,
-    ) -> Result<Finished<T>, Failure> {
+    ) -> Result<Finished<T>> {
         let (events, inbox) = mpsc::channel();
-        let lost = || Failure::new("the connector was started without pipes");
+        let lost = || anyhow!("the connector was started without pipes");
         let stdout = self.files.keeper.child.stdout.take().ok_or_else(lost)?;
         let errors = self.files.keeper.child.stderr.take().ok_or_else(lost)?;
-        let mut socket = self.files.keeper.socket.try_clone().or_fail("can't wait for the connector")?;
+        let mut socket = self.files.keeper.socket.try_clone().context("can't wait for the connector")?;
         let pid = Pid::from_child(&self.files.keeper.child);
 
         let sender = events.clone();
@@ -166,7 +167,7 @@ impl Connector {
 
         let (mut output, mut exited, mut ended_by_us) = (None, None, None);
         let (mut logged_all, mut last_error) = (false, None);
-        let (mut deadline, mut let_go) = (Deadline::default(), false);
+        let (mut deadline, mut shutdown) = (Deadline::default(), false);
         let mut next_tick = Instant::now() + TICK;
         while !(output.is_some() && logged_all && exited.is_some()) {
             let until = deadline.0.map_or(next_tick, |it| it.min(next_tick));
@@ -176,7 +177,7 @@ impl Connector {
                     if reading == Reading::Ended {
                         deadline.advance(LINGER);
                     }
-                    (reading == Reading::Refused).then_some(LEAVE)
+                    (reading == Reading::Aborted).then_some(LEAVE)
                 }
                 Ok(Event::LoggedAll(error)) => {
                     (logged_all, last_error) = (true, error);
@@ -194,12 +195,12 @@ impl Connector {
                 Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) if deadline.passed() => {
                     if output.is_some() && exited.is_none() {
-                        ended_by_us = ended_by_us.or(Some(End::Lingering));
+                        ended_by_us = ended_by_us.or(Some(End::NotExiting));
                     }
-                    if std::mem::replace(&mut let_go, true) {
+                    if std::mem::replace(&mut shutdown, true) {
                         break;
                     }
-                    self.files.keeper.let_go();
+                    self.files.keeper.shutdown();
                     deadline = Deadline::after(KILL);
                     None
                 }

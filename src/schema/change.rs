@@ -19,7 +19,7 @@ pub enum What {
     /// A keyword's value was not of the kind that the keyword takes, and was dropped.
     BadValue(String),
     /// The same, but it could be told what was meant.
-    ValueMended(String),
+    ValueRepaired(String),
     /// Something that is no schema stood where one belongs.
     NotASchema,
     /// A property's name stood beside `properties`, and was moved into it.
@@ -27,9 +27,9 @@ pub enum What {
     /// A pattern that Flow's regular expressions can't express was dropped.
     PatternDropped(String),
     FormatDropped(String),
-    TypeMended,
+    TypeRepaired,
     TypeDropped,
-    RequiredMended,
+    RequiredRepaired,
     /// Draft 3: `required: true` on a property went to the `required` of its parent.
     RequiredLifted(String),
     /// Draft 4: `exclusiveMaximum: true` and its sibling became one bound.
@@ -84,14 +84,14 @@ impl What {
         match self {
             Self::UnknownKeyword(k) => ("unknown-keyword", "not a keyword of Flow, dropped", Some(k)),
             Self::BadValue(k) => ("bad-value", "value doesn't fit the keyword, dropped", Some(k)),
-            Self::ValueMended(k) => ("value-mended", "value took the form that the keyword wants", Some(k)),
+            Self::ValueRepaired(k) => ("value-repaired", "value took the form that the keyword wants", Some(k)),
             Self::NotASchema => ("not-a-schema", "not a schema, replaced by one", None),
             Self::PropertyMoved(k) => ("property-moved", "moved into `properties`", Some(k)),
             Self::PatternDropped(p) => ("pattern-dropped", "pattern doesn't compile, dropped", Some(p)),
             Self::FormatDropped(f) => ("format-dropped", "not a format of Flow, dropped", Some(f)),
-            Self::TypeMended => ("type-mended", "type took its standard form", None),
+            Self::TypeRepaired => ("type-repaired", "type took its standard form", None),
             Self::TypeDropped => ("type-dropped", "not a type, dropped", None),
-            Self::RequiredMended => ("required-mended", "`required` became a list of unique names", None),
+            Self::RequiredRepaired => ("required-repaired", "`required` became a list of unique names", None),
             Self::RequiredLifted(k) => ("required-lifted", "now in the `required` of its parent", Some(k)),
             Self::BoundFolded(k) => ("bound-folded", "boolean bound folded with its sibling", Some(k)),
             Self::DialectDropped => ("dialect-dropped", "`$schema` of another draft, dropped", None),

@@ -4,7 +4,7 @@
 //! (flow-capture.md, "Flow's JSON-schema parser"); the schemas that sources print are written for
 //! laxer readers, in every draft since 2010. Three outputs are made of them: the endpoint config
 //! schema ([`config`]), the write schema of a collection ([`write_permissive`], [`write_declared`])
-//! and the sourced schema ([`sourced`]). What the source wrote is mended where its meaning is plain
+//! and the sourced schema ([`sourced`]). What the source wrote is repaired where its meaning is plain
 //! and dropped where it is not, and each such [`Change`] has a name. What Flow accepts as it is
 //! stays as it is, but for these, which are by design:
 //!

@@ -110,7 +110,7 @@ fn unwrap_type(schema: &mut Schema, say: &mut impl FnMut(&[&str], What)) {
         return;
     };
     *value = inner.clone();
-    say(&["type"], What::TypeMended);
+    say(&["type"], What::TypeRepaired);
 }
 
 /// Draft 3: a boolean `required` on a property speaks of the property's parent.

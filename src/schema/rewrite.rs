@@ -26,7 +26,7 @@ pub(super) enum Mode {
 pub(super) fn rewrite(schema: &Value, mode: Mode) -> (Map<String, Value>, Vec<Change>) {
     let mut has_refs = false;
     refs::visit(schema, &mut String::new(), &mut |_, map| has_refs |= map.contains_key("$ref"));
-    let mut walk = Walk {
+    let mut walk = Rewriter {
         input: schema,
         mode,
         has_refs,
@@ -49,7 +49,7 @@ pub(super) fn rewrite(schema: &Value, mode: Mode) -> (Map<String, Value>, Vec<Ch
     }
 }
 
-struct Walk<'a> {
+struct Rewriter<'a> {
     input: &'a Value,
     mode: Mode,
     /// Whether the input has any `$ref`: an `$id` below the root changes what they mean.
@@ -65,7 +65,7 @@ struct Walk<'a> {
     definitions_loosened: bool,
 }
 
-impl Walk<'_> {
+impl Rewriter<'_> {
     fn schema(&mut self, schema: Value) -> Value {
         match schema {
             Value::Bool(_) => schema,
@@ -167,9 +167,9 @@ impl Walk<'_> {
         };
         match fate {
             Fate::Keep => Some(value),
-            Fate::Mend(mended, what) => {
+            Fate::Repair(repaired, what) => {
                 self.say(what);
-                Some(mended)
+                Some(repaired)
             }
             Fate::Drop(what) => self.lose(keyword, what),
         }

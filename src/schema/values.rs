@@ -11,7 +11,7 @@ use std::collections::HashSet;
 #[derive(Debug, PartialEq)]
 pub(super) enum Fate {
     Keep,
-    Mend(Value, What),
+    Repair(Value, What),
     Drop(What),
 }
 
@@ -59,7 +59,7 @@ fn secret(keyword: &str, value: &Value) -> Fate {
         _ => false,
     };
     if is_true {
-        Fate::Mend(Value::Bool(true), What::ValueMended(keyword.into()))
+        Fate::Repair(Value::Bool(true), What::ValueRepaired(keyword.into()))
     } else {
         Fate::Drop(What::BadValue(keyword.into()))
     }
@@ -82,7 +82,7 @@ fn list(keyword: &str, value: &Value) -> Fate {
     match value {
         Value::Array(_) => Fate::Keep,
         Value::Null => Fate::Drop(What::BadValue(keyword.into())),
-        one => Fate::Mend(json!([one]), What::ValueMended(keyword.into())),
+        one => Fate::Repair(json!([one]), What::ValueRepaired(keyword.into())),
     }
 }
 
@@ -99,8 +99,8 @@ fn types(value: &Value) -> Fate {
     };
     let mut seen = HashSet::new();
     names.retain(|it| seen.insert(*it));
-    let mended = if value.is_string() { json!(names[0]) } else { json!(names) };
-    keep_or_mend(value, mended, What::TypeMended)
+    let repaired = if value.is_string() { json!(names[0]) } else { json!(names) };
+    keep_or_repair(value, repaired, What::TypeRepaired)
 }
 
 fn listed_type(value: &Value) -> Option<&'static str> {
@@ -131,7 +131,7 @@ pub(super) fn compiles(pattern: &str) -> bool {
 }
 
 fn names(keyword: &str, value: &Value) -> Fate {
-    let mended = match value {
+    let repaired = match value {
         Value::Array(them) => {
             let mut seen = HashSet::new();
             them.iter().filter(|it| it.is_string() && seen.insert(*it)).cloned().collect()
@@ -139,7 +139,7 @@ fn names(keyword: &str, value: &Value) -> Fate {
         Value::String(_) => vec![value.clone()],
         _ => return Fate::Drop(What::BadValue(keyword.into())),
     };
-    keep_or_mend(value, Value::Array(mended), What::RequiredMended)
+    keep_or_repair(value, Value::Array(repaired), What::RequiredRepaired)
 }
 
 fn dialect(keyword: &str, value: &Value) -> Fate {
@@ -162,8 +162,8 @@ fn is_url(id: &str) -> bool {
     is_url && id.chars().all(is_url_char)
 }
 
-fn keep_or_mend(value: &Value, mended: Value, what: What) -> Fate {
-    if *value == mended { Fate::Keep } else { Fate::Mend(mended, what) }
+fn keep_or_repair(value: &Value, repaired: Value, what: What) -> Fate {
+    if *value == repaired { Fate::Keep } else { Fate::Repair(repaired, what) }
 }
 
 /// The type that a name stands for, in JSON schema's words and in those of other type systems.

@@ -1,12 +1,11 @@
 //! The connector's config as a person gives it: in a file, as JSON on the command line, or as the config.json that
 //! lies beside a shim.yaml. No message quotes from it: it holds secrets.
 
+use anyhow::{Context, Result, anyhow, bail};
 use std::path::{Path, PathBuf};
+use tracing::info;
 
 use serde_json::value::RawValue;
-
-use crate::failure::{Failure, OrFail};
-use crate::flow::log;
 
 /// What it is called beside a shim.yaml.
 const NAME: &str = "config.json";
@@ -20,13 +19,13 @@ pub struct ConfigArg {
 
 impl ConfigArg {
     /// The config on one line; none where there is none anywhere.
-    pub fn read(&self, folder: Option<&Path>) -> Result<Option<Box<RawValue>>, Failure> {
+    pub fn read(&self, folder: Option<&Path>) -> Result<Option<Box<RawValue>>> {
         match self.config.as_deref() {
             Some(text) if text.trim_start().starts_with(['{', '[']) => parse(text, "--config").map(Some),
             Some(path) => read_file(Path::new(path)).map(Some),
             None => match beside(folder) {
                 Some(path) => {
-                    log::info(&format!("the config is {}", path.display()));
+                    info!("the config is {}", path.display());
                     read_file(&path).map(Some)
                 }
                 None => Ok(None),
@@ -39,32 +38,32 @@ fn beside(folder: Option<&Path>) -> Option<PathBuf> {
     folder.map(|it| it.join(NAME)).filter(|it| it.is_file())
 }
 
-fn read_file(path: &Path) -> Result<Box<RawValue>, Failure> {
+fn read_file(path: &Path) -> Result<Box<RawValue>> {
     let name = path.to_string_lossy();
     if name.contains(['"', '{', '\n']) && !path.exists() {
         // JSON without its beginning, perhaps.
-        return Err(Failure::new("--config is neither a file nor a JSON object"));
+        bail!("--config is neither a file nor a JSON object");
     }
     let name = format!("the config file {name}");
-    let bytes = std::fs::read(path).or_fail(format!("can't read {name}"))?;
-    let text = String::from_utf8(bytes).map_err(|_| Failure::new(format!("{name} is not UTF-8 text")))?;
+    let bytes = std::fs::read(path).with_context(|| format!("can't read {name}"))?;
+    let text = String::from_utf8(bytes).map_err(|_| anyhow!("{name} is not UTF-8 text"))?;
     parse(text.strip_prefix('\u{feff}').unwrap_or(&text), &name)
 }
 
-fn parse(text: &str, name: &str) -> Result<Box<RawValue>, Failure> {
-    let config: Box<RawValue> = serde_json::from_str(text).or_fail(format!("{name} is not JSON"))?;
+fn parse(text: &str, name: &str) -> Result<Box<RawValue>> {
+    let config: Box<RawValue> = serde_json::from_str(text).with_context(|| format!("{name} is not JSON"))?;
     if !config.get().starts_with('{') {
-        return Err(Failure::new(format!("{name} is JSON, but no object")));
+        bail!("{name} is JSON, but no object");
     }
     // A line break in JSON is white space: within strings it is escaped.
-    RawValue::from_string(config.get().replace(['\n', '\r'], " ")).or_fail(format!("{name} is not JSON"))
+    RawValue::from_string(config.get().replace(['\n', '\r'], " ")).with_context(|| format!("{name} is not JSON"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(config: &str) -> Result<Option<Box<RawValue>>, Failure> {
+    fn read(config: &str) -> Result<Option<Box<RawValue>>> {
         ConfigArg { config: Some(config.to_owned()) }.read(None)
     }
 
@@ -91,10 +90,10 @@ mod tests {
             ("latin1.json", b"{\"api_key\": \"s3cret\xe9\"}"),
         ] {
             std::fs::write(folder.path().join(name), content).unwrap();
-            errors.push(read(folder.path().join(name).to_str().unwrap()).unwrap_err().to_string());
+            errors.push(crate::error::sentence(&read(folder.path().join(name).to_str().unwrap()).unwrap_err()));
         }
         for argument in ["nowhere/config.json", "{\"api_key\": \"s3cret\",}", "[1]", "\"api_key\": \"s3cret\""] {
-            errors.push(read(argument).unwrap_err().to_string());
+            errors.push(crate::error::sentence(&read(argument).unwrap_err()));
         }
         let errors = errors.join("\n").replace(folder.path().to_str().unwrap(), "FOLDER");
         assert!(!errors.contains("s3cret"));

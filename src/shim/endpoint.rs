@@ -6,8 +6,9 @@
 //!
 //! What OAuth moves follows from the connector's spec, and to ask for that takes a second or two. So it is asked for only
 //! where a config has `/credentials` and nothing in shim.yaml makes the answer plain; within one process once; and a
-//! capture keeps the answer in its state, beside the discovered catalog and as long as that ([`Way`]).
+//! capture keeps the answer in its state, beside the discovered catalog and as long as that ([`ConfigMapping`]).
 
+use anyhow::{Context, Result, anyhow};
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -16,11 +17,10 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::Shim;
 use super::map::ConfigMap;
-use crate::failure::{Failure, OrFail};
 use crate::json::merge::merge;
-use crate::oauth::{self, Declaration, Own, Remap};
+use crate::oauth::{self, Declaration, OAuthSetting, Remap};
 use crate::schema::{self, Change};
-use crate::source;
+use crate::upstream;
 
 /// What shim.yaml says of the config.
 #[derive(Default)]
@@ -28,7 +28,7 @@ pub struct Endpoint {
     /// RFC 7396, for the connector's config schema.
     pub patch: Option<Value>,
     pub map: ConfigMap,
-    pub oauth2: Own,
+    pub oauth2: OAuthSetting,
     known: Mutex<Known>,
 }
 
@@ -42,7 +42,7 @@ struct Known {
 
 /// What OAuth moves, and what that was derived from on this side.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Way {
+pub struct ConfigMapping {
     #[serde(default)]
     basis: String,
     #[serde(default)]
@@ -62,14 +62,14 @@ pub struct Described {
     pub documentation_url: Option<String>,
 }
 
-impl Way {
+impl ConfigMapping {
     pub fn is_nothing(&self) -> bool {
         *self == Self::default()
     }
 }
 
 impl Endpoint {
-    pub fn new(patch: Option<Value>, map: ConfigMap, oauth2: Own) -> Self {
+    pub fn new(patch: Option<Value>, map: ConfigMap, oauth2: OAuthSetting) -> Self {
         Self { patch, map, oauth2, known: Mutex::default() }
     }
 
@@ -77,10 +77,10 @@ impl Endpoint {
     fn concerns(&self, config: &Value) -> bool {
         // Who patches the sign-in button in has no remap derived.
         let by_hand = self.patch.as_ref().is_some_and(|it| it.to_string().contains("\"x-oauth2-provider\""));
-        self.oauth2 != Own::Never && !by_hand && config.get("credentials").is_some_and(Value::is_object)
+        self.oauth2 != OAuthSetting::Never && !by_hand && config.get("credentials").is_some_and(Value::is_object)
     }
 
-    /// Changes with what a [`Way`] is derived from, the connector apart.
+    /// Changes with what a [`ConfigMapping`] is derived from, the connector apart.
     fn basis(&self) -> String {
         let said = format!("{:?} {:?} {}", self.oauth2, self.patch, env!("CARGO_PKG_VERSION"));
         // FNV-1a: a hash that is the same tomorrow.
@@ -102,7 +102,7 @@ impl Endpoint {
 
 impl Shim {
     /// Asks the connector, and derives what Flow is told.
-    pub fn describe(&self) -> Result<Described, Failure> {
+    pub fn describe(&self) -> Result<Described> {
         let found = self.source.spec(&self.launcher)?;
         let derived = self.derive(&found);
         self.endpoint.known().remap = Some(derived.remap);
@@ -117,7 +117,7 @@ impl Shim {
         })
     }
 
-    fn derive(&self, found: &source::Spec) -> oauth::Derived {
+    fn derive(&self, found: &upstream::Spec) -> oauth::Derived {
         let mut schema = found.config_schema.clone();
         if let Some(patch) = &self.endpoint.patch {
             merge(&mut schema, patch.clone());
@@ -131,9 +131,9 @@ impl Shim {
     }
 
     /// How this config gets to the connector; `kept` is what an earlier session found, if that still holds.
-    pub fn way(&self, config: &RawValue, kept: Option<&Way>) -> Result<Way, Failure> {
+    pub fn way(&self, config: &RawValue, kept: Option<&ConfigMapping>) -> Result<ConfigMapping> {
         if !self.endpoint.concerns(&parsed(config)?) {
-            return Ok(Way::default());
+            return Ok(ConfigMapping::default());
         }
         let basis = self.endpoint.basis();
         let known = self.endpoint.known().remap.clone();
@@ -142,15 +142,15 @@ impl Shim {
             (None, Some(kept)) if kept.basis == basis => return Ok(kept.clone()),
             _ => {
                 let found = self.source.spec(&self.launcher);
-                self.derive(&found.map_err(|it| it.within("can't ask the connector for its config's form"))?).remap
+                self.derive(&found.context("can't ask the connector for its config's form")?).remap
             }
         };
         self.endpoint.known().remap = Some(remap.clone());
-        Ok(Way { basis, remap })
+        Ok(ConfigMapping { basis, remap })
     }
 
     /// The config as the connector wants it: the same text, where nothing is to be moved.
-    pub fn to_connector(&self, config: &RawValue, way: &Way) -> Result<Box<RawValue>, Failure> {
+    pub fn to_connector(&self, config: &RawValue, way: &ConfigMapping) -> Result<Box<RawValue>> {
         if let Some((given, rotated)) = &self.endpoint.known().rotated
             && given.get() == config.get()
         {
@@ -167,11 +167,11 @@ impl Shim {
         if connector == flow {
             return Ok(config.to_owned());
         }
-        to_raw_value(&connector).or_fail("can't write the connector's config")
+        to_raw_value(&connector).context("can't write the connector's config")
     }
 
     /// A config that the connector has changed, as Flow keeps it; `before` is what Flow has now.
-    pub fn to_flow(&self, changed: &RawValue, before: &RawValue, way: &Way) -> Result<Value, Failure> {
+    pub fn to_flow(&self, changed: &RawValue, before: &RawValue, way: &ConfigMapping) -> Result<Value> {
         let (changed, before) = (parsed(changed)?, parsed(before)?);
         let between = way.remap.apply(&before);
         let mut flow = way.remap.undo(&self.endpoint.map.undo(&changed, &between), &before);
@@ -191,6 +191,6 @@ pub fn skips_interval(config: &RawValue) -> bool {
 const SKIP_INTERVAL: &str = "_atf_skip_interval";
 
 /// The error does not quote: it is about secrets.
-fn parsed(config: &RawValue) -> Result<Value, Failure> {
-    serde_json::from_str(config.get()).map_err(|_| Failure::new("the config can't be read"))
+fn parsed(config: &RawValue) -> Result<Value> {
+    serde_json::from_str(config.get()).map_err(|_| anyhow!("the config can't be read"))
 }

@@ -1,5 +1,6 @@
 //! shim.yaml.
 
+use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -10,7 +11,6 @@ use super::map::ConfigMap;
 use super::streams::StreamOptions;
 use super::values::{Document, Interval, OAuth2, SchemaMode, Size, Words};
 use crate::airbyte::StateFormat;
-use crate::failure::{Failure, OrFail};
 use crate::singer::CatalogOption;
 
 pub const NAME: &str = "shim.yaml";
@@ -94,9 +94,9 @@ impl SpecChanges {
 }
 
 impl ShimFile {
-    pub fn read(path: &Path) -> Result<Self, Failure> {
-        let text = std::fs::read_to_string(path).or_fail(format!("can't read {}", path.display()))?;
-        Self::parse(&text).or_fail(path.display())
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))?;
+        Self::parse(&text).map_err(anyhow::Error::msg).with_context(|| path.display().to_string())
     }
 
     pub(super) fn parse(text: &str) -> Result<Self, String> {

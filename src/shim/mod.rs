@@ -1,35 +1,35 @@
 //! One shim's configuration: from the command line, shim.yaml and the environment to a source that can be run.
 
+pub mod atf;
 pub mod config;
 pub mod endpoint;
 mod file;
 #[cfg(test)]
 mod json_schema;
 mod map;
-pub mod older;
 mod rotation;
 pub mod secrets;
 pub mod streams;
 mod values;
 
+use anyhow::{Context, Result, anyhow};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tracing::{debug, info};
 
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::airbyte::Airbyte;
-use crate::failure::{Failure, OrFail};
-use crate::flow::log;
-use crate::oauth::Own;
-use crate::process::launch::{Launcher, Leftover, Target};
-use crate::process::stop::Stop;
+use crate::oauth::OAuthSetting;
+use crate::process::launch::{Launcher, RotatedConfig, Target};
+use crate::process::shutdown::Stop;
 use crate::singer::Singer;
-use crate::source::{Resource, Source, Stream};
+use crate::upstream::{Resource, Source, Stream};
 
-use endpoint::{Endpoint, Way};
+use endpoint::{ConfigMapping, Endpoint};
 pub use file::Protocol;
 use file::{ShimFile, SpecChanges};
 use map::ConfigMap;
@@ -87,18 +87,18 @@ pub struct SourceArgs {
 
 impl Shim {
     /// Finds the source: the arguments first, then shim.yaml, then AIRBYTE_ENTRYPOINT.
-    pub fn resolve(args: &SourceArgs, stop: Stop) -> Result<Self, Failure> {
+    pub fn resolve(args: &SourceArgs, stop: Stop) -> Result<Self> {
         let found = find(args)?;
         let target = target(args, &found.file, found.folder.as_deref())?;
         Self::build(found, target, args.protocol, stop)
     }
 
     /// A connector about which nothing is said.
-    pub fn bare(target: Target, protocol: Protocol, stop: Stop) -> Result<Self, Failure> {
+    pub fn bare(target: Target, protocol: Protocol, stop: Stop) -> Result<Self> {
         Self::build(Found::nothing(), target, Some(protocol), stop)
     }
 
-    fn build(found: Found, target: Target, protocol: Option<Protocol>, stop: Stop) -> Result<Self, Failure> {
+    fn build(found: Found, target: Target, protocol: Option<Protocol>, stop: Stop) -> Result<Self> {
         let Found { file, folder, settings } = found;
         let source: Arc<dyn Source> = match protocol.or(file.protocol).unwrap_or(Protocol::Airbyte) {
             Protocol::Airbyte => Arc::new(Airbyte { state_format: file.state_format.unwrap_or_default() }),
@@ -113,7 +113,7 @@ impl Shim {
         Ok(Self {
             source,
             endpoint: endpoint(file.spec, file.oauth2, folder.as_deref())?,
-            launcher: Launcher { target, env: file.env.into_iter().collect(), stop, leftover: Leftover::default() },
+            launcher: Launcher { target, env: file.env.into_iter().collect(), stop, rotated: RotatedConfig::default() },
             documentation_url: file.documentation_url,
             max_document: file.max_document.map_or(MAX_DOCUMENT, |it| it.0),
             idle_timeout: file.idle_timeout.unwrap_or(IDLE_TIMEOUT),
@@ -126,27 +126,27 @@ impl Shim {
     }
 
     /// Whether these streams can be read with this config of Flow's.
-    pub fn check(&self, config: &RawValue, resources: &[Resource]) -> Result<(), Failure> {
+    pub fn check(&self, config: &RawValue, resources: &[Resource]) -> Result<()> {
         let way = self.way(config, None)?;
         let checked = self.source.check(&self.launcher, &self.to_connector(config, &way)?, resources);
-        self.heed_leftover(config, &way);
+        self.apply_rotated(config, &way);
         checked
     }
 
     /// Asks the connector for its streams, and remembers them for [`Shim::streams`]. Those that are to be omitted are left
     /// out.
-    pub fn discover(&self, config: &RawValue) -> Result<Vec<Stream>, Failure> {
+    pub fn discover(&self, config: &RawValue) -> Result<Vec<Stream>> {
         let mut streams = self.discover_by(config, &self.way(config, None)?)?;
         *self.discovered.lock().unwrap_or_else(PoisonError::into_inner) = Some((config.to_owned(), streams.clone()));
         for name in self.streams.unused(&streams) {
-            log::debug(&format!("there is no stream {name} at the source: what shim.yaml says of it has no effect"));
+            debug!("there is no stream {name} at the source: what shim.yaml says of it has no effect");
         }
         streams.retain(|it| !self.streams.of(&it.id).is_omitted());
         Ok(streams)
     }
 
     /// The streams that this process has just discovered with this config; else it does so now.
-    pub fn streams(&self, config: &RawValue, way: &Way) -> Result<Vec<Stream>, Failure> {
+    pub fn streams(&self, config: &RawValue, way: &ConfigMapping) -> Result<Vec<Stream>> {
         let remembered = self.discovered.lock().unwrap_or_else(PoisonError::into_inner).take();
         match remembered {
             Some((with, streams)) if with.get() == config.get() => Ok(streams),
@@ -154,16 +154,16 @@ impl Shim {
         }
     }
 
-    fn discover_by(&self, config: &RawValue, way: &Way) -> Result<Vec<Stream>, Failure> {
+    fn discover_by(&self, config: &RawValue, way: &ConfigMapping) -> Result<Vec<Stream>> {
         let discovered = self.source.discover(&self.launcher, &self.to_connector(config, way)?);
-        self.heed_leftover(config, way);
+        self.apply_rotated(config, way);
         let mut streams = discovered?;
         streams.iter_mut().for_each(|it| self.streams.apply(self.source.as_ref(), it));
         Ok(streams)
     }
 
     /// A stream that was discovered before, from its own [`Stream::declared`].
-    pub fn stream(&self, declared: Box<RawValue>) -> Result<Stream, Failure> {
+    pub fn stream(&self, declared: Box<RawValue>) -> Result<Stream> {
         let mut stream = self.source.stream(declared)?;
         self.streams.apply(self.source.as_ref(), &mut stream);
         Ok(stream)
@@ -190,8 +190,8 @@ impl Found {
         Self { file: ShimFile::default(), folder: None, settings: None }
     }
 
-    fn new(file: ShimFile, from: PathBuf, folder: PathBuf) -> Result<Self, Failure> {
-        let mut shim = serde_json::to_value(&file).or_fail("can't tell what shim.yaml says")?;
+    fn new(file: ShimFile, from: PathBuf, folder: PathBuf) -> Result<Self> {
+        let mut shim = serde_json::to_value(&file).context("can't tell what shim.yaml says")?;
         if let Some(env) = shim.get_mut("env").and_then(Value::as_object_mut) {
             env.values_mut().for_each(|it| *it = "***".into());
         }
@@ -200,7 +200,7 @@ impl Found {
 }
 
 /// Finds shim.yaml, or the older wrapper's files where there is none.
-fn find(args: &SourceArgs) -> Result<Found, Failure> {
+fn find(args: &SourceArgs) -> Result<Found> {
     let path = match &args.shim {
         Some(path) if path.is_dir() => path.join(file::NAME),
         Some(path) => path.clone(),
@@ -208,23 +208,23 @@ fn find(args: &SourceArgs) -> Result<Found, Failure> {
     };
     let folder = path.parent().map(Path::to_owned).unwrap_or_default();
     let here = if folder.as_os_str().is_empty() { Path::new(".") } else { &folder };
-    match (path.exists(), older::is_in(here)) {
+    match (path.exists(), atf::is_in(here)) {
         (false, true) => {
-            log::info(&format!("settings are the older wrapper's files in {}", here.display()));
-            Found::new(older::read(here)?, here.to_owned(), folder)
+            info!("settings are the older wrapper's files in {}", here.display());
+            Found::new(atf::read(here)?, here.to_owned(), folder)
         }
         (false, false) if args.shim.is_none() => Ok(Found::nothing()),
         (_, has_older) => {
             if has_older {
                 let path = path.display();
-                log::info(&format!("settings are those of {path}: the older wrapper's files beside it are not used"));
+                info!("settings are those of {path}: the older wrapper's files beside it are not used");
             }
             Found::new(ShimFile::read(&path)?, path, folder)
         }
     }
 }
 
-fn target(args: &SourceArgs, file: &ShimFile, folder: Option<&Path>) -> Result<Target, Failure> {
+fn target(args: &SourceArgs, file: &ShimFile, folder: Option<&Path>) -> Result<Target> {
     Ok(match (args.command.as_slice(), &args.image, &args.connector_entrypoint, &file.command, &file.image) {
         ([_, ..], ..) => Target::Command(args.command.clone()),
         (_, Some(image), ..) => Target::Image(image.clone()),
@@ -233,22 +233,22 @@ fn target(args: &SourceArgs, file: &ShimFile, folder: Option<&Path>) -> Result<T
         // Within the image, its command is to be run, and not the image once more.
         (.., Some(image)) if !is_within_image() => Target::Image(image.clone()),
         _ => {
-            let entrypoint = std::env::var(AIRBYTE_ENTRYPOINT).map_err(|_| Failure::new(NOTHING))?;
+            let entrypoint = std::env::var(AIRBYTE_ENTRYPOINT).map_err(|_| anyhow!(NOTHING))?;
             Target::Command(words(&entrypoint, AIRBYTE_ENTRYPOINT)?)
         }
     })
 }
 
 /// A command in one string, as a shell would split it.
-fn words(text: &str, from: &str) -> Result<Vec<String>, Failure> {
-    let words = shell_words::split(text).or_fail(format!("{from} can't be split into words"))?;
-    if words.is_empty() { Err(Failure::new(NOTHING)) } else { Ok(words) }
+fn words(text: &str, from: &str) -> Result<Vec<String>> {
+    let words = shell_words::split(text).with_context(|| format!("{from} can't be split into words"))?;
+    if words.is_empty() { Err(anyhow!(NOTHING)) } else { Ok(words) }
 }
 
 const NOTHING: &str =
     "there is no connector to run: say `-- COMMAND`, `--image NAME` or `--shim DIR`, or set AIRBYTE_ENTRYPOINT";
 
-fn endpoint(spec: SpecChanges, oauth2: Option<OAuth2>, folder: Option<&Path>) -> Result<Endpoint, Failure> {
+fn endpoint(spec: SpecChanges, oauth2: Option<OAuth2>, folder: Option<&Path>) -> Result<Endpoint> {
     let patch = spec.patch.map(|it| it.read(folder, "the patch of the spec")).transpose()?;
     let map = match spec.map {
         None => ConfigMap::default(),
@@ -256,13 +256,15 @@ fn endpoint(spec: SpecChanges, oauth2: Option<OAuth2>, folder: Option<&Path>) ->
             let what = "the map of the spec";
             let read = document.read(folder, what)?;
             let entries = read.as_object().into_iter().flatten();
-            ConfigMap::new(entries).or_fail(document.name(folder, what))?
+            ConfigMap::new(entries)
+                .map_err(anyhow::Error::msg)
+                .with_context(|| document.name(folder, what).to_string())?
         }
     };
     let oauth2 = match oauth2 {
-        None => Own::Unsaid,
-        Some(OAuth2::Never) => Own::Never,
-        Some(OAuth2::Given(document)) => Own::Given(document.read(folder, "oauth2")?),
+        None => OAuthSetting::Unsaid,
+        Some(OAuth2::Never) => OAuthSetting::Never,
+        Some(OAuth2::Given(document)) => OAuthSetting::Given(document.read(folder, "oauth2")?),
     };
     Ok(Endpoint::new(patch, map, oauth2))
 }

@@ -2,33 +2,34 @@
 //! into the capture's spec, or the capture fails when it starts again (A18). Flow takes it from a log event, encrypted
 //! and never otherwise (F7); an encryption service does that, at the URL in `ENCRYPTION_URL`.
 
+use anyhow::{Context, Result, anyhow, bail};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
+use tracing::warn;
 
-use super::endpoint::Way;
+use super::endpoint::ConfigMapping;
 use super::{Shim, secrets};
-use crate::failure::{Failure, OrFail};
-use crate::flow::log::{self, Level};
 use crate::http;
+use crate::logging::{self, Level};
 
 /// Where the encryption service is.
 const ENCRYPTION_URL: &str = "ENCRYPTION_URL";
 
 impl Shim {
     /// Takes up a config that the connector has left behind: what follows in this process uses it.
-    pub(super) fn heed_leftover(&self, config: &RawValue, way: &Way) {
-        if let Some(rotated) = self.launcher.leftover.take() {
-            secrets::conceal(&rotated);
+    pub(super) fn apply_rotated(&self, config: &RawValue, way: &ConfigMapping) {
+        if let Some(rotated) = self.launcher.rotated.take() {
+            secrets::redact(&rotated);
             self.endpoint.keep_rotated(config, &rotated);
             self.publish(&rotated, config, way);
         }
     }
 
     /// Publishes a config that the connector has changed, or tells the user what to do. `before` is Flow's config.
-    pub fn publish(&self, rotated: &RawValue, before: &RawValue, way: &Way) {
+    pub fn publish(&self, rotated: &RawValue, before: &RawValue, way: &ConfigMapping) {
         let (now, before) = match (self.to_flow(rotated, before, way), serde_json::from_str::<Value>(before.get())) {
             (Ok(now), Ok(before)) => (now, before),
-            _ => return log::warn("the connector has sent a new config that can't be read"),
+            _ => return warn!("the connector has sent a new config that can't be read"),
         };
         let mut names = Vec::new();
         changed(&now, &before, "", &mut names);
@@ -42,26 +43,28 @@ impl Shim {
             return error(&format!("the connector has changed its config ({names}); {why}: {update}"));
         };
         match self.encrypt(&url, &now) {
-            Ok(encrypted) => log::config_update(&format!("the connector has changed its config ({names})"), encrypted),
+            Ok(encrypted) => {
+                logging::config_update(&format!("the connector has changed its config ({names})"), encrypted)
+            }
             Err(failure) => {
                 error(&format!(
-                    "the connector has changed its config ({names}), which can't be published ({failure}): {update}"
+                    "the connector has changed its config ({names}), which can't be published ({failure:#}): {update}"
                 ));
             }
         }
     }
 
-    fn encrypt(&self, url: &str, config: &Value) -> Result<Value, Failure> {
+    fn encrypt(&self, url: &str, config: &Value) -> Result<Value> {
         // A connector that is not to be asked any more, as the shim is being stopped, has only secrets.
         let schema = self.describe().map_or_else(|_| all_secret(config), |it| it.config_schema);
         let body =
-            serde_json::to_vec(&json!({"config": config, "schema": schema})).or_fail("can't write the config")?;
+            serde_json::to_vec(&json!({"config": config, "schema": schema})).context("can't write the config")?;
         let headers = [("content-type".to_owned(), "application/json".to_owned())];
         let answer = http::post(url, &headers, &body)?;
         if !(200..300).contains(&answer.status) {
-            return Err(Failure::new(format!("the encryption service answers {}", answer.status)));
+            bail!("the encryption service answers {}", answer.status);
         }
-        let no_config = || Failure::new("the encryption service answers with something that is no encrypted config");
+        let no_config = || anyhow!("the encryption service answers with something that is no encrypted config");
         let encrypted: Value = serde_json::from_slice(&answer.body).map_err(|_| no_config())?;
         let is_sops = encrypted.get("sops").is_some_and(Value::is_object);
         if !is_sops || shows_secrets(&encrypted, config) { Err(no_config()) } else { Ok(encrypted) }
@@ -69,7 +72,7 @@ impl Shim {
 }
 
 fn error(message: &str) {
-    log::emit(Level::Error, message, log::Fields::new());
+    logging::emit(Level::Error, message, logging::Fields::new());
 }
 
 /// The names of the members that have changed, by their paths. No value.

@@ -6,7 +6,7 @@ use regex::Regex;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::flow::log;
+use crate::logging;
 
 /// A shorter text would mask half the log.
 const SHORTEST: usize = 4;
@@ -17,16 +17,16 @@ static SECRET_NAME: LazyLock<Option<Regex>> = LazyLock::new(|| {
 });
 
 /// Masks what looks like a secret in all logs from now on.
-pub fn conceal(config: &RawValue) {
+pub fn redact(config: &RawValue) {
     if let Ok(config) = serde_json::from_str::<Value>(config.get()) {
-        log::conceal(of(&config));
+        logging::redact(of(&config));
     }
 }
 
 /// Masks one text in all logs from now on.
-pub fn conceal_text(secret: &str) {
+pub fn redact_text(secret: &str) {
     if secret.len() >= SHORTEST {
-        log::conceal([secret.to_owned()]);
+        logging::redact([secret.to_owned()]);
     }
 }
 

@@ -3,14 +3,14 @@
 
 mod options;
 
+use anyhow::Result;
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use globset::{Glob, GlobMatcher};
 
 use super::values::{Document, SchemaMode};
-use crate::failure::Failure;
-use crate::source::{Source, Stream, StreamId};
+use crate::upstream::{Source, Stream, StreamId};
 
 pub use options::{Component, CursorField, Normalizations, Normalize, StreamOptions};
 
@@ -31,12 +31,8 @@ struct Rule {
 
 impl StreamRules {
     /// Reads the files that they name.
-    pub fn new(
-        schema: SchemaMode,
-        options: BTreeMap<String, StreamOptions>,
-        folder: Option<&Path>,
-    ) -> Result<Self, Failure> {
-        let rule = |(name, mut options): (String, StreamOptions)| -> Result<Rule, Failure> {
+    pub fn new(schema: SchemaMode, options: BTreeMap<String, StreamOptions>, folder: Option<&Path>) -> Result<Self> {
+        let rule = |(name, mut options): (String, StreamOptions)| -> Result<Rule> {
             if let Some(document) = &options.schema {
                 let what = format!("the schema of stream {name}");
                 options.schema = Some(Document::Inline(document.read(folder, &what)?));

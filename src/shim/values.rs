@@ -1,6 +1,7 @@
 //! The forms that values have in shim.yaml: documents inline or in files, durations, sizes, choices. Each reads itself, says what it
 //! expected where it can't, and is written as it is read.
 
+use anyhow::{Context, Result, anyhow};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,7 +11,6 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::Value;
 use serde_saphyr::Spanned;
 
-use crate::failure::{Failure, OrFail};
 use crate::oauth;
 
 /// A JSON object: inline, or the name of a file beside shim.yaml.
@@ -75,16 +75,17 @@ impl Document {
     }
 
     /// The object itself; `what` is what a failure calls it.
-    pub fn read(&self, folder: Option<&Path>, what: &str) -> Result<Value, Failure> {
+    pub fn read(&self, folder: Option<&Path>, what: &str) -> Result<Value> {
         match self {
             Self::Inline(object) => Ok(object.clone()),
             Self::File { path, .. } => {
                 let failed = format!("can't read {}", self.name(folder, what));
-                let text = std::fs::read_to_string(within(folder, path)).or_fail(&failed)?;
+                let text = std::fs::read_to_string(within(folder, path)).with_context(|| failed.clone())?;
                 // JSON is YAML, and numbers keep their text only there.
-                let found: Value =
-                    serde_json::from_str(&text).or_else(|_| serde_saphyr::from_str(&text)).or_fail(&failed)?;
-                if found.is_object() { Ok(found) } else { Err(Failure::new(format!("{failed}: it is no object"))) }
+                let found: Value = serde_json::from_str(&text)
+                    .or_else(|_| serde_saphyr::from_str(&text))
+                    .with_context(|| failed.clone())?;
+                if found.is_object() { Ok(found) } else { Err(anyhow!("{failed}: it is no object")) }
             }
         }
     }

@@ -1,5 +1,7 @@
 //! The end of the user's way through the browser: a request to this machine, with a code and the state that we sent.
 
+use crate::error::Stopped;
+use anyhow::{Context, Result, anyhow};
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
 use std::time::Duration;
@@ -7,8 +9,7 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::failure::{Failure, OrFail};
-use crate::process::stop::Stop;
+use crate::process::shutdown::Stop;
 
 /// Listens on localhost, by both of its addresses where it has both.
 pub struct Callback(Vec<TcpListener>);
@@ -18,22 +19,22 @@ const LONGEST: usize = 64 * 1024;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Callback {
-    pub fn listen(port: u16) -> Result<Self, Failure> {
+    pub fn listen(port: u16) -> Result<Self> {
         let failed = format!("can't listen on localhost:{port} (choose another one by --port)");
-        let four = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).or_fail(failed)?;
+        let four = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).with_context(|| failed.clone())?;
         let mut listeners = vec![four];
         listeners.extend(TcpListener::bind((Ipv6Addr::LOCALHOST, port)));
         for it in &listeners {
-            it.set_nonblocking(true).or_fail("can't listen on localhost")?;
+            it.set_nonblocking(true).context("can't listen on localhost")?;
         }
         Ok(Self(listeners))
     }
 
     /// Waits for the code. Requests without the right state are answered, and nothing else.
-    pub fn code(&self, state: &str, stop: &Stop) -> Result<String, Failure> {
+    pub fn code(&self, state: &str, stop: &Stop) -> Result<String> {
         loop {
             if let Some(reason) = stop.reason() {
-                return Err(Failure::Stopped(reason));
+                return Err(Stopped(reason).into());
             }
             let mut fds: Vec<PollFd> = self.0.iter().map(|it| PollFd::new(it, PollFlags::IN)).collect();
             let _ = poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 200_000_000 }));
@@ -49,7 +50,7 @@ impl Callback {
 }
 
 /// Answers one request; what it says ends the wait if it is ours.
-fn answer(mut stream: TcpStream, state: &str) -> Option<Result<String, Failure>> {
+fn answer(mut stream: TcpStream, state: &str) -> Option<Result<String>> {
     let target = target(&mut stream).ok().flatten()?;
     let query = target.split_once('?').map_or("", |(_, it)| it);
     let get = |name: &str| query.split('&').find_map(|it| it.split_once('=').filter(|(it, _)| *it == name));
@@ -65,11 +66,11 @@ fn answer(mut stream: TcpStream, state: &str) -> Option<Result<String, Failure>>
     if let Some(error) = get("error") {
         respond(&mut stream, "200 OK", "The sign-in was refused. flow-shim tells more.");
         let details = get("error_description").map(|it| format!(": {it}")).unwrap_or_default();
-        return Some(Err(Failure::new(format!("the sign-in was refused ({error}){details}"))));
+        return Some(Err(anyhow!("the sign-in was refused ({error}){details}")));
     }
     let Some(code) = get("code").filter(|it| !it.is_empty()) else {
         respond(&mut stream, "400 Bad Request", "There is no code.");
-        return Some(Err(Failure::new("the authorization server has sent no code")));
+        return Some(Err(anyhow!("the authorization server has sent no code")));
     };
     respond(&mut stream, "200 OK", "You are signed in. This window can be closed.");
     Some(Ok(code))

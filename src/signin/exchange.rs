@@ -1,6 +1,7 @@
 //! What Flow's control plane does with an `oauth2` object: the authorize URL, the token request, and what becomes of the
 //! response. It sends nothing.
 
+use anyhow::{Context, Result, anyhow};
 use std::collections::BTreeSet;
 
 use base64::Engine as _;
@@ -8,7 +9,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use crate::failure::{Failure, OrFail};
 use crate::oauth::mustache;
 
 pub struct Client {
@@ -57,11 +57,13 @@ impl<'a> Exchange<'a> {
     }
 
     /// The fields of the config that the templates want and that are not there.
-    pub fn unanswered(&self) -> Result<BTreeSet<String>, Failure> {
+    pub fn unanswered(&self) -> Result<BTreeSet<String>> {
         let mut names = BTreeSet::new();
         for name in ["authUrlTemplate", "accessTokenUrlTemplate", "accessTokenBody"] {
             let template = self.oauth2.get(name).and_then(Value::as_str).unwrap_or_default();
-            names.extend(mustache::variables(template).or_fail(format!("oauth2.{name}"))?);
+            names.extend(
+                mustache::variables(template).map_err(anyhow::Error::msg).with_context(|| format!("oauth2.{name}"))?,
+            );
         }
         let config = self.variables.get("config").unwrap_or(&Value::Null);
         let is_there = |path: &str| path.split('.').try_fold(config, |it, step| it.get(step)).is_some();
@@ -73,7 +75,7 @@ impl<'a> Exchange<'a> {
             .collect())
     }
 
-    pub fn authorize_url(&self) -> Result<String, Failure> {
+    pub fn authorize_url(&self) -> Result<String> {
         // Neither is anybody's business in a browser.
         let mut variables = self.variables.clone();
         variables.shift_remove("client_secret");
@@ -81,14 +83,16 @@ impl<'a> Exchange<'a> {
         self.render("authUrlTemplate", &Value::Object(variables))
     }
 
-    pub fn token_request(&self, code: &str) -> Result<TokenRequest, Failure> {
+    pub fn token_request(&self, code: &str) -> Result<TokenRequest> {
         let mut variables = self.variables.clone();
         variables.insert("code".into(), code.into());
         let variables = Value::Object(variables);
         let mut headers = Vec::new();
         for (name, template) in self.oauth2.get("accessTokenHeaders").and_then(Value::as_object).into_iter().flatten() {
             let template = template.as_str().unwrap_or_default();
-            let value = mustache::render(template, &variables, self.now).or_fail(format!("oauth2.{name}"))?;
+            let value = mustache::render(template, &variables, self.now)
+                .map_err(anyhow::Error::msg)
+                .with_context(|| format!("oauth2.{name}"))?;
             headers.push((name.to_lowercase(), value));
         }
         for (name, value) in [("accept", "application/json"), ("content-type", "application/json")] {
@@ -103,13 +107,15 @@ impl<'a> Exchange<'a> {
         })
     }
 
-    fn render(&self, name: &str, variables: &Value) -> Result<String, Failure> {
+    fn render(&self, name: &str, variables: &Value) -> Result<String> {
         let template = self.oauth2.get(name).and_then(Value::as_str).unwrap_or_default();
-        mustache::render(template, variables, self.now).or_fail(format!("oauth2.{name}"))
+        mustache::render(template, variables, self.now)
+            .map_err(anyhow::Error::msg)
+            .with_context(|| format!("oauth2.{name}"))
     }
 
     /// What goes into `credentials`: the client, and what the response map makes of the response.
-    pub fn credentials(&self, response: &Value) -> Result<Map<String, Value>, Failure> {
+    pub fn credentials(&self, response: &Value) -> Result<Map<String, Value>> {
         let mut credentials = Map::new();
         for name in ["client_id", "client_secret"] {
             credentials.insert(name.to_owned(), self.variables.get(name).cloned().unwrap_or_default());
@@ -122,11 +128,13 @@ impl<'a> Exchange<'a> {
                 value.ok_or_else(|| {
                     let members: Vec<&String> = response.as_object().into_iter().flat_map(Map::keys).collect();
                     let members = members.into_iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-                    Failure::new(format!("the token response has nothing at {place} for `{name}`: it has {members}"))
+                    anyhow!("the token response has nothing at {place} for `{name}`: it has {members}")
                 })?
             } else {
                 let text = mustache::render(place, response, self.now);
-                text.or_fail(format!("oauth2.accessTokenResponseMap, `{name}`"))?.into()
+                text.map_err(anyhow::Error::msg)
+                    .with_context(|| format!("oauth2.accessTokenResponseMap, `{name}`"))?
+                    .into()
             };
             credentials.insert(name.clone(), value);
         }
@@ -162,7 +170,7 @@ mod tests {
         let credentials = it.credentials(&json!({"data": {"token": 7}, "expires_in": 60})).unwrap();
         assert_eq!(credentials["token"], 7);
         assert!(credentials["at"].as_str().unwrap().ends_with('Z'));
-        let missing = it.credentials(&json!({"error": "s3cret"})).unwrap_err().to_string();
+        let missing = crate::error::sentence(&it.credentials(&json!({"error": "s3cret"})).unwrap_err());
         assert_eq!(missing, "the token response has nothing at /data/token for `token`: it has error");
     }
 }

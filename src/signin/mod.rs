@@ -6,6 +6,7 @@
 mod callback;
 mod exchange;
 
+use anyhow::{Context, Result, anyhow, bail};
 use std::fs::{File, OpenOptions};
 use std::io::{IsTerminal, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -16,9 +17,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
 
-use crate::failure::{Failure, OrFail};
 use crate::http;
-use crate::process::stop::Stop;
+use crate::process::shutdown::Stop;
 use crate::shim::config::ConfigArg;
 use crate::shim::{Shim, SourceArgs, secrets};
 use crate::terminal::Screen;
@@ -63,13 +63,13 @@ pub fn run(args: &Args, stop: &Stop, mut stdout: File) -> ExitCode {
     screen.conclude(sign_in(args, stop, &screen, &mut stdout))
 }
 
-fn sign_in(args: &Args, stop: &Stop, screen: &Screen, stdout: &mut File) -> Result<(), Failure> {
+fn sign_in(args: &Args, stop: &Stop, screen: &Screen, stdout: &mut File) -> Result<()> {
     let client = client(args)?;
     let shim = Shim::resolve(&args.source, stop.clone())?;
     let config = match args.config.read(shim.folder.as_deref())? {
         Some(config) => {
-            secrets::conceal(&config);
-            serde_json::from_str(config.get()).or_fail("the config can't be read")?
+            secrets::redact(&config);
+            serde_json::from_str(config.get()).context("the config can't be read")?
         }
         None => Map::new(),
     };
@@ -77,13 +77,13 @@ fn sign_in(args: &Args, stop: &Stop, screen: &Screen, stdout: &mut File) -> Resu
     let described = shim.describe()?;
     let Some(oauth2) = described.oauth2 else {
         let why = described.missing.unwrap_or_else(|| "the connector declares none".to_owned());
-        return Err(Failure::new(format!("there is no OAuth to try: {why}")));
+        bail!("there is no OAuth to try: {why}");
     };
     let redirect_uri = format!("http://localhost:{}", args.port);
     if args.dry_run {
         screen.settle();
         let text = dry_run(&oauth2, &client, &redirect_uri, config)?;
-        return stdout.write_all(text.as_bytes()).or_fail("can't write to stdout");
+        return stdout.write_all(text.as_bytes()).context("can't write to stdout");
     }
     let (state, verifier) = (random()?, random()?);
     let typed = Value::Object(config.clone());
@@ -91,7 +91,7 @@ fn sign_in(args: &Args, stop: &Stop, screen: &Screen, stdout: &mut File) -> Resu
     let unanswered = exchange.unanswered()?;
     if !unanswered.is_empty() {
         let names = unanswered.into_iter().collect::<Vec<_>>().join(", ");
-        return Err(Failure::new(format!("the sign-in needs fields of the config: {names}: say them with --config")));
+        bail!("the sign-in needs fields of the config: {names}: say them with --config");
     }
     let callback = Callback::listen(args.port)?;
     let url = exchange.authorize_url()?;
@@ -104,15 +104,15 @@ fn sign_in(args: &Args, stop: &Stop, screen: &Screen, stdout: &mut File) -> Resu
     let credentials = exchange.credentials(&response)?;
     let config = with_credentials(config, &described.config_schema, credentials);
     screen.settle();
-    let text = serde_json::to_string_pretty(&config).or_fail("can't write the config")? + "\n";
+    let text = serde_json::to_string_pretty(&config).context("can't write the config")? + "\n";
     match &args.output {
-        Some(path) => write_privately(path, &text).or_fail(format!("can't write {}", path.display())),
-        None => stdout.write_all(text.as_bytes()).or_fail("can't write to stdout"),
+        Some(path) => write_privately(path, &text).with_context(|| format!("can't write {}", path.display())),
+        None => stdout.write_all(text.as_bytes()).context("can't write to stdout"),
     }
 }
 
 /// A dry run needs no client of its own.
-fn client(args: &Args) -> Result<Client, Failure> {
+fn client(args: &Args) -> Result<Client> {
     let given = |value: &Option<String>, variable: &str| value.clone().or_else(|| std::env::var(variable).ok());
     let id = given(&args.client_id, "OAUTH_CLIENT_ID");
     let secret = given(&args.client_secret, "OAUTH_CLIENT_SECRET");
@@ -121,16 +121,16 @@ fn client(args: &Args) -> Result<Client, Failure> {
     }
     match (id, secret) {
         (Some(id), Some(secret)) => {
-            secrets::conceal_text(&secret);
+            secrets::redact_text(&secret);
             Ok(Client { id, secret })
         }
-        (None, _) => Err(Failure::new("which OAuth app? Say --client-id, or set OAUTH_CLIENT_ID")),
-        (_, None) => Err(Failure::new("the OAuth app has a secret: say --client-secret, or set OAUTH_CLIENT_SECRET")),
+        (None, _) => Err(anyhow!("which OAuth app? Say --client-id, or set OAUTH_CLIENT_ID")),
+        (_, None) => Err(anyhow!("the OAuth app has a secret: say --client-secret, or set OAUTH_CLIENT_SECRET")),
     }
 }
 
 /// What would be sent, with words for what is only known then.
-fn dry_run(oauth2: &Value, client: &Client, redirect_uri: &str, config: Map<String, Value>) -> Result<String, Failure> {
+fn dry_run(oauth2: &Value, client: &Client, redirect_uri: &str, config: Map<String, Value>) -> Result<String> {
     let mut typed = Value::Object(config);
     let missing = Exchange::new(oauth2, client, redirect_uri, &typed, "", "").unanswered()?;
     for name in missing {
@@ -154,13 +154,13 @@ fn dry_run(oauth2: &Value, client: &Client, redirect_uri: &str, config: Map<Stri
 }
 
 /// 32 bytes that nobody can guess, as RFC 7636 wants a verifier to be written.
-fn random() -> Result<String, Failure> {
+fn random() -> Result<String> {
     let mut bytes = [0_u8; 32];
     let mut filled = 0;
     while filled < bytes.len() {
         let flags = rustix::rand::GetRandomFlags::empty();
         filled +=
-            rustix::rand::getrandom(&mut bytes[filled..], flags).or_fail("this machine gives no random numbers")?;
+            rustix::rand::getrandom(&mut bytes[filled..], flags).context("this machine gives no random numbers")?;
     }
     Ok(URL_SAFE_NO_PAD.encode(bytes))
 }
@@ -177,7 +177,7 @@ fn open_browser(url: &str) {
 }
 
 /// Sends the token request. What the server says of an error is told, but for tokens.
-fn exchanged(request: &TokenRequest) -> Result<Value, Failure> {
+fn exchanged(request: &TokenRequest) -> Result<Value> {
     let answer = http::post(&request.url, &request.headers, request.body.as_bytes())?;
     let host = http::host(&request.url);
     let response: Option<Value> = serde_json::from_slice(&answer.body).ok();
@@ -185,9 +185,9 @@ fn exchanged(request: &TokenRequest) -> Result<Value, Failure> {
     let details: Vec<String> = ["error", "error_description", "message"].into_iter().filter_map(text).collect();
     if !(200..300).contains(&answer.status) || text("error").is_some() {
         let details = if details.is_empty() { "nothing more".to_owned() } else { details.join(": ") };
-        return Err(Failure::new(format!("{host} refuses the code: it answers {} and says {details}", answer.status)));
+        bail!("{host} refuses the code: it answers {} and says {details}", answer.status);
     }
-    response.ok_or_else(|| Failure::new(format!("{host} answers to the token request with something that is no JSON")))
+    response.ok_or_else(|| anyhow!("{host} answers to the token request with something that is no JSON"))
 }
 
 /// The config as Flow would have it, the form's defaults in its OAuth object included.

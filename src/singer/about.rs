@@ -1,14 +1,14 @@
 //! The config schema: what `--about` prints, or what shim.yaml has in its place.
 
+use anyhow::{Result, anyhow};
 use std::sync::LazyLock;
+use tracing::debug;
 
 use jsonschema::Validator;
 use regex::Regex;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::failure::Failure;
-use crate::flow::log;
 use crate::schema;
 
 /// What is known of a tap that says nothing of its config.
@@ -56,14 +56,14 @@ fn is_secret(name: &str, property: &Value) -> bool {
 }
 
 /// Says what is wrong with a config, and where.
-pub fn validate(config_schema: &Value, config: &RawValue) -> Result<(), Failure> {
+pub fn validate(config_schema: &Value, config: &RawValue) -> Result<()> {
     // As Flow reads it: what taps write is of any draft.
     let schema = schema::config(config_schema).schema;
     let Ok(config) = serde_json::from_str::<Value>(config.get()) else { return Ok(()) };
     let validator: Validator = match jsonschema::validator_for(&schema) {
         Ok(it) => it,
         Err(error) => {
-            log::debug(&format!("the config is not checked, as its schema can't be used: {error}"));
+            debug!("the config is not checked, as its schema can't be used: {error}");
             return Ok(());
         }
     };
@@ -79,7 +79,7 @@ pub fn validate(config_schema: &Value, config: &RawValue) -> Result<(), Failure>
     if wrong.is_empty() {
         return Ok(());
     }
-    Err(Failure::new(format!("the config is not what this tap takes: {}", wrong.join("; "))))
+    Err(anyhow!("the config is not what this tap takes: {}", wrong.join("; ")))
 }
 
 #[cfg(test)]
@@ -119,7 +119,7 @@ mod tests {
             "host": {"type": "string"}, "db": {"type": "object", "properties": {"port": {"type": "integer"}}}}});
         let check = |text: &str| validate(&schema, &RawValue::from_string(text.to_owned()).unwrap());
         assert!(check(r#"{"host": "a", "db": {"port": 5}}"#).is_ok());
-        let sentence = check(r#"{"db": {"port": "s3cret"}}"#).unwrap_err().to_string();
+        let sentence = crate::error::sentence(&check(r#"{"db": {"port": "s3cret"}}"#).unwrap_err());
         assert!(
             sentence.contains("/db/port") && sentence.contains("\"host\"") && !sentence.contains("s3cret"),
             "{sentence}"

@@ -1,13 +1,13 @@
 //! Catalogs: what a tap discovers. What is made of it for a sync is in [`super::selection`].
 
+use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
 use super::resource::Method;
 use super::state::stream_id;
-use crate::failure::{Failure, OrFail};
-use crate::source::{Mode, Stream};
+use crate::upstream::{Mode, Stream};
 
 /// A stream as a catalog has it. Nothing in it is as certain as the specification says.
 #[derive(Deserialize)]
@@ -27,11 +27,11 @@ pub struct Entry {
 }
 
 impl Entry {
-    pub fn parse(declared: &RawValue) -> Result<Self, Failure> {
+    pub fn parse(declared: &RawValue) -> Result<Self> {
         let entry: Self =
-            serde_json::from_str(declared.get()).or_fail("a stream of the tap's catalog can't be read")?;
+            serde_json::from_str(declared.get()).context("a stream of the tap's catalog can't be read")?;
         if entry.tap_stream_id.is_none() && entry.stream.is_none() {
-            return Err(Failure::new("a stream of the tap's catalog has neither tap_stream_id nor stream"));
+            bail!("a stream of the tap's catalog has neither tap_stream_id nor stream");
         }
         Ok(entry)
     }
@@ -132,16 +132,16 @@ fn texts(value: &Value) -> Vec<String> {
     }
 }
 
-pub fn streams(catalog: &RawValue) -> Result<Vec<Stream>, Failure> {
+pub fn streams(catalog: &RawValue) -> Result<Vec<Stream>> {
     #[derive(Deserialize)]
     struct Catalog {
         streams: Vec<Box<RawValue>>,
     }
-    let catalog: Catalog = serde_json::from_str(catalog.get()).or_fail("the tap's catalog can't be read")?;
+    let catalog: Catalog = serde_json::from_str(catalog.get()).context("the tap's catalog can't be read")?;
     catalog.streams.into_iter().map(stream).collect()
 }
 
-pub fn stream(declared: Box<RawValue>) -> Result<Stream, Failure> {
+pub fn stream(declared: Box<RawValue>) -> Result<Stream> {
     let entry = Entry::parse(&declared)?;
     let (method, cursor) = (entry.default_method(), entry.default_key());
     let mut resource = json!({"stream": entry.id(), "replicationMethod": method.name()});
@@ -189,9 +189,9 @@ pub fn paths(names: Vec<String>) -> Vec<Vec<String>> {
 
 /// What a catalog says of a stream that is not to be read (S6): what was discovered, but for its fields. Taps look at more
 /// of such a stream than whether it is selected.
-pub fn outline(stream: &Stream) -> Option<Box<RawValue>> {
-    let mut outline: Value = serde_json::from_str(stream.declared.get()).ok()?;
-    let mut own = match outline["metadata"].take() {
+pub fn unselected_entry(stream: &Stream) -> Option<Box<RawValue>> {
+    let mut unselected_entry: Value = serde_json::from_str(stream.declared.get()).ok()?;
+    let mut own = match unselected_entry["metadata"].take() {
         Value::Array(items) => items.into_iter().find(|it| it["breadcrumb"].as_array().is_some_and(Vec::is_empty)),
         _ => None,
     }
@@ -199,9 +199,9 @@ pub fn outline(stream: &Stream) -> Option<Box<RawValue>> {
     if own["metadata"].is_object() {
         own["metadata"]["selected"] = false.into();
     }
-    outline["metadata"] = json!([own]);
-    outline["schema"] = json!({"type": "object", "properties": {}});
-    to_raw_value(&outline).ok()
+    unselected_entry["metadata"] = json!([own]);
+    unselected_entry["schema"] = json!({"type": "object", "properties": {}});
+    to_raw_value(&unselected_entry).ok()
 }
 
 impl Method {

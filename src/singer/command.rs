@@ -1,7 +1,10 @@
 //! Commands: `--about`, `--discover`, and a sync, each a run of the tap.
 
+use crate::error::Stopped;
+use anyhow::{Context, Result, anyhow, bail};
 use std::io::{self, Read};
 use std::process::ChildStdout;
+use tracing::{info, warn};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -9,15 +12,13 @@ use serde_json::value::RawValue;
 
 use super::selection::{self, Form};
 use super::{CatalogOption, Singer, about, catalog, state};
-use crate::failure::{Failure, OrFail};
-use crate::flow::log;
 use crate::json::compact::compact;
 use crate::json::hints::Hints;
-use crate::json::mend::mend;
+use crate::json::repair::repair;
 use crate::json::scan::{Kind, Scanner};
 use crate::process::launch::{Files, Launcher, Prepared};
 use crate::process::supervise::{Activity, Connector, End, Finished, Reading};
-use crate::source::{Stream, SyncRequest, Trouble};
+use crate::upstream::{ErrorLog, Stream, SyncRequest};
 
 /// The names of the private files.
 pub const CONFIG: &str = "config.json";
@@ -25,7 +26,7 @@ const CATALOG: &str = "catalog.json";
 const STATE: &str = "state.json";
 
 /// The config schema as `--about` tells it; none where the tap has no such option, or nothing to say.
-pub fn about(launcher: &Launcher) -> Result<Option<Value>, Failure> {
+pub fn about(launcher: &Launcher) -> Result<Option<Value>> {
     let run = run(launcher, launcher.prepare()?, &["--about", "--format=json"])?;
     let settings = document(&run.stdout, "settings").and_then(|it| {
         #[derive(Deserialize)]
@@ -37,25 +38,23 @@ pub fn about(launcher: &Launcher) -> Result<Option<Value>, Failure> {
     Ok(settings.filter(Value::is_object))
 }
 
-pub fn discover(launcher: &Launcher, config: &RawValue) -> Result<Vec<Stream>, Failure> {
+pub fn discover(launcher: &Launcher, config: &RawValue) -> Result<Vec<Stream>> {
     let prepared = launcher.prepare()?;
     let path = prepared.write(CONFIG, config.get())?;
     let run = run(launcher, prepared, &["--config", &path, "--discover"])?;
     if run.code != 0 {
-        return Err(Trouble::default().explain(run.code, run.last_error.as_deref()));
+        return Err(ErrorLog::default().explain(run.code, run.last_error.as_deref()));
     }
     let Some(catalog) = document(&run.stdout, "streams") else {
-        return Err(Failure::new(
-            "the tap printed no catalog when it was to discover its streams: is it a Singer tap?",
-        ));
+        bail!("the tap printed no catalog when it was to discover its streams: is it a Singer tap?",);
     };
     if let Some(config) = rewritten(&run.files, config) {
-        launcher.leftover.leave(config);
+        launcher.rotated.leave(config);
     }
     catalog::streams(&catalog)
 }
 
-pub fn read(singer: &Singer, launcher: &Launcher, sync: &SyncRequest) -> Result<Connector, Failure> {
+pub fn read(singer: &Singer, launcher: &Launcher, sync: &SyncRequest) -> Result<Connector> {
     let prepared = launcher.prepare()?;
     let path = prepared.write(CONFIG, sync.config.get())?;
     let mut arguments = vec!["--config".to_owned(), path];
@@ -76,7 +75,7 @@ pub fn read(singer: &Singer, launcher: &Launcher, sync: &SyncRequest) -> Result<
 }
 
 /// How the tap takes its catalog. Only taps that write no metadata are old enough to be asked.
-fn taken(launcher: &Launcher, sync: &SyncRequest) -> Result<(&'static str, Form), Failure> {
+fn taken(launcher: &Launcher, sync: &SyncRequest) -> Result<(&'static str, Form)> {
     let has_metadata = |text: &RawValue| text.get().contains("\"metadata\"");
     if sync.streams.iter().any(|it| has_metadata(&it.stream.declared)) {
         return Ok(("--catalog", Form::Metadata));
@@ -104,15 +103,15 @@ struct Run {
     files: Files,
 }
 
-fn run(launcher: &Launcher, prepared: Prepared, arguments: &[&str]) -> Result<Run, Failure> {
+fn run(launcher: &Launcher, prepared: Prepared, arguments: &[&str]) -> Result<Run> {
     let connector = prepared.start(arguments.iter().map(|it| (*it).to_owned()).collect())?;
     let Finished { end, output, last_error, files } =
         connector.supervise(&launcher.stop, &Activity::default(), None, || (), read_all)?;
     match end {
-        End::Stopped(reason) => Err(Failure::Stopped(reason)),
-        End::Silent | End::Lingering => Err(Failure::new("the tap does not end when it was asked about itself")),
+        End::Stopped(reason) => Err(Stopped(reason).into()),
+        End::Silent | End::NotExiting => Err(anyhow!("the tap does not end when it was asked about itself")),
         End::Exited(code) => {
-            let stdout = output.unwrap_or(Ok(Vec::new())).or_fail("can't read the tap's output")?;
+            let stdout = output.unwrap_or(Ok(Vec::new())).context("can't read the tap's output")?;
             Ok(Run { stdout, code, last_error, files })
         }
     }
@@ -141,7 +140,7 @@ fn document(output: &[u8], member: &str) -> Option<Box<RawValue>> {
         }
         let text = String::from_utf8_lossy(line);
         if !text.trim().is_empty() {
-            log::info(text.trim());
+            info!("{}", text.trim());
         }
         at += line.len() + 1;
     }
@@ -161,19 +160,17 @@ fn object_with(text: &[u8], member: &str) -> Option<(Box<RawValue>, usize)> {
         .ok()?;
     let object = &text[..scanner.position()];
     // On one line, as everything that goes into Flow's state has to be.
-    let object = if scanner.flawed() { compact(&mend(object).0) } else { compact(object) };
+    let object = if scanner.flawed() { compact(&repair(object).0) } else { compact(object) };
     let raw = RawValue::from_string(String::from_utf8(object).ok()?).ok()?;
     has.then_some((raw, scanner.position()))
 }
 
 /// The config schema of a tap: shim.yaml's, else its own, else one that takes anything.
-pub fn config_schema(singer: &Singer, launcher: &Launcher) -> Result<Value, Failure> {
+pub fn config_schema(singer: &Singer, launcher: &Launcher) -> Result<Value> {
     let mut schema = match &singer.config_schema {
         Some(schema) => schema.clone(),
         None => about(launcher)?.unwrap_or_else(|| {
-            log::warn(
-                "the tap does not tell what its config looks like (no --about): say it as configSchema in shim.yaml, to have a form and a check of it",
-            );
+            warn!("{}", "the tap does not tell what its config looks like (no --about): say it as configSchema in shim.yaml, to have a form and a check of it",);
             about::permissive()
         }),
     };

@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 
 use crate::json::hints::Hints;
 use crate::json::scan::{Kind, Scanner, string_text};
-use crate::source::line;
-use crate::source::{Broken, Data};
+use crate::upstream::line;
+use crate::upstream::{Broken, Data};
 
 /// CDC taps set this in rows that were deleted at the source.
 pub const DELETED_AT: &str = "_sdc_deleted_at";
@@ -68,7 +68,7 @@ pub fn message<'a>(line: &'a [u8], hints: &mut Hints) -> Result<Message<'a>, Bro
         return Err(if begun || line::is_message(line) { Broken::lost(name(), fault) } else { Broken::Noise });
     }
     if scanner.flawed() {
-        return Err(if kind.is_some() { Broken::Flawed } else { Broken::Noise });
+        return Err(if kind.is_some() { Broken::Repairable } else { Broken::Noise });
     }
     match kind {
         Some(kind) if kind.eq_ignore_ascii_case(br#""RECORD""#) => match (stream, data) {

@@ -9,17 +9,17 @@ mod resource;
 mod selection;
 mod state;
 
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::failure::Failure;
-use crate::flow::log::{Fields, Level};
 use crate::json::hints::Hints;
+use crate::logging::{Fields, Level};
 use crate::process::launch::{Files, Launcher};
-use crate::source::{
-    Batch, Broken, Decoder, Event, OlderCell, OlderState, Record, Resource, Rows, Source, Spec, Started, Stream,
-    StreamId, StreamSchema, Sweeps, SyncRequest,
+use crate::upstream::{
+    Batch, Broken, Decoder, Event, FullRefreshPolicy, LegacyCell, LegacyState, Record, Resource, Rows, Source, Spec,
+    Started, Stream, StreamId, StreamSchema, SyncRequest,
 };
 
 use message::{DELETED_AT, Message};
@@ -57,21 +57,21 @@ impl Source for Singer {
         (resource::schema(), resource::POINTERS)
     }
 
-    fn spec(&self, launcher: &Launcher) -> Result<Spec, Failure> {
+    fn spec(&self, launcher: &Launcher) -> Result<Spec> {
         Ok(Spec { config_schema: command::config_schema(self, launcher)?, ..Spec::default() })
     }
 
     /// Never `--test`: it reads a record of all streams, and says that all is well when it could not.
-    fn check(&self, launcher: &Launcher, config: &RawValue, resources: &[Resource]) -> Result<(), Failure> {
+    fn check(&self, launcher: &Launcher, config: &RawValue, resources: &[Resource]) -> Result<()> {
         about::validate(&command::config_schema(self, launcher)?, config)?;
         resource::check(&command::discover(launcher, config)?, resources)
     }
 
-    fn discover(&self, launcher: &Launcher, config: &RawValue) -> Result<Vec<Stream>, Failure> {
+    fn discover(&self, launcher: &Launcher, config: &RawValue) -> Result<Vec<Stream>> {
         command::discover(launcher, config)
     }
 
-    fn stream(&self, declared: Box<RawValue>) -> Result<Stream, Failure> {
+    fn stream(&self, declared: Box<RawValue>) -> Result<Stream> {
         catalog::stream(declared)
     }
 
@@ -83,15 +83,15 @@ impl Source for Singer {
         catalog::full_refresh(stream)
     }
 
-    fn resource(&self, config: &RawValue) -> Result<Resource, Failure> {
+    fn resource(&self, config: &RawValue) -> Result<Resource> {
         resource::resource(config)
     }
 
-    fn outline(&self, stream: &Stream) -> Option<Box<RawValue>> {
-        catalog::outline(stream)
+    fn unselected_entry(&self, stream: &Stream) -> Option<Box<RawValue>> {
+        catalog::unselected_entry(stream)
     }
 
-    fn read(&self, launcher: &Launcher, sync: &SyncRequest) -> Result<Started, Failure> {
+    fn read(&self, launcher: &Launcher, sync: &SyncRequest) -> Result<Started> {
         let names = Names::new(sync, self.catalog == CatalogOption::None)?;
         Ok(Started {
             connector: command::read(self, launcher, sync)?,
@@ -104,21 +104,21 @@ impl Source for Singer {
     }
 
     /// S4; a SCHEMA comes before the records of a stream, be there none.
-    fn sweeps(&self) -> Sweeps {
-        Sweeps { state_outlives: true, announced: true }
+    fn full_refresh_policy(&self) -> FullRefreshPolicy {
+        FullRefreshPolicy { keeps_state: true, announced: true }
     }
 
     fn resumes(&self, _stream: &Stream, _state: &RawValue, rows: Rows) -> bool {
         state::resumes(rows)
     }
 
-    fn older_cell(&self, cell: &RawValue) -> OlderCell {
-        state::older_cell(cell)
+    fn legacy_cell(&self, cell: &RawValue) -> LegacyCell {
+        state::legacy_cell(cell)
     }
 
     /// No older wrapper kept anything but cells.
-    fn older_state(&self, _state: &Map<String, Value>, _streams: &[&StreamId]) -> OlderState {
-        OlderState::default()
+    fn legacy_state(&self, _state: &Map<String, Value>, _streams: &[&StreamId]) -> LegacyState {
+        LegacyState::default()
     }
 }
 
@@ -152,7 +152,7 @@ impl Messages {
                 let stream = stream_id(&self.names.resolve(&stream)?);
                 Event::Schema(StreamSchema { stream, schema, key: catalog::paths(key) })
             }
-            Message::ActivateVersion { stream } => Event::Renewed(stream_id(&self.names.resolve(&stream)?)),
+            Message::ActivateVersion { stream } => Event::ActivateVersion(stream_id(&self.names.resolve(&stream)?)),
             Message::Batch { stream, files, gzip } => {
                 let stream = quoted(&self.names.resolve(&stream)?);
                 Event::Batch(Batch { stream, files, gzip, deleted_at: DELETED_AT })

@@ -1,13 +1,13 @@
 //! Which stream a message means: a stream's identity is its `tap_stream_id`, but some taps call it by `stream` in their
 //! messages, and two may share that (S5).
 
+use anyhow::Result;
 use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
 use super::catalog::Entry;
-use crate::failure::Failure;
-use crate::source::{Broken, SyncRequest};
+use crate::upstream::{Broken, SyncRequest};
 
 pub struct Names {
     /// The bound streams, by their id.
@@ -28,14 +28,14 @@ struct Last {
 
 impl Names {
     /// `all`: the tap was not told what to read, and may send records of any of its streams.
-    pub fn new(sync: &SyncRequest, all: bool) -> Result<Self, Failure> {
+    pub fn new(sync: &SyncRequest, all: bool) -> Result<Self> {
         let mut entries = Vec::new();
         for selected in &sync.streams {
             entries.push(Entry::parse(&selected.stream.declared)?);
         }
         let bound = entries.iter().map(|it| it.id().to_owned()).collect();
-        for outline in sync.others.iter().filter(|_| all) {
-            entries.push(Entry::parse(outline)?);
+        for unselected_entry in sync.others.iter().filter(|_| all) {
+            entries.push(Entry::parse(unselected_entry)?);
         }
         let mut meant: HashMap<String, Vec<String>> = HashMap::new();
         if entries.iter().any(|it| it.id() != it.name()) {

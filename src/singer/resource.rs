@@ -1,13 +1,13 @@
 //! Resource configs: what a binding asks for.
 
+use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::catalog::Entry;
 use super::state::stream_id;
-use crate::failure::{Failure, OrFail};
-use crate::source::{Resource, Stream};
+use crate::upstream::{Resource, Stream};
 
 pub const POINTERS: &[&str] = &["/stream"];
 
@@ -47,23 +47,23 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    pub fn of(resource: &Resource) -> Result<Self, Failure> {
-        Self::deserialize(&resource.config).or_fail(format!("stream {}", resource.id))
+    pub fn of(resource: &Resource) -> Result<Self> {
+        Self::deserialize(&resource.config).with_context(|| format!("stream {}", resource.id))
     }
 
     /// What is wrong with it for this stream, if anything.
-    pub fn fits(&self, entry: &Entry) -> Result<(), Failure> {
+    pub fn fits(&self, entry: &Entry) -> Result<()> {
         let id = entry.id();
         if let Some(forced) = entry.forced_method().filter(|it| *it != self.method) {
             let (forced, wanted) = (forced.name(), self.method.name());
-            return Err(Failure::new(format!(
+            bail!(
                 "stream {id} can't be replicated as {wanted}: the tap always does it as {forced}, so choose that as its replicationMethod"
-            )));
+            );
         }
         if self.method == Method::LogBased && entry.is_view() {
-            return Err(Failure::new(format!(
+            bail!(
                 "stream {id} can't be replicated as LOG_BASED, as it is a view: choose FULL_TABLE or INCREMENTAL as its replicationMethod"
-            )));
+            );
         }
         if self.method != Method::Incremental || entry.knows_its_key() && self.replication_key.is_none() {
             return Ok(());
@@ -76,11 +76,11 @@ impl Wanted {
         };
         let choice = format!("choose one of {}", known.join(", "));
         match self.key_for(entry) {
-            None => Err(Failure::new(format!(
+            None => Err(anyhow!(
                 "stream {id} needs a replicationKey in its resource config to be replicated as INCREMENTAL: {choice}"
-            ))),
+            )),
             Some(key) if !known.is_empty() && !known.contains(&key.as_str()) => {
-                Err(Failure::new(format!("stream {id} can't be replicated by {key:?}: {choice} as its replicationKey")))
+                Err(anyhow!("stream {id} can't be replicated by {key:?}: {choice} as its replicationKey"))
             }
             Some(_) => Ok(()),
         }
@@ -96,13 +96,11 @@ impl Wanted {
 }
 
 /// Whether each binding asks for something that its stream can do.
-pub fn check(streams: &[Stream], resources: &[Resource]) -> Result<(), Failure> {
+pub fn check(streams: &[Stream], resources: &[Resource]) -> Result<()> {
     for resource in resources {
         let id = &resource.id;
         let stream = streams.iter().find(|it| it.id == *id).ok_or_else(|| {
-            Failure::new(format!(
-                "stream {id} is not at the source (any more): disable its binding, or give this user access to it"
-            ))
+            anyhow!("stream {id} is not at the source (any more): disable its binding, or give this user access to it")
         })?;
         Wanted::of(resource)?.fits(&Entry::parse(&stream.declared)?)?;
     }
@@ -142,22 +140,23 @@ struct Config {
 }
 
 /// Understands a resource config of either shape (F18).
-pub fn resource(config: &RawValue) -> Result<Resource, Failure> {
+pub fn resource(config: &RawValue) -> Result<Resource> {
     let what = "a binding's resource config can't be read (it takes stream, replicationMethod and, for INCREMENTAL, replicationKey)";
-    let value: Value = serde_json::from_str(config.get()).or_fail(what)?;
+    let value: Value = serde_json::from_str(config.get()).context(what)?;
     if value.get("tap_stream_id").is_some() {
-        return older(&value).or_fail(what);
+        return older(&value).context(what);
     }
-    let config = Config::deserialize(&value).or_fail(what)?;
+    let config = Config::deserialize(&value).context(what)?;
     let method = Method::named(&config.replication_method).ok_or_else(|| {
-        Failure::new(format!(
+        anyhow!(
             "stream {}: replicationMethod is FULL_TABLE, INCREMENTAL or LOG_BASED, not {:?}",
-            config.stream, config.replication_method
-        ))
+            config.stream,
+            config.replication_method
+        )
     })?;
     let replication_key = config.replication_key.filter(|it| !it.is_empty());
     let wanted = Wanted { method, replication_key, key: Vec::new(), fields: Vec::new() };
-    make(config.stream, &wanted).or_fail(what)
+    make(config.stream, &wanted).context(what)
 }
 
 fn make(id: String, wanted: &Wanted) -> serde_json::Result<Resource> {

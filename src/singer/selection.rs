@@ -1,5 +1,6 @@
 //! The catalog that a sync is given: the discovered one, with what was chosen written wherever taps look for it (S6, S8).
 
+use anyhow::{Context, Result};
 use std::collections::{HashMap, HashSet};
 
 use serde_json::value::{RawValue, to_raw_value};
@@ -7,8 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::catalog::Entry;
 use super::resource::Wanted;
-use crate::failure::{Failure, OrFail};
-use crate::source::{Selected, SyncRequest};
+use crate::upstream::{Selected, SyncRequest};
 
 /// How a tap is told what to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,24 +20,25 @@ pub enum Form {
 }
 
 /// The catalog, each discovered stream in it selected or not.
-pub fn catalog(sync: &SyncRequest, form: Form) -> Result<Box<RawValue>, Failure> {
+pub fn catalog(sync: &SyncRequest, form: Form) -> Result<Box<RawValue>> {
     let mut streams: Vec<Value> = sync.streams.iter().map(|it| selected(it, form)).collect::<Result<_, _>>()?;
-    for outline in sync.others {
-        let mut stream: Value = serde_json::from_str(outline.get()).or_fail("the kept catalog can't be read")?;
+    for unselected_entry in sync.others {
+        let mut stream: Value =
+            serde_json::from_str(unselected_entry.get()).context("the kept catalog can't be read")?;
         if form == Form::Schemas {
             stream["schema"]["selected"] = false.into();
         }
         streams.push(stream);
     }
-    to_raw_value(&json!({"streams": streams})).or_fail("can't write the tap's catalog")
+    to_raw_value(&json!({"streams": streams})).context("can't write the tap's catalog")
 }
 
-fn selected(it: &Selected, form: Form) -> Result<Value, Failure> {
+fn selected(it: &Selected, form: Form) -> Result<Value> {
     let entry = Entry::parse(&it.stream.declared)?;
     let wanted = Wanted::of(it.resource)?;
     wanted.fits(&entry)?;
     let members: Map<String, Value> =
-        serde_json::from_str(it.stream.declared.get()).or_fail(format!("stream {}", it.resource.id))?;
+        serde_json::from_str(it.stream.declared.get()).with_context(|| format!("stream {}", it.resource.id))?;
     let mut stream = Value::Object(members);
     let (method, key) = (wanted.method.name(), wanted.key_for(&entry));
 

@@ -16,7 +16,7 @@ use std::collections::HashSet;
 use serde_json::value::RawValue;
 
 use crate::json::members::Members;
-use crate::source::{OlderCell, Rows, StateUpdate, StreamId, SyncRequest};
+use crate::upstream::{LegacyCell, Rows, StateUpdate, StreamId, SyncRequest};
 
 const BOOKMARKS: &str = "bookmarks";
 const CURRENTLY_SYNCING: &str = "currently_syncing";
@@ -82,13 +82,13 @@ pub fn resumes(rows: Rows) -> bool {
 }
 
 /// The CaptureShim of flow_sdk kept a stream's bookmark, and among its members the number of rows.
-pub fn older_cell(cell: &RawValue) -> OlderCell {
+pub fn legacy_cell(cell: &RawValue) -> LegacyCell {
     const ROW_COUNTER: &str = "estuary.dev/rowCounter";
-    let Some(mut members) = Members::of(cell) else { return OlderCell::default() };
+    let Some(mut members) = Members::of(cell) else { return LegacyCell::default() };
     let count = members.get(ROW_COUNTER).and_then(|it| serde_json::from_str(it.get()).ok());
     members.0.retain(|(name, _)| name != ROW_COUNTER);
     let state = (!members.0.is_empty()).then(|| members.to_raw());
-    OlderCell { row_id: count.unwrap_or_default(), state }
+    LegacyCell { row_id: count.unwrap_or_default(), state }
 }
 
 pub fn stream_id(tap_stream_id: &str) -> StreamId {
@@ -98,7 +98,7 @@ pub fn stream_id(tap_stream_id: &str) -> StreamId {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::{Resource, Selected, Source, Stream};
+    use crate::upstream::{Resource, Selected, Source, Stream};
     use proptest::prelude::*;
     use serde_json::Value;
 

@@ -4,6 +4,7 @@ mod downstream;
 pub mod echo;
 pub mod figures;
 
+use anyhow::Result;
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -14,8 +15,8 @@ use console::{Style, strip_ansi_codes};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::Value;
 
-use crate::failure::Failure;
-use crate::flow::log::{self, Fields, Level, Sink};
+use crate::error;
+use crate::logging::{self, Fields, Level, Sink};
 
 /// What stands on stderr. Clones show the same.
 #[derive(Clone)]
@@ -45,7 +46,7 @@ impl Screen {
         let live = !json && !dumb && std::io::stderr().is_terminal() && !downstream::shares_our_terminal();
         let screen = Self(Arc::new(Inner { least, live: live.then(Live::new), json }));
         if !json {
-            log::redirect(Box::new(screen.clone()));
+            logging::redirect(Box::new(screen.clone()));
         }
         screen
     }
@@ -90,16 +91,16 @@ impl Screen {
     }
 
     /// Ends a command: what failed, if anything did, is the last line.
-    pub fn conclude(&self, result: Result<(), Failure>) -> ExitCode {
+    pub fn conclude(&self, result: Result<()>) -> ExitCode {
         self.settle();
         match result {
             Ok(()) => ExitCode::SUCCESS,
-            Err(Failure::Failed { sentence, .. }) if !self.is_json() => {
-                // The details were logged when they came.
-                log::emit(Level::Error, &one_line(&sentence), Fields::new());
+            Err(failure) if error::stopped(&failure).is_none() && !self.is_json() => {
+                // The log fields were shown when they came.
+                logging::emit(Level::Error, &one_line(&error::sentence(&failure)), Fields::new());
                 ExitCode::FAILURE
             }
-            Err(failure) => ExitCode::from(failure.report()),
+            Err(failure) => ExitCode::from(error::report(&failure)),
         }
     }
 
@@ -197,13 +198,17 @@ mod tests {
     fn logs_read_well() {
         console::set_colors_enabled_stderr(false);
         let lines = [
-            (Level::Info, "Starting", log::fields([])),
-            (Level::Warn, "slow\x1b[31m red\x07", log::fields([("page", 3.into()), ("url", "https://x/?a=b".into())])),
-            (Level::Info, "Capturing 1 of 3 streams", log::fields([("eventType", "connectorStatus".into())])),
+            (Level::Info, "Starting", logging::fields([])),
+            (
+                Level::Warn,
+                "slow\x1b[31m red\x07",
+                logging::fields([("page", 3.into()), ("url", "https://x/?a=b".into())]),
+            ),
+            (Level::Info, "Capturing 1 of 3 streams", logging::fields([("eventType", "connectorStatus".into())])),
             (
                 Level::Error,
                 "it broke:\n  badly\n",
-                log::fields([
+                logging::fields([
                     ("failure_type", "system_error".into()),
                     ("stack_trace", "Traceback:\n\tFile x\nValueError: no\n".into()),
                 ]),

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::Entry;
-use crate::source::{Mode, Rows, Source, Stream, StreamId};
+use crate::upstream::{Mode, Rows, Source, Stream, StreamId};
 
 /// What a session keeps of one binding.
 pub struct Cell {
@@ -22,9 +22,9 @@ pub struct Cell {
     /// It has no state yet that this session could go on from.
     pub fresh: bool,
     /// Full refresh: the sweep is complete, and states that come now belong to no next one (A12).
-    pub(super) swept: bool,
+    pub(super) complete: bool,
     /// The sweep before this one was complete, and has left its state.
-    pub(super) was_swept: bool,
+    pub(super) was_complete: bool,
     /// The source has said in this session that it reads the stream.
     pub(super) announced: bool,
     /// The row id that this session began with.
@@ -33,7 +33,7 @@ pub struct Cell {
     pub(super) counted: u64,
     pub(super) committed_row_id: Option<u64>,
     pub(super) committed_high: Option<u64>,
-    pub(super) committed_swept: bool,
+    pub(super) committed_complete: bool,
     pub(super) state_changed: bool,
     /// Members that an older wrapper left in the cell.
     pub(super) stale: Vec<String>,
@@ -46,8 +46,8 @@ pub(super) struct StoredCell {
     pub(super) row_id: Option<u64>,
     pub(super) high_row_id: Option<u64>,
     pub(super) state: Option<Box<RawValue>>,
-    #[serde(default)]
-    pub(super) swept: bool,
+    #[serde(default, rename = "swept")]
+    pub(super) complete: bool,
 }
 
 impl Cell {
@@ -61,14 +61,14 @@ impl Cell {
             high_row_id: 0,
             state: None,
             fresh: true,
-            swept: false,
-            was_swept: false,
+            complete: false,
+            was_complete: false,
             announced: false,
             first_row_id: 0,
             counted: 0,
             committed_row_id: None,
             committed_high: None,
-            committed_swept: false,
+            committed_complete: false,
             state_changed: false,
             stale: Vec::new(),
             dirty: false,
@@ -93,7 +93,7 @@ impl Cell {
         self.fresh = false;
         self.committed_row_id = found.row_id;
         self.committed_high = found.high_row_id;
-        self.committed_swept = found.swept;
+        self.committed_complete = found.complete;
         let row_id = found.row_id.unwrap_or_default();
         let high = found.high_row_id.unwrap_or_default().max(row_id);
         self.state = found.state.and_then(|it| unwrap_cell(&it));
@@ -106,11 +106,11 @@ impl Cell {
             }
             (Mode::FullRefresh, was_one) => {
                 self.high_row_id = high;
-                self.was_swept = was_one.is_some() && found.swept;
+                self.was_complete = was_one.is_some() && found.complete;
                 let resumes = |it: &RawValue| source.resumes(stream, it, self.rows);
-                if was_one.is_some() && !found.swept && self.state.as_deref().is_some_and(resumes) {
+                if was_one.is_some() && !found.complete && self.state.as_deref().is_some_and(resumes) {
                     self.row_id = row_id;
-                } else if !self.was_swept {
+                } else if !self.was_complete {
                     self.set_none();
                 }
             }
@@ -120,7 +120,7 @@ impl Cell {
 
     /// Goes on from what an older wrapper kept of a binding.
     pub(super) fn take_over(&mut self, raw: &RawValue, stream: &Stream, source: &dyn Source) {
-        let older = source.older_cell(raw);
+        let older = source.legacy_cell(raw);
         let names: BTreeMap<String, Box<RawValue>> = serde_json::from_str(raw.get()).unwrap_or_default();
         self.stale = names.into_keys().filter(|it| !["rowId", "highRowId", "state"].contains(&it.as_str())).collect();
         self.adopt(older.row_id, older.state, stream, source);
@@ -129,7 +129,7 @@ impl Cell {
     /// Older wrappers never resumed a full refresh: it begins anew, over the rows that it had.
     pub(super) fn adopt(&mut self, row_id: u64, state: Option<Box<RawValue>>, stream: &Stream, source: &dyn Source) {
         let state = state.and_then(|it| RawValue::from_string(format!("[{}]", it.get())).ok());
-        self.resume(StoredCell { row_id: Some(row_id), high_row_id: None, state, swept: false }, stream, source);
+        self.resume(StoredCell { row_id: Some(row_id), high_row_id: None, state, complete: false }, stream, source);
         (self.committed_row_id, self.state_changed) = (None, true);
     }
 

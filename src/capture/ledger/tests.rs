@@ -6,7 +6,7 @@ use serde_json::json;
 use super::*;
 use crate::airbyte::{Airbyte, Messages};
 use crate::json::merge::merge;
-use crate::source::{Decoder, Event};
+use crate::upstream::{Decoder, Event};
 
 fn raw(value: &Value) -> Box<RawValue> {
     to_raw_value(value).unwrap()
@@ -23,7 +23,7 @@ fn open(state: &Value, streams: &[Stream], mode: Mode, version: usize) -> Ledger
     let entries: Vec<Entry> = streams
         .iter()
         .zip(&keys)
-        .map(|(stream, state_key)| Entry { state_key, mode, rows: Rows::Numbered, stream })
+        .map(|(stream, state_key)| Entry { state_key, mode, rows: Rows::ByRowId, stream })
         .collect();
     Ledger::open(Stored::parse(Some(&raw(state))).unwrap(), &entries, &Airbyte::default()).unwrap()
 }
@@ -156,7 +156,7 @@ fn a_sweep_that_shrinks_leaves_a_surplus_once() {
             ledger.next_row(0);
         }
         if complete {
-            let found: Vec<u64> = ledger.complete_sweep(0).collect();
+            let found: Vec<u64> = ledger.complete_full_refresh(0).collect();
             assert_eq!(found, surplus.collect::<Vec<u64>>(), "after {rows} rows");
         }
         commit(&mut state, &mut ledger);

@@ -58,7 +58,7 @@ fn accepts_what_json_is_and_refuses_what_it_is_not() {
 }
 
 #[test]
-fn notes_what_can_be_mended() {
+fn notes_what_can_be_repaired() {
     let flawed: [&[u8]; 6] = [b"[NaN]", b"{\"a\":-Infinity}", b"Infinity", b"\"\\ud800\"", b"\"\xff\"", b"\"a\tb\""];
     for text in flawed {
         assert_eq!(scan(text), Ok(true), "{}", text.escape_ascii());

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::oauth::{Declaration, Derived, Own, derive};
+use crate::oauth::{Declaration, Derived, OAuthSetting, derive};
 
-fn derived(schema: &Value, auth: &Value, own: &Own) -> Derived {
+fn derived(schema: &Value, auth: &Value, own: &OAuthSetting) -> Derived {
     let is_legacy = auth.get("oauth2Specification").is_some();
     let (advanced_auth, auth_specification) = if is_legacy { (None, Some(auth)) } else { (Some(auth), None) };
     derive(&Declaration { schema, advanced_auth, auth_specification }, own)
@@ -35,8 +35,8 @@ fn auth(predicate: &Value, outputs: &Value, server: &Value, inputs: &Value, temp
     auth
 }
 
-fn urls() -> Own {
-    Own::Given(json!({
+fn urls() -> OAuthSetting {
+    OAuthSetting::Given(json!({
         "authUrlTemplate": "https://login.example.co.uk/authorize?client_id={{{ client_id }}}",
         "accessTokenUrlTemplate": "https://login.example.co.uk/token",
         "accessTokenBody": "",
@@ -86,7 +86,7 @@ fn a_branch_is_rebuilt_and_what_users_type_is_hoisted() {
             "extract_output": ["data.refresh_token"],
         })),
     );
-    let it = derived(&schema, &auth, &Own::Unsaid);
+    let it = derived(&schema, &auth, &OAuthSetting::Unsaid);
     assert_eq!(it.missing, None);
     insta::assert_json_snapshot!(json!({"schema": it.schema, "oauth2": it.oauth2, "remap": it.remap}));
     let flow = json!({"start": "s", "tenant_id": "t", "credentials": {"auth_type": "oauth2.0", "client_id": "c", "client_secret": "x", "refresh_token": "r"}});
@@ -115,7 +115,7 @@ fn fields_at_the_root_get_an_object() {
             "access_token_params": {"grant_type": "authorization_code", "code": "{{ auth_code_value }}", "redirect_uri": "{{ redirect_uri_value }}", "client_id": "{{ client_id_value }}"},
         })),
     );
-    let it = derived(&schema, &auth, &Own::Unsaid);
+    let it = derived(&schema, &auth, &OAuthSetting::Unsaid);
     assert_eq!(it.missing, None);
     insta::assert_json_snapshot!(json!({"schema": it.schema, "oauth2": it.oauth2, "remap": it.remap}));
     let flow = json!({"region": "EU", "credentials": {"client_id": "c", "client_secret": "x", "refresh_token": "r", "token_expiry_date": "d"}});
@@ -171,10 +171,10 @@ fn without_a_declaration_the_response_tells() {
         "credentials": two_logins(json!({"client_id": text(), "client_secret": text(), "refresh_token": text()})),
     }});
     let declaration = Declaration { schema: &schema, advanced_auth: None, auth_specification: None };
-    assert_eq!(derive(&declaration, &Own::Unsaid).missing, None);
-    let Own::Given(mut given) = urls() else { unreachable!() };
+    assert_eq!(derive(&declaration, &OAuthSetting::Unsaid).missing, None);
+    let OAuthSetting::Given(mut given) = urls() else { unreachable!() };
     given["accessTokenResponseMap"] = json!({"refresh_token": "/refresh_token"});
-    let it = derive(&declaration, &Own::Given(given));
+    let it = derive(&declaration, &OAuthSetting::Given(given));
     assert_eq!(it.missing, None);
     assert_eq!(it.schema["properties"]["credentials"]["oneOf"][1]["x-oauth2-provider"], "example");
 }
@@ -207,11 +207,11 @@ fn what_is_made_by_hand_stays() {
         "credentials": {"type": "object", "x-oauth2-provider": "acme", "properties": {"client_id": text()}},
     }});
     let declaration = |schema| Declaration { schema, advanced_auth: None, auth_specification: None };
-    let Own::Given(mut given) = urls() else { unreachable!() };
+    let OAuthSetting::Given(mut given) = urls() else { unreachable!() };
     given["accessTokenResponseMap"] = json!({"refresh_token": "/refresh_token"});
-    let it = derive(&declaration(&schema), &Own::Given(given));
+    let it = derive(&declaration(&schema), &OAuthSetting::Given(given));
     assert_eq!(it.oauth2.unwrap()["provider"], "acme");
-    let none = derive(&declaration(&schema), &Own::Given(json!({"provider": "", "accessTokenHeaders": {}})));
+    let none = derive(&declaration(&schema), &OAuthSetting::Given(json!({"provider": "", "accessTokenHeaders": {}})));
     assert_eq!((none.oauth2, none.missing), (None, None));
     // A button without anything behind it would hide the fields.
     schema["properties"]["credentials"].as_object_mut().unwrap().shift_remove("x-oauth2-provider");
@@ -230,20 +230,20 @@ fn what_can_not_be_is_said() {
     let consent =
         |url: &str| Some(json!({"consent_url": url, "access_token_url": "https://x.example/{{ state_value }}"}));
     let cases = [
-        (with(None), Own::Unsaid),
-        (with(consent("https://{{ {'EU': 'a'}[region] }}.example/")), Own::Unsaid),
-        (with(consent("https://x.example/?{{ nothing }}")), Own::Unsaid),
-        (with(consent("https://x.example/?{{ client_id_value | md5 }}")), Own::Unsaid),
-        (with(consent("https://x.example/")), Own::Unsaid),
-        (with(None), Own::Given(json!({"provider": "x"}))),
-        (with(None), Own::Given(json!({"authUrlTemplate": "https://x.example/"}))),
-        (with(None), Own::Given(json!([1]))),
-        (json!({"auth_flow_type": "oauth1.0"}), Own::Unsaid),
-        (json!({"predicate_key": ["login", "type"], "predicate_value": "x"}), Own::Unsaid),
-        (json!({}), Own::Unsaid),
+        (with(None), OAuthSetting::Unsaid),
+        (with(consent("https://{{ {'EU': 'a'}[region] }}.example/")), OAuthSetting::Unsaid),
+        (with(consent("https://x.example/?{{ nothing }}")), OAuthSetting::Unsaid),
+        (with(consent("https://x.example/?{{ client_id_value | md5 }}")), OAuthSetting::Unsaid),
+        (with(consent("https://x.example/")), OAuthSetting::Unsaid),
+        (with(None), OAuthSetting::Given(json!({"provider": "x"}))),
+        (with(None), OAuthSetting::Given(json!({"authUrlTemplate": "https://x.example/"}))),
+        (with(None), OAuthSetting::Given(json!([1]))),
+        (json!({"auth_flow_type": "oauth1.0"}), OAuthSetting::Unsaid),
+        (json!({"predicate_key": ["login", "type"], "predicate_value": "x"}), OAuthSetting::Unsaid),
+        (json!({}), OAuthSetting::Unsaid),
     ];
     let said: Vec<String> = cases.iter().map(|(auth, own)| missing(&derived(&schema, auth, own)).to_owned()).collect();
     insta::assert_snapshot!(said.join("\n"));
-    let none = derived(&schema, &with(None), &Own::Never);
+    let none = derived(&schema, &with(None), &OAuthSetting::Never);
     assert_eq!((none.schema, none.missing), (schema, None));
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use crate::oauth::{Declaration, Derived, Own, derive};
+use crate::oauth::{Declaration, Derived, OAuthSetting, derive};
 use crate::schema;
 
 const CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/corpus");
@@ -28,7 +28,7 @@ fn specs() -> Vec<(String, Value)> {
     specs
 }
 
-fn derived(spec: &Value, own: &Own) -> Derived {
+fn derived(spec: &Value, own: &OAuthSetting) -> Derived {
     let declaration = Declaration {
         schema: &spec["connectionSpecification"],
         advanced_auth: spec.get("advanced_auth"),
@@ -38,8 +38,8 @@ fn derived(spec: &Value, own: &Own) -> Derived {
 }
 
 /// URLs that fit any connector, so that the derivation of each is seen.
-fn urls() -> Own {
-    Own::Given(json!({
+fn urls() -> OAuthSetting {
+    OAuthSetting::Given(json!({
         "authUrlTemplate": "https://login.example.com/authorize?client_id={{#urlencode}}{{{ client_id }}}{{/urlencode}}",
         "accessTokenUrlTemplate": "https://login.example.com/token",
     }))
@@ -49,7 +49,7 @@ fn urls() -> Own {
 fn derived_specs_obey_flows_rules() {
     let mut count = 0;
     for (name, spec) in specs() {
-        for own in [Own::Unsaid, urls()] {
+        for own in [OAuthSetting::Unsaid, urls()] {
             let derived = derived(&spec, &own);
             if let Some(oauth2) = &derived.oauth2 {
                 check(&name, &schema::config(&derived.schema).schema, oauth2);
@@ -108,7 +108,7 @@ fn connectors_accept_what_the_reverse_map_makes() {
             eprintln!("{name}: its schema is not valid itself");
             continue;
         };
-        for own in [Own::Unsaid, urls()] {
+        for own in [OAuthSetting::Unsaid, urls()] {
             let derived = derived(&spec, &own);
             if derived.oauth2.is_none() {
                 continue;
@@ -198,7 +198,7 @@ fn what_is_derived_of_each() {
     let lines: Vec<String> = specs()
         .iter()
         .map(|(name, spec)| {
-            let declared = derived(spec, &Own::Unsaid);
+            let declared = derived(spec, &OAuthSetting::Unsaid);
             let with_urls = derived(spec, &urls());
             let declared = match (&declared.oauth2, &declared.missing) {
                 (Some(oauth2), _) => format!("derived, {}", oauth2["provider"]),
@@ -227,7 +227,7 @@ fn overlays_made_by_hand_are_obeyed() {
         let (Some(patch), Some(oauth2)) = (read("spec.patch.json"), read("oauth2.patch.json")) else { continue };
         let mut patched = spec.clone();
         crate::json::merge::merge(&mut patched["connectionSpecification"], patch);
-        let derived = derived(&patched, &Own::Given(oauth2.clone()));
+        let derived = derived(&patched, &OAuthSetting::Given(oauth2.clone()));
         if oauth2["provider"] == "" {
             assert_eq!((derived.oauth2, derived.missing), (None, None), "{name}");
         } else if let Some(missing) = derived.missing {

@@ -1,11 +1,14 @@
 //! Structured logs on stderr (F6): one JSON object a line with `ts`, `level`, `message` and `fields`.
 //!
-//! Secrets that were made known by [`conceal`] are masked in all that passes here, the connector's own lines included.
+//! Secrets that were made known by [`redact`] are masked in all that passes here, the connector's own lines included.
 
+use std::fmt;
 use std::io::Write;
 use std::sync::{LazyLock, RwLock};
 
 use serde_json::{Map, Value};
+use tracing::field::{Field, Visit};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 pub type Fields = Map<String, Value>;
 
@@ -26,6 +29,16 @@ impl Level {
             Self::Info => "info",
             Self::Warn => "warn",
             Self::Error => "error",
+        }
+    }
+
+    fn of(level: tracing::Level) -> Self {
+        match level {
+            tracing::Level::TRACE => Self::Trace,
+            tracing::Level::DEBUG => Self::Debug,
+            tracing::Level::INFO => Self::Info,
+            tracing::Level::WARN => Self::Warn,
+            tracing::Level::ERROR => Self::Error,
         }
     }
 
@@ -63,7 +76,7 @@ pub fn redirect(sink: Box<dyn Sink>) {
 }
 
 /// Masks these texts in every log line from now on.
-pub fn conceal(secrets: impl IntoIterator<Item = String>) {
+pub fn redact(secrets: impl IntoIterator<Item = String>) {
     if let Ok(mut logger) = LOGGER.write() {
         for secret in secrets {
             if !logger.secrets.contains(&secret) {
@@ -96,18 +109,6 @@ fn mask(value: &mut Value, secret: &str) {
         Value::Object(members) => members.values_mut().for_each(|member| mask(member, secret)),
         _ => {}
     }
-}
-
-pub fn debug(message: &str) {
-    emit(Level::Debug, message, Fields::new());
-}
-
-pub fn info(message: &str) {
-    emit(Level::Info, message, Fields::new());
-}
-
-pub fn warn(message: &str) {
-    emit(Level::Warn, message, Fields::new());
 }
 
 /// Tells Flow what the task is doing, to be shown as its status (F7).
@@ -156,5 +157,54 @@ impl Sink for JsonLines {
         line.push('\n');
         // Nobody is left to be told when stderr is closed.
         let _ = std::io::stderr().lock().write_all(line.as_bytes());
+    }
+}
+
+/// Sends the events of `tracing` where log lines go. A second call has no effect.
+pub fn init() {
+    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(LogLayer));
+}
+
+/// Turns an event of `tracing` into a log line.
+struct LogLayer;
+
+impl<S: tracing::Subscriber> Layer<S> for LogLayer {
+    fn on_event(&self, event: &tracing::Event<'_>, _context: Context<'_, S>) {
+        let mut line = Line::default();
+        event.record(&mut line);
+        emit(Level::of(*event.metadata().level()), &line.message, line.fields);
+    }
+}
+
+#[derive(Default)]
+struct Line {
+    message: String,
+    fields: Fields,
+}
+
+impl Line {
+    fn take(&mut self, field: &Field, value: Value) {
+        match (field.name(), value) {
+            ("message", Value::String(text)) => self.message = text,
+            (name, value) => drop(self.fields.insert(name.to_owned(), value)),
+        }
+    }
+}
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.take(field, format!("{value:?}").into());
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.take(field, value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.take(field, value.into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.take(field, value.into());
     }
 }

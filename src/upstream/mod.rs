@@ -3,6 +3,7 @@
 
 pub mod line;
 
+use anyhow::{Error, Result, anyhow};
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
@@ -12,9 +13,9 @@ use std::time::Duration;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::failure::Failure;
-use crate::flow::log::{self, Fields, Level};
+use crate::error::Failure;
 use crate::json::scan::Fault;
+use crate::logging::{self, Fields, Level};
 use crate::process::launch::{Files, Launcher};
 use crate::process::supervise::Connector;
 
@@ -26,21 +27,21 @@ pub trait Source: Send + Sync {
     /// The schema of a resource config, and the pointers that make its resource path (F17).
     fn resource_schema(&self) -> (Value, &'static [&'static str]);
 
-    fn spec(&self, launcher: &Launcher) -> Result<Spec, Failure>;
+    fn spec(&self, launcher: &Launcher) -> Result<Spec>;
 
     /// Whether these streams can be read with this config; the failure is the user's to read.
-    fn check(&self, launcher: &Launcher, config: &RawValue, resources: &[Resource]) -> Result<(), Failure>;
+    fn check(&self, launcher: &Launcher, config: &RawValue, resources: &[Resource]) -> Result<()>;
 
-    fn discover(&self, launcher: &Launcher, config: &RawValue) -> Result<Vec<Stream>, Failure>;
+    fn discover(&self, launcher: &Launcher, config: &RawValue) -> Result<Vec<Stream>>;
 
     /// A stream as it was discovered, from its own [`Stream::declared`].
-    fn stream(&self, declared: Box<RawValue>) -> Result<Stream, Failure>;
+    fn stream(&self, declared: Box<RawValue>) -> Result<Stream>;
 
     /// Makes the discovery recommend to read a stream by this cursor field, where the stream lets it be chosen.
     fn choose_cursor(&self, stream: &mut Stream, path: &[String]);
 
     /// What a binding's resource config asks for. Old shapes are understood (F18).
-    fn resource(&self, config: &RawValue) -> Result<Resource, Failure>;
+    fn resource(&self, config: &RawValue) -> Result<Resource>;
 
     /// The resource config that reads a stream by full refresh; none where the stream has no such mode.
     fn full_refresh(&self, _stream: &Stream) -> Option<Value> {
@@ -48,25 +49,25 @@ pub trait Source: Send + Sync {
     }
 
     /// As much of a stream that no binding reads as a sync has to be told of it; mostly nothing.
-    fn outline(&self, stream: &Stream) -> Option<Box<RawValue>>;
+    fn unselected_entry(&self, stream: &Stream) -> Option<Box<RawValue>>;
 
     /// Starts a sync.
-    fn read(&self, launcher: &Launcher, sync: &SyncRequest) -> Result<Started, Failure>;
+    fn read(&self, launcher: &Launcher, sync: &SyncRequest) -> Result<Started>;
 
     /// The config as a connector left it behind, where that differs from what it was given and is to be used from now
     /// on.
     fn config_after(&self, files: &Files, given: &RawValue) -> Option<Box<RawValue>>;
 
-    fn sweeps(&self) -> Sweeps;
+    fn full_refresh_policy(&self) -> FullRefreshPolicy;
 
     /// Whether a full refresh that was interrupted goes on from this state, instead of beginning anew.
     fn resumes(&self, stream: &Stream, state: &RawValue, rows: Rows) -> bool;
 
     /// What an older wrapper left in a binding's state.
-    fn older_cell(&self, cell: &RawValue) -> OlderCell;
+    fn legacy_cell(&self, cell: &RawValue) -> LegacyCell;
 
     /// States that an older wrapper left at the top of Flow's state, by the stream they belong to.
-    fn older_state(&self, state: &serde_json::Map<String, Value>, streams: &[&StreamId]) -> OlderState;
+    fn legacy_state(&self, state: &serde_json::Map<String, Value>, streams: &[&StreamId]) -> LegacyState;
 }
 
 /// A sync that was started.
@@ -82,9 +83,9 @@ pub trait Decoder: Send {
 
 /// How a protocol goes about full refreshes.
 #[derive(Clone, Copy)]
-pub struct Sweeps {
+pub struct FullRefreshPolicy {
     /// The state that a complete one ends with is handed back to the next one, instead of being none of its business.
-    pub state_outlives: bool,
+    pub keeps_state: bool,
     /// A stream that is read is announced, be it empty: one that was not was passed over, and its rows are still there.
     pub announced: bool,
 }
@@ -95,7 +96,7 @@ pub enum Rows {
     /// The source's own key: a row that comes twice is one.
     Keyed,
     /// Their row ids alone: a row that comes twice is two.
-    Numbered,
+    ByRowId,
 }
 
 #[derive(Default)]
@@ -163,7 +164,7 @@ pub struct Resource {
 pub struct SyncRequest<'a> {
     pub config: &'a RawValue,
     pub streams: Vec<Selected<'a>>,
-    /// The [`Source::outline`]s of the streams that no binding reads.
+    /// The [`Source::unselected_entry`]s of the streams that no binding reads.
     pub others: &'a [Box<RawValue>],
     /// What the last [`StateUpdate::shared`] was.
     pub shared_state: Option<&'a RawValue>,
@@ -183,7 +184,7 @@ pub enum Event<'a> {
     /// What the source declares of a stream, from here on; the stream is being read (S2).
     Schema(StreamSchema),
     /// Rows of the stream that were sent before its present sweep are gone (S13).
-    Renewed(StreamId),
+    ActivateVersion(StreamId),
     Batch(Batch),
     Log {
         level: Level,
@@ -257,13 +258,13 @@ pub struct StateUpdate {
 }
 
 #[derive(Default)]
-pub struct OlderCell {
+pub struct LegacyCell {
     pub row_id: u64,
     pub state: Option<Box<RawValue>>,
 }
 
 #[derive(Default)]
-pub struct OlderState {
+pub struct LegacyState {
     pub streams: Vec<(StreamId, Box<RawValue>)>,
     pub shared: Option<Box<RawValue>>,
 }
@@ -293,15 +294,15 @@ pub struct SourceError {
 
 impl SourceError {
     pub fn log(&self) {
-        log::emit(Level::Error, &self.message, self.fields.clone());
+        logging::emit(Level::Error, &self.message, self.fields.clone());
     }
 }
 
 /// Why a line can't be used.
 #[derive(Debug)]
 pub enum Broken {
-    /// It is a message once its flaws are mended.
-    Flawed,
+    /// It is a message once its flaws are repaired.
+    Repairable,
     /// It is no message, and carries none.
     Noise,
     /// It carries data that can't be read: to skip it would be to lose it (A1).
@@ -322,36 +323,36 @@ impl From<Fault> for Broken {
 
 /// What a connector said of its own troubles, for the one sentence at the end.
 #[derive(Default)]
-pub struct Trouble {
+pub struct ErrorLog {
     errors: Vec<SourceError>,
     last_log: Option<String>,
 }
 
-impl Trouble {
+impl ErrorLog {
     pub fn error(&mut self, error: SourceError) {
         error.log();
         self.errors.push(error);
     }
 
     pub fn log(&mut self, level: Level, message: String, fields: Fields) {
-        log::emit(level, &message, fields);
+        logging::emit(level, &message, fields);
         if level == Level::Error {
             self.last_log = Some(message);
         }
     }
 
     /// The first error that the connector reported.
-    pub fn reported(&self) -> Option<Failure> {
+    pub fn reported(&self) -> Option<Error> {
         let error = self.errors.first()?;
         let sentence = match &error.stream {
             Some(stream) => format!("stream {stream}: {}", error.message),
             None => error.message.clone(),
         };
-        Some(Failure::Failed { sentence, fields: error.fields.clone() })
+        Some(Failure { message: sentence, fields: error.fields.clone() }.into())
     }
 
     /// Why the connector ended with this code, as far as anybody knows.
-    pub fn explain(&self, code: i32, last_stderr_error: Option<&str>) -> Failure {
+    pub fn explain(&self, code: i32, last_stderr_error: Option<&str>) -> Error {
         if let Some(failure) = self.reported() {
             return failure;
         }
@@ -363,8 +364,8 @@ impl Trouble {
         let last = self.last_log.as_deref().or(last_stderr_error);
         // One sentence on one line: of a stack trace, the line that says most.
         match last.map(summary) {
-            Some(said) if !said.is_empty() => Failure::new(format!("{how}: {said}")),
-            _ => Failure::new(format!("{how} and said nothing of why")),
+            Some(said) if !said.is_empty() => anyhow!("{how}: {said}"),
+            _ => anyhow!("{how} and said nothing of why"),
         }
     }
 }

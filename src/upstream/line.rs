@@ -51,7 +51,7 @@ pub fn bare_payload<'a>(line: &'a [u8], deleted_at: &str) -> Result<Data<'a>, Br
     scanner.kind();
     let data = payload(line, &mut scanner, deleted_at)?;
     scanner.end()?;
-    if scanner.flawed() { Err(Broken::Flawed) } else { Ok(data) }
+    if scanner.flawed() { Err(Broken::Repairable) } else { Ok(data) }
 }
 
 /// A line that begins with something else than an object.

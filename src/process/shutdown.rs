@@ -1,41 +1,9 @@
 //! The wish that everything end: a signal, a reader that went away, or a preview that has seen enough.
 
-use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    Terminate,
-    Interrupt,
-    /// Whoever read our responses is gone: there is nobody to drain the connector for.
-    OutputClosed,
-    /// The local runtime has what it asked for.
-    Enough,
-}
-
-impl Reason {
-    /// What a shell would report.
-    pub fn exit_code(self) -> u8 {
-        match self {
-            Self::Terminate => 128 + 15,
-            Self::Interrupt => 128 + 2,
-            Self::OutputClosed => 128 + 13,
-            Self::Enough => 0,
-        }
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Terminate => "stopped by SIGTERM",
-            Self::Interrupt => "stopped by SIGINT",
-            Self::OutputClosed => "stopped: nobody reads the responses any more",
-            Self::Enough => "stopped: that was enough",
-        })
-    }
-}
+use crate::error::Reason;
 
 /// A shared switch that is thrown once. Listeners run on the thread that throws it.
 #[derive(Clone, Default)]

@@ -2,14 +2,14 @@
 
 use std::ops::Range;
 
-use super::plan::{PlaceId, Plan, ROOT};
+use super::date_schema::{PlaceId, Plan, ROOT};
 use crate::json::hints::Hints;
 use crate::json::scan::inside::Inside;
 use crate::json::scan::{Fault, Kind, Scanner};
 
 /// What one walk leaves for the next: room, and the names that it met.
 #[derive(Default)]
-pub struct Walk {
+pub struct Rewriter {
     hints: Hints,
     open: Vec<Container>,
     value: Vec<u8>,
@@ -31,7 +31,7 @@ struct Edit {
     growth: isize,
 }
 
-impl Walk {
+impl Rewriter {
     /// The document with its dates in the wanted forms; none where that changes nothing.
     pub fn through(&mut self, plan: &Plan, document: &[u8], marks: &mut [usize]) -> Option<&[u8]> {
         self.open.clear();

@@ -6,7 +6,7 @@ use super::ledger::BINDINGS;
 
 /// Takes bindings out of a state by their state keys. Where no other binding is left, nothing is: neither shared state
 /// nor what an older wrapper kept.
-pub fn forget(state: Value, state_keys: &[String]) -> Value {
+pub fn reset_bindings(state: Value, state_keys: &[String]) -> Value {
     let Value::Object(mut members) = state else { return Value::Object(Map::new()) };
     let Some(Value::Object(cells)) = members.get_mut(BINDINGS) else { return Value::Object(Map::new()) };
     cells.retain(|state_key, _| !state_keys.contains(state_key));
@@ -23,8 +23,8 @@ mod tests {
         let state = json!({"bindingStateV1": {"a.v0": {"rowId": 1}, "b.v0": {"rowId": 2}}, "sharedStateV1": [1]});
         let keys = |names: &[&str]| names.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
         let left = json!({"bindingStateV1": {"b.v0": {"rowId": 2}}, "sharedStateV1": [1]});
-        assert_eq!(forget(state.clone(), &keys(&["a.v0"])), left);
-        assert_eq!(forget(state, &keys(&["a.v0", "b.v0", "c.v0"])), json!({}));
-        assert_eq!(forget(json!({"users": {"cursor": 1}}), &keys(&["users.v0"])), json!({}));
+        assert_eq!(reset_bindings(state.clone(), &keys(&["a.v0"])), left);
+        assert_eq!(reset_bindings(state, &keys(&["a.v0", "b.v0", "c.v0"])), json!({}));
+        assert_eq!(reset_bindings(json!({"users": {"cursor": 1}}), &keys(&["users.v0"])), json!({}));
     }
 }

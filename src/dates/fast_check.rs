@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 
 use aho_corasick::packed::{Config, Searcher};
 
-use super::plan::{Place, Plan, ROOT};
+use super::date_schema::{Place, Plan, ROOT};
 use super::text::{begins_with_date, begins_with_date_time};
 use super::value::{Form, Wanted};
 
 /// Empty where no look tells.
 #[derive(Default)]
-pub struct Look {
+pub struct FastCheck {
     passes: Vec<Pass>,
 }
 
@@ -71,7 +71,7 @@ impl Right {
 /// How an ASCII character that needs no escape is escaped all the same: such a name would not be found.
 const ESCAPE: &[u8] = b"\\u00";
 
-impl Look {
+impl FastCheck {
     pub fn of(plan: &Plan) -> Self {
         let mut members: BTreeMap<&str, Member> = BTreeMap::new();
         for (name, id) in plan.places().flat_map(|it| &it.members) {

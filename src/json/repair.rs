@@ -5,7 +5,7 @@ use super::scan::{hex4, low_surrogate};
 
 /// What was repaired, and under which member names (array positions left out, so that a column is one field).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Mended {
+pub struct Repair {
     pub field: String,
     pub what: What,
 }
@@ -21,31 +21,31 @@ pub enum What {
 }
 
 /// Mends a text that the scanner accepted with flaws.
-pub fn mend(text: &[u8]) -> (Vec<u8>, Vec<Mended>) {
-    let mut mender =
-        Mender { text, at: 0, out: Vec::with_capacity(text.len() + 16), path: Vec::new(), found: Vec::new() };
-    mender.run();
-    (mender.out, mender.found)
+pub fn repair(text: &[u8]) -> (Vec<u8>, Vec<Repair>) {
+    let mut repairer =
+        Repairer { text, at: 0, out: Vec::with_capacity(text.len() + 16), path: Vec::new(), found: Vec::new() };
+    repairer.run();
+    (repairer.out, repairer.found)
 }
 
 /// Mends what stands between the quotes of a string and takes its escapes away.
 pub(super) fn string(raw: &[u8]) -> String {
-    let (mended, _) = mend(&[b"\"", raw, b"\""].concat());
-    serde_json::from_slice(&mended).unwrap_or_else(|_| String::from_utf8_lossy(raw).into_owned())
+    let (repaired, _) = repair(&[b"\"", raw, b"\""].concat());
+    serde_json::from_slice(&repaired).unwrap_or_else(|_| String::from_utf8_lossy(raw).into_owned())
 }
 
 /// An open container: the member name last seen in an object, none in an array.
 type Level = Option<String>;
 
-struct Mender<'a> {
+struct Repairer<'a> {
     text: &'a [u8],
     at: usize,
     out: Vec<u8>,
     path: Vec<Level>,
-    found: Vec<Mended>,
+    found: Vec<Repair>,
 }
 
-impl Mender<'_> {
+impl Repairer<'_> {
     fn run(&mut self) {
         let mut name_next = false;
         while let Some(&byte) = self.text.get(self.at) {
@@ -159,9 +159,9 @@ impl Mender<'_> {
     fn note(&mut self, what: What) {
         let field =
             self.path.iter().flatten().fold(String::new(), |path, name| path + "/" + &super::pointer::escape(name));
-        let mended = Mended { field, what };
-        if self.found.last() != Some(&mended) {
-            self.found.push(mended);
+        let repaired = Repair { field, what };
+        if self.found.last() != Some(&repaired) {
+            self.found.push(repaired);
         }
     }
 }
@@ -173,8 +173,8 @@ mod tests {
     use crate::json::scan::Scanner;
     use proptest::prelude::*;
 
-    fn mended(text: &[u8]) -> (String, Vec<(String, What)>) {
-        let (out, found) = mend(text);
+    fn repaired(text: &[u8]) -> (String, Vec<(String, What)>) {
+        let (out, found) = repair(text);
         let found = found.into_iter().map(|it| (it.field, it.what)).collect();
         (String::from_utf8(out).unwrap(), found)
     }
@@ -195,7 +195,7 @@ mod tests {
             (b"{\"a\":\"1\t2\"}", r#"{"a":"1\u00092"}"#, &[("/a", What::Control)]),
         ];
         for (text, want, fields) in cases {
-            let (got, found) = mended(text);
+            let (got, found) = repaired(text);
             assert_eq!(got, want);
             let found: Vec<_> = found.iter().map(|(f, w)| (f.as_str(), *w)).collect();
             assert_eq!(found, fields, "{want}");
@@ -203,9 +203,9 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the scanner takes is JSON once mended, and JSON is not changed.
+        /// Whatever the scanner takes is JSON once repaired, and JSON is not changed.
         #[test]
-        fn what_is_scanned_is_json_when_mended(
+        fn what_is_scanned_is_json_when_repaired(
             parts in proptest::collection::vec(prop_oneof![
                 Just("NaN".as_bytes().to_vec()), Just(b"-Infinity".to_vec()), Just(b"\"\\udfff\"".to_vec()), Just(b"{\"k\\ud800\":1}".to_vec()),
                 proptest::collection::vec(any::<u8>(), 0..6).prop_map(|it| [b"\"", &it[..], b"\""].concat()),
@@ -216,7 +216,7 @@ mod tests {
             let mut hints = Hints::default();
             let mut scanner = Scanner::new(&text, &mut hints);
             if scanner.value().is_ok() && scanner.end().is_ok() {
-                let (out, found) = mend(&text);
+                let (out, found) = repair(&text);
                 prop_assert!(serde_json::from_slice::<serde_json::Value>(&out).is_ok(), "{}", out.escape_ascii());
                 prop_assert_eq!(scanner.flawed(), !found.is_empty());
                 if found.is_empty() {

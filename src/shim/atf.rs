@@ -2,6 +2,7 @@
 //! shim.yaml says. `reference/overlays.md` lists them. Here they become a [`ShimFile`], and from there on there is no
 //! difference: `flow-shim init --from-atf` writes it down.
 
+use anyhow::{Context, Result, anyhow, bail};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -15,7 +16,6 @@ use super::file::{ShimFile, SpecChanges};
 use super::streams::{Component, Normalizations, Normalize, StreamOptions};
 use super::values::{Document, Interval, OAuth2, SchemaMode};
 use crate::airbyte::StateFormat;
-use crate::failure::{Failure, OrFail};
 use crate::oauth;
 
 /// How a connector wants its state: `per_stream`, else as a bare object.
@@ -45,7 +45,7 @@ pub fn is_in(folder: &Path) -> bool {
 }
 
 /// What the files in a folder say.
-pub fn read(folder: &Path) -> Result<ShimFile, Failure> {
+pub fn read(folder: &Path) -> Result<ShimFile> {
     // An object without anything in it means that there is no OAuth.
     let oauth2 = object(folder, OAUTH2)?.filter(|it| !oauth::is_empty(it));
     Ok(ShimFile {
@@ -60,7 +60,7 @@ pub fn read(folder: &Path) -> Result<ShimFile, Failure> {
         run_interval: parse(folder, RUN_INTERVAL)?
             .map(|minutes: f64| {
                 let interval = Duration::try_from_secs_f64(minutes * 60.0).ok();
-                interval.map(Interval).ok_or_else(|| Failure::new(format!("{RUN_INTERVAL}: {minutes} is no duration")))
+                interval.map(Interval).ok_or_else(|| anyhow!("{RUN_INTERVAL}: {minutes} is no duration"))
             })
             .transpose()?,
         state_format: (!wants_list(folder)).then_some(StateFormat::Bare),
@@ -69,12 +69,12 @@ pub fn read(folder: &Path) -> Result<ShimFile, Failure> {
 }
 
 /// The shim.yaml that says the same as the files in a folder.
-pub fn as_yaml(folder: &Path) -> Result<String, Failure> {
+pub fn as_yaml(folder: &Path) -> Result<String> {
     if !is_in(folder) {
         let (folder, files) = (folder.display(), FILES.join(", "));
-        return Err(Failure::new(format!("none of the older wrapper's files is in {folder}: there is no {files}")));
+        bail!("none of the older wrapper's files is in {folder}: there is no {files}");
     }
-    serde_saphyr::to_string(&read(folder)?).or_fail("can't write shim.yaml")
+    serde_saphyr::to_string(&read(folder)?).context("can't write shim.yaml")
 }
 
 #[derive(Deserialize)]
@@ -102,7 +102,7 @@ enum SchemaNormalization {
 
 type Streams = BTreeMap<String, StreamOptions>;
 
-fn streams(folder: &Path) -> Result<Streams, Failure> {
+fn streams(folder: &Path) -> Result<Streams> {
     let mut streams = Streams::new();
     fn of<'a>(streams: &'a mut Streams, name: &str) -> &'a mut StreamOptions {
         streams.entry(name.to_owned()).or_default()
@@ -142,17 +142,17 @@ fn streams(folder: &Path) -> Result<Streams, Failure> {
 const ALL: &str = "*";
 
 /// The files of streams, by their paths below the folder of them: a stream's name may have slashes.
-fn stream_files(folder: &Path) -> Result<Vec<String>, Failure> {
+fn stream_files(folder: &Path) -> Result<Vec<String>> {
     let mut files = Vec::new();
     let mut folders = vec![String::new()];
     while let Some(within) = folders.pop() {
         let path = folder.join(STREAMS).join(&within);
         let entries = match fs::read_dir(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-            entries => entries.or_fail(format!("can't read {}", path.display()))?,
+            entries => entries.with_context(|| format!("can't read {}", path.display()))?,
         };
         for entry in entries {
-            let entry = entry.or_fail(format!("can't read {}", path.display()))?;
+            let entry = entry.with_context(|| format!("can't read {}", path.display()))?;
             let name = format!("{within}{}", entry.file_name().to_string_lossy());
             // Links to folders are not followed: they may lead round in circles.
             match entry.file_type().is_ok_and(|it| it.is_dir()) {
@@ -166,20 +166,20 @@ fn stream_files(folder: &Path) -> Result<Vec<String>, Failure> {
     Ok(files)
 }
 
-fn object(folder: &Path, name: &str) -> Result<Option<Value>, Failure> {
+fn object(folder: &Path, name: &str) -> Result<Option<Value>> {
     let found: Option<Map<String, Value>> = parse(folder, name)?;
     Ok(found.map(Value::Object))
 }
 
 /// What a file holds; none where there is no such file.
-fn parse<T: DeserializeOwned>(folder: &Path, name: &str) -> Result<Option<T>, Failure> {
+fn parse<T: DeserializeOwned>(folder: &Path, name: &str) -> Result<Option<T>> {
     let path = folder.join(name);
     let failed = || format!("can't read {}", path.display());
     let text = match fs::read_to_string(&path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        text => text.or_fail(failed())?,
+        text => text.with_context(|| failed().to_string())?,
     };
-    serde_json::from_str(text.trim_start_matches('\u{feff}')).or_fail(failed()).map(Some)
+    serde_json::from_str(text.trim_start_matches('\u{feff}')).with_context(|| failed().to_string()).map(Some)
 }
 
 /// What the environment says, or would say in the image that the folder is for.
