@@ -1,5 +1,5 @@
 # docker build --platform linux/amd64 -t flow-shim .
-# An image of the one static binary. To have the binary itself:
+# An image that contains only the static binary. To copy the binary out of it:
 #   docker create --name flow-shim flow-shim && docker cp flow-shim:/flow-shim . && docker rm flow-shim
 FROM rust:1-slim-bookworm AS build
 WORKDIR /build

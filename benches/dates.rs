@@ -1,4 +1,4 @@
-//! What dates cost: `cargo bench --bench dates`. `payload` is what the pump does for a record anyway, to compare with.
+//! Measures the cost of dates: `cargo bench --bench dates`. `payload`, the work done for every record, is the baseline.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -40,7 +40,7 @@ fn records(criterion: &mut Criterion) {
 fn record(criterion: &mut Criterion, name: &str, record: fn(&str) -> String, mut dates: Dates) {
     let right = record("2023-01-30T02:34:15+00:00");
     let wrong = record("2023-01-30T02:34:15.123456");
-    // A date of no form that a look knows: the walk finds nothing to do.
+    // Not a date: the fast check is inconclusive, and the full traversal changes nothing.
     let unknown = record("some time in January, 2023");
     let mut hints = Hints::default();
     let mut group = criterion.benchmark_group(name);
@@ -51,7 +51,7 @@ fn record(criterion: &mut Criterion, name: &str, record: fn(&str) -> String, mut
             payload(line, &mut Scanner::new(line, &mut hints), "_ab_cdc_deleted_at").is_ok()
         });
     });
-    for (what, text) in [("look", &right), ("walk", &unknown), ("rewrite", &wrong)] {
+    for (what, text) in [("fast_check", &right), ("traversal", &unknown), ("rewrite", &wrong)] {
         group.bench_function(what, |it| it.iter(|| dates.normalize(black_box(text.as_bytes()), &mut []).is_some()));
     }
     group.finish();
