@@ -5,21 +5,19 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
-use std::thread;
 
 use clap::{Parser, Subcommand};
-use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::demo;
 use crate::error;
-use crate::error::Reason;
 use crate::init;
 use crate::inspect;
 use crate::logging;
 use crate::preview;
+use crate::process::guard;
 use crate::process::keeper;
 use crate::process::launch::PIPE;
-use crate::process::shutdown::Stop;
+use crate::process::shutdown::Shutdown;
 use crate::serve;
 use crate::shim::{Shim, SourceArgs};
 use crate::signin;
@@ -70,18 +68,14 @@ enum Command {
     Keeper(keeper::Args),
 }
 
-/// Does what the command line says.
+/// Runs the command that the command line names.
 pub fn run() -> ExitCode {
     logging::init();
     let cli = Cli::parse();
     let done = match cli.command.unwrap_or(Command::Serve(cli.source)) {
-        Command::Serve(source) => on_stdout(|stop, stdout| serve_stdio(&source, stop, stdout)),
-        Command::Preview(args) => on_stdout(|stop, stdout| Ok(preview::run(&args, stop, stdout))),
-        Command::Inspect(args) => on_stdout(|stop, stdout| Ok(inspect::run(&args, stop, stdout))),
-        Command::Init(args) => on_stdout(|stop, stdout| Ok(init::run(&args, stop, stdout))),
-        Command::Oauth(args) => on_stdout(|stop, stdout| Ok(signin::run(&args, stop, stdout))),
         Command::DemoSource { arguments } => return demo::run(arguments.into_iter()),
         Command::Keeper(args) => return ExitCode::from(keeper::run(args)),
+        command => run_async(command),
     };
     match done {
         Ok(code) => code,
@@ -89,48 +83,35 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// Gives what stops a command: signals, and the end of whoever reads its stdout.
-fn on_stdout(command: impl FnOnce(&Stop, File) -> Result<ExitCode>) -> Result<ExitCode> {
-    let stop = Stop::default();
-    stop_on_signals(&stop)?;
+/// Runs a command on the runtime, guarded: signals and the end of whoever reads its stdout request a shutdown.
+fn run_async(command: Command) -> Result<ExitCode> {
+    guard::reset_signals()?;
+    guard::forbid_core_dumps();
+    let shutdown = Shutdown::default();
     // Unbuffered, past the standard library's line buffer.
     let stdout = std::io::stdout().as_fd().try_clone_to_owned().context("can't use stdout")?;
-    // Where it is a pipe, a larger one wakes both ends less often.
+    // A larger pipe wakes both ends less often.
     let _ = rustix::pipe::fcntl_setpipe_size(&stdout, PIPE);
     let watched = stdout.try_clone().context("can't use stdout")?;
-    let watching = stop.clone();
-    thread::spawn(move || stop_when_closed(watched, &watching));
-    command(&stop, File::from(stdout))
-}
-
-fn serve_stdio(source: &SourceArgs, stop: &Stop, stdout: File) -> Result<ExitCode> {
-    let shim = Shim::resolve(source, stop.clone())?;
-    serve::serve(&shim, std::io::stdin(), stdout).map(|()| ExitCode::SUCCESS)
-}
-
-/// SIGTERM and SIGINT ask for an end; a second one does not wait for it.
-fn stop_on_signals(stop: &Stop) -> Result<()> {
-    use signal_hook::consts::{SIGINT, SIGTERM};
-    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT]).context("can't listen for signals")?;
-    let stop = stop.clone();
-    thread::spawn(move || {
-        for signal in signals.forever() {
-            let reason = if signal == SIGINT { Reason::Interrupt } else { Reason::Terminate };
-            if !stop.request(reason) {
-                terminal::echo::restore();
-                // The keeper ends the connector and removes what we leave.
-                std::process::exit(reason.exit_code().into());
-            }
+    guard::start(&shutdown, watched, terminal::echo::restore)?;
+    let runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = { runtime }.enable_io().enable_time().build().context("can't start the async runtime")?;
+    let stdout = File::from(stdout);
+    let result = runtime.block_on(async {
+        match command {
+            Command::Serve(source) => serve_stdio(&source, &shutdown, stdout).await,
+            Command::Preview(args) => Ok(preview::run(args, &shutdown, stdout).await),
+            Command::Inspect(args) => Ok(inspect::run(&args, &shutdown, stdout).await),
+            Command::Init(args) => Ok(init::run(&args, &shutdown, stdout).await),
+            Command::Oauth(args) => Ok(signin::run(&args, &shutdown, stdout).await),
+            Command::DemoSource { .. } | Command::Keeper(_) => Ok(ExitCode::FAILURE),
         }
     });
-    Ok(())
+    runtime.shutdown_background();
+    result
 }
 
-/// Sees that nobody reads our responses any more while there is nothing to write.
-fn stop_when_closed(stdout: impl AsFd, stop: &Stop) {
-    let mut fds = [PollFd::new(&stdout, PollFlags::empty())];
-    while poll(&mut fds, None) == Err(rustix::io::Errno::INTR) {}
-    if fds[0].revents().intersects(PollFlags::ERR | PollFlags::HUP) {
-        stop.request(Reason::OutputClosed);
-    }
+async fn serve_stdio(source: &SourceArgs, shutdown: &Shutdown, stdout: File) -> Result<ExitCode> {
+    let shim = Shim::resolve(source, shutdown.clone())?;
+    serve::serve(&shim, std::io::stdin(), stdout).await.map(|()| ExitCode::SUCCESS)
 }

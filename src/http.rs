@@ -1,8 +1,11 @@
 //! One HTTP request, for what the shim itself has to say to a server. No error and no log shows a body or a query: they
 //! hold secrets.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use std::time::Duration;
+
+use crate::process::shutdown::Shutdown;
+use crate::process::thread;
 
 /// Short of the ten seconds that a container is given to end (F11).
 const TIMEOUT: Duration = Duration::from_secs(8);
@@ -16,7 +19,7 @@ pub struct Answer {
 }
 
 /// Posts, and gives whatever the server answers, errors included. It follows no redirect: the body is for this server.
-pub fn post(url: &str, headers: &[(String, String)], body: &[u8]) -> Result<Answer> {
+fn post(url: &str, headers: &[(String, String)], body: &[u8]) -> Result<Answer> {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .timeout_global(Some(TIMEOUT))
         .http_status_as_error(false)
@@ -35,6 +38,21 @@ pub fn post(url: &str, headers: &[(String, String)], body: &[u8]) -> Result<Answ
     let status = response.status().as_u16();
     let body = response.body_mut().with_config().limit(LARGEST).read_to_vec();
     Ok(Answer { status, body: body.map_err(|it| anyhow::Error::msg(plain(&it))).with_context(|| failed.clone())? })
+}
+
+/// The same on a thread of its own. A shutdown grants it no more time than the shutdown has.
+pub async fn post_async(
+    url: String,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+    shutdown: &Shutdown,
+) -> Result<Answer> {
+    let late = format!("can't reach {}: the shutdown does not wait any longer", host(&url));
+    let answer = thread::spawn("http", move || post(&url, &headers, &body))?;
+    tokio::select! {
+        answer = answer => answer.unwrap_or_else(|| Err(anyhow!("the request was not sent"))),
+        () = shutdown.deadline_passed() => Err(anyhow!(late)),
+    }
 }
 
 /// The URL without what may be secret in it.

@@ -3,16 +3,15 @@
 use crate::error::Stopped;
 use anyhow::{Context, Result};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::sync::mpsc;
-use std::thread;
+use tokio::sync::mpsc;
 use tracing::warn;
 
 use crate::capture;
-use crate::error::Reason;
 use crate::flow::PROTOCOL;
 use crate::flow::name::Names;
 use crate::flow::request::{Request, Validate};
 use crate::flow::response::{DiscoveredBinding, Output, Response, Spec, ValidatedBinding};
+use crate::process::thread;
 use crate::schema;
 use crate::shim::streams::StreamRules;
 use crate::shim::{SchemaMode, Shim, secrets};
@@ -23,47 +22,44 @@ enum Incoming {
     Line(Vec<u8>),
     Unreadable(std::io::Error),
     End,
-    Stop(Reason),
 }
 
 /// Answers requests until they end, or until a capture does.
-pub fn serve<R, W>(shim: &Shim, requests: R, responses: W) -> Result<()>
+pub async fn serve<R, W>(shim: &Shim, requests: R, responses: W) -> Result<()>
 where
     R: Read + Send + 'static,
     W: Write + Send + 'static,
 {
     let mut out = Output::new(responses);
-    let (sender, incoming) = mpsc::sync_channel(1);
-    let stopped = sender.clone();
-    // A full inbox means that something is running, which hears of the stop itself.
-    shim.launcher.stop.listen(move |reason| drop(stopped.try_send(Incoming::Stop(reason))));
-    thread::spawn(move || read_lines(requests, |it| sender.send(it).is_ok()));
+    // A thread reads them: a read of a file, a terminal or a pipe can't be cancelled.
+    let (sender, mut incoming) = mpsc::channel(1);
+    let _reading = thread::spawn("requests", move || read_lines(requests, |it| sender.blocking_send(it).is_ok()))?;
     loop {
-        if let Some(reason) = shim.launcher.stop.reason() {
-            return Err(Stopped(reason).into());
-        }
-        let line = match incoming.recv() {
-            Ok(Incoming::Line(line)) if line.trim_ascii().is_empty() => continue,
-            Ok(Incoming::Line(line)) => line,
-            Ok(Incoming::Stop(reason)) => return Err(Stopped(reason).into()),
-            Ok(Incoming::Unreadable(error)) => return Err(error).context("can't read the runtime's requests"),
-            Ok(Incoming::End) | Err(_) => return Ok(()),
+        let line = tokio::select! {
+            biased;
+            reason = shim.launcher.shutdown.requested() => return Err(Stopped(reason).into()),
+            incoming = incoming.recv() => match incoming {
+                Some(Incoming::Line(line)) if line.trim_ascii().is_empty() => continue,
+                Some(Incoming::Line(line)) => line,
+                Some(Incoming::Unreadable(error)) => return Err(error).context("can't read the runtime's requests"),
+                Some(Incoming::End) | None => return Ok(()),
+            },
         };
         let sent = match Request::parse(&line)? {
-            Request::Spec => out.send(&Response::Spec(&spec(shim)?)),
+            Request::Spec => out.send(&Response::Spec(&spec(shim).await?)),
             Request::Discover(it) => {
                 secrets::redact(&it.config);
-                out.send(&Response::Discovered { bindings: discovered(shim.discover(&it.config)?, &shim.streams) })
+                out.send(&Response::Discovered { bindings: discovered(shim.discover(&it.config).await?, &shim.streams) })
             }
             Request::Validate(it) => {
                 secrets::redact(&it.config);
-                out.send(&Response::Validated { bindings: validate(shim, &it)? })
+                out.send(&Response::Validated { bindings: validate(shim, &it).await? })
             }
             // F21: nothing to do, and no connector needed.
             Request::Apply => out.send(&Response::Applied {}),
             Request::Open(open) => {
                 secrets::redact(&open.capture.config);
-                return capture::run(shim, &open, out);
+                return capture::run(shim, &open, out).await;
             }
             Request::Acknowledge => Ok(()),
         };
@@ -88,8 +84,8 @@ fn read_lines(requests: impl Read, send: impl Fn(Incoming) -> bool) {
 }
 
 /// What Flow is told of the connector's configuration.
-pub fn spec(shim: &Shim) -> Result<Spec> {
-    let found = shim.describe()?;
+pub async fn spec(shim: &Shim) -> Result<Spec> {
+    let found = shim.describe().await?;
     if let Some(missing) = &found.missing {
         warn!("users can't sign in with OAuth: {missing}");
     }
@@ -137,9 +133,9 @@ fn discovered_binding(stream: Stream, rules: &StreamRules, names: &mut Names) ->
     }
 }
 
-fn validate(shim: &Shim, request: &Validate) -> Result<Vec<ValidatedBinding>> {
+async fn validate(shim: &Shim, request: &Validate) -> Result<Vec<ValidatedBinding>> {
     let resources: Vec<Resource> =
         request.bindings.iter().map(|it| shim.source.resource(&it.resource_config)).collect::<Result<_, _>>()?;
-    shim.check(&request.config, &resources)?;
+    shim.check(&request.config, &resources).await?;
     Ok(resources.into_iter().map(|it| ValidatedBinding { resource_path: it.path }).collect())
 }

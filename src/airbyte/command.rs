@@ -1,9 +1,9 @@
-//! Commands: spec, check, discover, read, each a run of the connector.
+//! The commands spec, check, discover and read: each is one run of the connector.
 
 use crate::error::Stopped;
 use anyhow::{Context, Error, Result, anyhow};
 use std::process::ChildStdout;
-use tracing::info;
+use tracing::{info, warn};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -12,12 +12,15 @@ use serde_json::value::RawValue;
 use super::message::{self, Message};
 use super::{StateFormat, catalog, state};
 use crate::json::repair::repair;
-use crate::process::launch::Launcher;
+use crate::process::activity::Activity;
+use crate::process::launch::{Launcher, in_words};
 use crate::process::lines::{Line, Lines};
-use crate::process::supervise::{Activity, Connector, End, Reading};
+use crate::process::stderr::Stderr;
+use crate::process::supervise::{Connector, End, Exit, Finished, Reading};
+use crate::process::thread;
 use crate::upstream::{Broken, ErrorLog, Spec, Stream, SyncRequest};
 
-/// The names of the private files.
+/// Names of the private files.
 const CONFIG: &str = "config.json";
 const CATALOG: &str = "catalog.json";
 const STATE: &str = "state.json";
@@ -27,15 +30,15 @@ const STATE: &str = "state.json";
 struct ConnectorSpecification {
     connection_specification: Option<Value>,
     documentation_url: Option<String>,
-    /// How users log in by OAuth, in the newer form and in the older one.
+    /// How users sign in with OAuth, in the newer form and in the older one.
     #[serde(rename = "advanced_auth")]
     advanced_auth: Option<Value>,
     auth_specification: Option<Value>,
 }
 
-pub fn spec(launcher: &Launcher) -> Result<Spec> {
-    let answers = ask(launcher, "spec", None)?;
-    let raw = answers.spec.as_deref().ok_or_else(|| answers.nothing("spec"))?;
+pub async fn spec(launcher: &Launcher) -> Result<Spec> {
+    let (answers, run) = ask(launcher, "spec", None).await?;
+    let raw = answers.spec.as_deref().ok_or_else(|| answers.nothing(&run))?;
     let spec: ConnectorSpecification = serde_json::from_str(raw.get()).context("the connector's SPEC can't be read")?;
     let config_schema =
         spec.connection_specification.ok_or_else(|| anyhow!("the connector's SPEC has no connectionSpecification"))?;
@@ -47,26 +50,26 @@ pub fn spec(launcher: &Launcher) -> Result<Spec> {
     })
 }
 
-/// A3: FAILED is the user's error, anything else that is no SUCCEEDED the connector's.
-pub fn check(launcher: &Launcher, config: &RawValue) -> Result<()> {
-    let answers = ask(launcher, "check", Some(config))?;
+/// A3: FAILED is the user's error; anything else that is not SUCCEEDED is the connector's.
+pub async fn check(launcher: &Launcher, config: &RawValue) -> Result<()> {
+    let (answers, run) = ask(launcher, "check", Some(config)).await?;
     match answers.status {
         Some((true, _)) => Ok(()),
         Some((false, Some(ref message))) => Err(anyhow!("the connector can't use this config: {message}")),
-        Some((false, None)) => Err(anyhow!("the connector can't use this config, and doesn't say why")),
-        None => Err(answers.nothing("check")),
+        Some((false, None)) => Err(anyhow!("the connector can't use this config, and gave no reason")),
+        None => Err(answers.nothing(&run)),
     }
 }
 
-pub fn discover(launcher: &Launcher, config: &RawValue) -> Result<Vec<Stream>> {
-    let answers = ask(launcher, "discover", Some(config))?;
-    catalog::streams(answers.catalog.as_deref().ok_or_else(|| answers.nothing("discover"))?)
+pub async fn discover(launcher: &Launcher, config: &RawValue) -> Result<Vec<Stream>> {
+    let (answers, run) = ask(launcher, "discover", Some(config)).await?;
+    catalog::streams(answers.catalog.as_deref().ok_or_else(|| answers.nothing(&run))?)
 }
 
-pub fn read(launcher: &Launcher, sync: &SyncRequest, state_format: StateFormat) -> Result<Connector> {
+pub async fn read(launcher: &Launcher, sync: &SyncRequest<'_>, state_format: StateFormat) -> Result<Connector> {
     let configured = catalog::configured(&sync.streams)?;
     let state = state::input(sync, state_format)?;
-    let prepared = launcher.prepare()?;
+    let prepared = launcher.prepare().await?;
     let mut arguments = vec!["read".to_owned()];
     for (option, name, content) in [
         ("--config", CONFIG, sync.config.get()),
@@ -76,33 +79,40 @@ pub fn read(launcher: &Launcher, sync: &SyncRequest, state_format: StateFormat) 
         arguments.push(option.to_owned());
         arguments.push(prepared.write(name, content)?);
     }
-    prepared.start(arguments)
+    prepared.start(arguments).await
 }
 
-/// What a connector answered to a command, read to the end of its output (A2).
+/// What a connector answered to a command. Its output is read to the end (A2).
 #[derive(Default)]
 struct Answers {
     spec: Option<Box<RawValue>>,
     catalog: Option<Box<RawValue>>,
     status: Option<(bool, Option<String>)>,
     errors: ErrorLog,
-    /// What the connector has made of its config (A18).
+    /// The config as the connector rewrote it (A18).
     config: Option<Box<RawValue>>,
-    /// A message of the connector's that can't be read.
+    /// Why a message could not be read.
     unreadable: Option<String>,
-    code: i32,
-    last_error: Option<String>,
 }
 
 impl Answers {
     /// Why there is no answer.
-    fn nothing(&self, command: &str) -> Error {
+    fn nothing(&self, run: &Ended) -> Error {
+        let command = run.command;
         match &self.unreadable {
             Some(reason) => anyhow!("the connector's answer to {command} can't be read: {reason}"),
-            None if self.code == 0 && self.errors.reported().is_none() => {
+            None if run.exit == Exit::Code(0) && self.errors.reported().is_none() => {
                 anyhow!("the connector gave no answer to {command}: is it an Airbyte source?")
             }
-            None => self.errors.explain(self.code, self.last_error.as_deref()),
+            None => self.errors.explain(run.exit, &run.stderr),
+        }
+    }
+
+    fn has_answer(&self, command: &str) -> bool {
+        match command {
+            "spec" => self.spec.is_some(),
+            "check" => self.status.is_some(),
+            _ => self.catalog.is_some(),
         }
     }
 
@@ -125,54 +135,68 @@ impl Answers {
     }
 }
 
-fn ask(launcher: &Launcher, command: &str, config: Option<&RawValue>) -> Result<Answers> {
-    let prepared = launcher.prepare()?;
+/// How the run that gave the answers ended.
+struct Ended {
+    command: &'static str,
+    exit: Exit,
+    stderr: Stderr,
+}
+
+async fn ask(launcher: &Launcher, command: &'static str, config: Option<&RawValue>) -> Result<(Answers, Ended)> {
+    let prepared = launcher.prepare().await?;
     let mut arguments = vec![command.to_owned()];
     if let Some(config) = config {
         arguments.push("--config".to_owned());
         arguments.push(prepared.write(CONFIG, config.get())?);
     }
-    let connector = prepared.start(arguments)?;
-    let finished = connector.supervise(&launcher.stop, &Activity::default(), None, || (), read_answers)?;
-    match finished.end {
+    let mut connector = prepared.start(arguments).await?;
+    let (stdout, activity) = (connector.take_stdout()?, Activity::default());
+    let seen = activity.clone();
+    let answers = thread::spawn("answers", move || read_answers(stdout, &seen))?;
+    let limit = Some(launcher.idle_timeout);
+    let Finished { end, output, stderr, files } =
+        connector.supervise(&launcher.shutdown, &activity, limit, || (), answers).await?;
+    files.close(launcher.shutdown.deadline()).await;
+    let mut answers: Answers = output.unwrap_or_default();
+    if let Some(config) = answers.config.take() {
+        launcher.rotated.leave(config);
+    }
+    match end {
         End::Stopped(reason) => Err(Stopped(reason).into()),
-        End::Silent | End::NotExiting => Err(anyhow!("the connector does not end after {command}")),
-        End::Exited(code) => {
-            let mut answers = finished.output.unwrap_or_default();
-            answers.code = code;
-            answers.last_error = finished.last_error;
-            if let Some(config) = answers.config.take() {
-                launcher.rotated.leave(config);
+        End::Silent => {
+            Err(anyhow!("the connector said nothing for {} during {command} and was stopped", in_words(launcher.idle_timeout)))
+        }
+        End::NotExiting => Err(anyhow!("the connector closed its output after {command} but did not exit, and was killed")),
+        End::Exited(exit) => {
+            let run = Ended { command, exit, stderr };
+            if answers.has_answer(command) && exit != Exit::Code(0) {
+                let failure = answers.errors.explain(exit, &run.stderr);
+                warn!("the connector answered {command}, but then failed: {failure:#}");
             }
-            if code != 0 && command != "check" { Err(answers.nothing(command)) } else { Ok(answers) }
+            Ok((answers, run))
         }
     }
 }
 
-fn read_answers(stdout: ChildStdout) -> (Answers, Reading) {
+fn read_answers(stdout: ChildStdout, activity: &Activity) -> (Answers, Reading) {
     let mut answers = Answers::default();
     let mut lines = Lines::new(stdout);
-    loop {
+    let mut more = true;
+    while more {
+        match activity.while_waiting(|| lines.fill()) {
+            Ok(it) => more = it,
+            Err(error) => {
+                answers.unreadable = Some(error.to_string());
+                more = false;
+            }
+        }
+        // At the end of the output the last line may lack its newline.
         while let Some(line) = lines.take() {
             match line {
                 Line::Whole(line) | Line::Cut(line) => answers.take(line),
                 Line::TooLong { length, .. } => answers.unreadable = Some(format!("a message of {length} bytes")),
             }
         }
-        match lines.fill() {
-            Ok(true) => {}
-            // One more look for a last line without its newline.
-            Ok(false) => match lines.take() {
-                Some(Line::Whole(line) | Line::Cut(line)) => {
-                    answers.take(line);
-                    return (answers, Reading::Ended);
-                }
-                _ => return (answers, Reading::Ended),
-            },
-            Err(error) => {
-                answers.unreadable = Some(error.to_string());
-                return (answers, Reading::Ended);
-            }
-        }
     }
+    (answers, Reading::Ended)
 }

@@ -275,7 +275,7 @@ fn stream_status(it: StreamStatus) -> Message {
 
 /// From now until an epoch in milliseconds.
 fn until(epoch_ms: f64) -> Option<Duration> {
-    let at = UNIX_EPOCH + Duration::try_from_secs_f64(epoch_ms / 1000.0).ok()?;
+    let at = UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(epoch_ms / 1000.0).ok()?)?;
     at.duration_since(SystemTime::now()).ok()
 }
 

@@ -6,11 +6,13 @@ mod message;
 mod state;
 
 use anyhow::Result;
+use async_trait::async_trait;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::json::hints::Hints;
-use crate::process::launch::{Files, Launcher};
+use crate::process::files::Files;
+use crate::process::launch::Launcher;
 use crate::upstream::{
     Broken, Decoder, Event, FullRefreshPolicy, LegacyCell, LegacyState, Resource, Rows, Source, Spec, Started, Stream,
     StreamId, SyncRequest,
@@ -41,6 +43,7 @@ impl Decoder for Messages {
     }
 }
 
+#[async_trait(?Send)]
 impl Source for Airbyte {
     fn protocol(&self) -> &'static str {
         "airbyte"
@@ -73,16 +76,16 @@ impl Source for Airbyte {
         (schema, &["/namespace", "/stream"])
     }
 
-    fn spec(&self, launcher: &Launcher) -> Result<Spec> {
-        command::spec(launcher)
+    async fn spec(&self, launcher: &Launcher) -> Result<Spec> {
+        command::spec(launcher).await
     }
 
-    fn check(&self, launcher: &Launcher, config: &RawValue, _resources: &[Resource]) -> Result<()> {
-        command::check(launcher, config)
+    async fn check(&self, launcher: &Launcher, config: &RawValue, _resources: &[Resource]) -> Result<()> {
+        command::check(launcher, config).await
     }
 
-    fn discover(&self, launcher: &Launcher, config: &RawValue) -> Result<Vec<Stream>> {
-        command::discover(launcher, config)
+    async fn discover(&self, launcher: &Launcher, config: &RawValue) -> Result<Vec<Stream>> {
+        command::discover(launcher, config).await
     }
 
     fn stream(&self, declared: Box<RawValue>) -> Result<Stream> {
@@ -106,8 +109,8 @@ impl Source for Airbyte {
         None
     }
 
-    fn read(&self, launcher: &Launcher, sync: &SyncRequest) -> Result<Started> {
-        let connector = command::read(launcher, sync, self.state_format)?;
+    async fn read(&self, launcher: &Launcher, sync: &SyncRequest<'_>) -> Result<Started> {
+        let connector = command::read(launcher, sync, self.state_format).await?;
         let messages = Messages { state_format: self.state_format, ..Messages::default() };
         Ok(Started { connector, decoder: Box::new(messages) })
     }

@@ -6,7 +6,7 @@
 
 use crate::error;
 use anyhow::{Context, Result, anyhow};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use tracing::warn;
 
 use serde::{Deserialize, Serialize};
@@ -41,7 +41,7 @@ pub struct Catalog {
 }
 
 /// What is known of the source's streams, or found out now.
-pub fn of(shim: &Shim, open: &Open, resources: &[Resource], kept: Option<&RawValue>) -> Result<Catalog> {
+pub async fn of(shim: &Shim, open: &Open, resources: &[Resource], kept: Option<&RawValue>) -> Result<Catalog> {
     let kept = kept.and_then(|it| serde_json::from_str::<Kept>(it.get()).ok());
     let is_current = kept.as_ref().is_some_and(|it| it.version == open.version);
     let remembered = kept.and_then(|it| {
@@ -49,20 +49,20 @@ pub fn of(shim: &Shim, open: &Open, resources: &[Resource], kept: Option<&RawVal
         Some(Catalog { streams: pick(&known, resources).ok()?, others: it.others, way: it.way, refreshed: None })
     });
     let config = &open.capture.config;
-    let discover = |kept: Option<&ConfigMapping>| -> Result<(Vec<Stream>, ConfigMapping)> {
-        let way = shim.way(config, kept)?;
-        Ok((shim.streams(config, &way)?, way))
+    let discover = async || -> Result<(Vec<Stream>, ConfigMapping)> {
+        let way = shim.way(config, None).await?;
+        Ok((shim.streams(config, &way).await?, way))
     };
     match remembered {
         Some(mut remembered) if is_current => {
-            let way = shim.way(config, Some(&remembered.way))?;
+            let way = shim.way(config, Some(&remembered.way)).await?;
             if way != remembered.way {
                 remembered.way = way;
                 remembered.refreshed = Some(keep(open, &remembered)?);
             }
             Ok(remembered)
         }
-        Some(remembered) => match discover(None) {
+        Some(remembered) => match discover().await {
             Ok((discovered, way)) => refreshed(shim, open, resources, &discovered, way),
             Err(failure) if error::stopped(&failure).is_some() => Err(failure),
             Err(failure) => {
@@ -71,7 +71,7 @@ pub fn of(shim: &Shim, open: &Open, resources: &[Resource], kept: Option<&RawVal
             }
         },
         None => {
-            let (discovered, way) = discover(None).context("can't discover the streams to read")?;
+            let (discovered, way) = discover().await.context("can't discover the streams to read")?;
             refreshed(shim, open, resources, &discovered, way)
         }
     }
@@ -104,8 +104,9 @@ fn keep(open: &Open, catalog: &Catalog) -> Result<Box<RawValue>> {
 }
 
 fn pick(discovered: &[Stream], resources: &[Resource]) -> Result<Vec<Stream>> {
+    let known: HashMap<&StreamId, &Stream> = discovered.iter().rev().map(|it| (&it.id, it)).collect();
     let find = |resource: &Resource| {
-        discovered.iter().find(|it| it.id == resource.id).cloned().ok_or_else(|| {
+        known.get(&resource.id).map(|it| Stream::clone(it)).ok_or_else(|| {
             let id = &resource.id;
             anyhow!("stream {id} is not at the source (any more): disable its binding, or give this user access to it")
         })

@@ -9,18 +9,23 @@ mod reset;
 mod status;
 mod streams;
 
-use crate::error::Stopped;
-use anyhow::{Context, Result, anyhow, bail};
+use crate::error::{self, Stopped};
+use anyhow::{Context, Error, Result, anyhow, bail};
 use std::io::Write;
-use std::sync::{PoisonError, mpsc};
-use std::thread;
+use std::sync::PoisonError;
 use std::time::Instant;
+use tokio::sync::watch;
 use tracing::{info, warn};
+
+use serde_json::value::RawValue;
 
 use crate::error::Reason;
 use crate::flow::request::Open;
 use crate::flow::response::{Output, Response};
-use crate::process::supervise::{End, Finished};
+use crate::process::launch::in_words;
+use crate::process::stderr::Stderr;
+use crate::process::supervise::{End, Exit, Finished};
+use crate::process::thread;
 use crate::shim::{Shim, endpoint, secrets};
 use crate::upstream::{Resource, Selected, Started, Stream, SyncRequest};
 
@@ -29,39 +34,75 @@ use pump::{Binding, Pump};
 pub use reset::reset_bindings;
 
 /// Runs one sync. Ends well only when all that the connector sent is committed (F8).
-pub fn run<W: Write + Send + 'static>(shim: &Shim, open: &Open, out: Output<W>) -> Result<()> {
+pub async fn run<W: Write + Send + 'static>(shim: &Shim, open: &Open, mut out: Output<W>) -> Result<()> {
     let since = Instant::now();
-    sync(shim, open, out)?;
-    wait_for_interval(shim, open, since);
-    Ok(())
-}
-
-/// Until the shim's `runInterval` is over, where it has one: all is committed, and whoever wants the end gets it.
-fn wait_for_interval(shim: &Shim, open: &Open, since: Instant) {
-    let Some(interval) = shim.run_interval.filter(|_| !endpoint::skips_interval(&open.capture.config)) else { return };
-    let left = interval.0.saturating_sub(since.elapsed());
-    if !left.is_zero() && shim.launcher.stop.reason().is_none() {
-        info!("staying up until {interval} have gone by since the start");
-        shim.launcher.stop.wait_for(left);
-    }
-}
-
-fn sync<W: Write + Send + 'static>(shim: &Shim, open: &Open, mut out: Output<W>) -> Result<()> {
     out.send(&Response::Opened {}).and_then(|()| out.flush()).context("can't write to the runtime")?;
-    let spec = &open.capture;
+    let shutdown = &shim.launcher.shutdown;
     if open.range.as_ref().is_some_and(|it| it.key_begin != 0) {
         // F20: one shard captures. An idle one that ended would be started again and again.
         info!("this shard stays idle: the one that begins at key 0 captures everything");
-        return Err(Stopped(shim.launcher.stop.wait()).into());
+        return stopped_before_anything(shutdown.requested().await);
     }
+    match sync(shim, open, out).await {
+        Err(Ended::BeforeTheStart(failure)) => match error::stopped(&failure) {
+            Some(reason) => return stopped_before_anything(reason),
+            None => return Err(failure),
+        },
+        Err(Ended::Later(failure)) => return Err(failure),
+        Ok(()) => {}
+    }
+    wait_for_interval(shim, open, since).await;
+    Ok(())
+}
+
+/// A stop is a success where nothing is uncommitted, unless nobody reads the responses.
+fn stopped_before_anything(reason: Reason) -> Result<()> {
+    match reason {
+        Reason::OutputClosed => Err(Stopped(reason).into()),
+        Reason::Terminate | Reason::Interrupt | Reason::Enough => {
+            info!("{reason}");
+            Ok(())
+        }
+    }
+}
+
+/// Why a sync failed, and when: before its connector was started, nothing can be uncommitted.
+enum Ended {
+    BeforeTheStart(Error),
+    Later(Error),
+}
+
+/// Waits until the shim's `runInterval` is over, if it has one: everything is committed; a stop request still ends the
+/// wait.
+async fn wait_for_interval(shim: &Shim, open: &Open, since: Instant) {
+    let Some(interval) = shim.run_interval.filter(|_| !endpoint::skips_interval(&open.capture.config)) else { return };
+    let left = interval.0.saturating_sub(since.elapsed());
+    if !left.is_zero() && shim.launcher.shutdown.reason().is_none() {
+        info!("staying up until {interval} have gone by since the start");
+        let _ = tokio::time::timeout(left, shim.launcher.shutdown.requested()).await;
+    }
+}
+
+async fn sync<W: Write + Send + 'static>(shim: &Shim, open: &Open, out: Output<W>) -> Result<(), Ended> {
+    let Some((started, pump, catalog, config)) = start(shim, open, out).await.map_err(Ended::BeforeTheStart)? else {
+        return Ok(());
+    };
+    pump_and_publish(shim, open, started, pump, &catalog, &config).await.map_err(Ended::Later)
+}
+
+type Prepared<W> = (Started, Pump<W>, catalog::Catalog, Box<RawValue>);
+
+/// Starts the connector; none if there is nothing to capture.
+async fn start<W: Write>(shim: &Shim, open: &Open, out: Output<W>) -> Result<Option<Prepared<W>>> {
+    let spec = &open.capture;
     if spec.bindings.is_empty() {
         warn!("the capture has no bindings: there is nothing to do");
-        return Ok(());
+        return Ok(None);
     }
     let resources: Vec<Resource> =
         spec.bindings.iter().map(|it| shim.source.resource(&it.resource_config)).collect::<Result<_, _>>()?;
     let stored = Stored::parse(open.state.as_deref())?;
-    let catalog = catalog::of(shim, open, &resources, stored.catalog())?;
+    let mut catalog = catalog::of(shim, open, &resources, stored.catalog()).await?;
     let streams = &catalog.streams;
     let config = shim.to_connector(&spec.config, &catalog.way)?;
     let bindings: Vec<Binding> = spec
@@ -87,10 +128,11 @@ fn sync<W: Write + Send + 'static>(shim: &Shim, open: &Open, mut out: Output<W>)
         })
         .collect();
     let mut ledger = Ledger::open(stored, &entries, shim.source.as_ref())?;
-    if let Some(catalog) = catalog.refreshed {
+    if let Some(catalog) = catalog.refreshed.take() {
         ledger.keep_catalog(catalog);
     }
-    let Started { connector, decoder } = {
+    let started = {
+        let streams = &catalog.streams;
         let selected = |(index, (stream, resource))| Selected {
             stream,
             resource,
@@ -100,35 +142,70 @@ fn sync<W: Write + Send + 'static>(shim: &Shim, open: &Open, mut out: Output<W>)
         let streams = streams.iter().zip(&resources).enumerate().map(selected).collect();
         let others = &catalog.others;
         let request = SyncRequest { config: &config, streams, others, shared_state: ledger.shared() };
-        shim.source.read(&shim.launcher, &request)?
+        shim.source.read(&shim.launcher, &request).await?
     };
-    let (rotations, rotated) = mpsc::channel();
-    let mut pump = Pump::new(out, ledger, bindings, shim.max_document, rotations.clone());
-    send_schemas(&mut pump, streams)?;
+    let mut pump = Pump::new(out, ledger, bindings, shim.max_document, watch::Sender::new(None));
+    send_schemas(&mut pump, &catalog.streams)?;
+    Ok(Some((started, pump, catalog, config)))
+}
 
-    let (statuses, activity) = (pump.statuses.clone(), pump.activity.clone());
+/// Pumps the connector's output until its end, and publishes the configs that it rotates beside that.
+async fn pump_and_publish<W: Write + Send + 'static>(
+    shim: &Shim,
+    open: &Open,
+    Started { mut connector, decoder }: Started,
+    pump: Pump<W>,
+    catalog: &catalog::Catalog,
+    config: &RawValue,
+) -> Result<()> {
+    let (statuses, activity, rotations) = (pump.statuses.clone(), pump.activity.clone(), pump.rotations.clone());
     let tick = || statuses.lock().unwrap_or_else(PoisonError::into_inner).show();
-    thread::scope(|scope| {
-        // Beside the pump: to publish a config takes a request to a server.
-        let way = &catalog.way;
-        scope.spawn(move || {
-            while let Ok(Some(changed)) = rotated.recv() {
-                shim.publish(&changed, &spec.config, way);
-            }
-        });
-        let finished = connector.supervise(&shim.launcher.stop, &activity, Some(shim.idle_timeout.0), tick, |stdout| {
-            pump.run(decoder, stdout)
-        });
+    let stdout = connector.take_stdout()?;
+    let reader = thread::spawn("pump", move || pump.run(decoder, stdout))?;
+    let (shutdown, idle) = (&shim.launcher.shutdown, Some(shim.launcher.idle_timeout));
+    let ended = tokio::sync::Notify::new();
+    let supervised = async {
+        let finished = connector.supervise(shutdown, &activity, idle, tick, reader).await;
         if let Ok(finished) = &finished
-            && let Some(changed) = shim.source.config_after(&finished.files, &config)
+            && let Some(changed) = shim.source.config_after(&finished.files, config)
         {
             secrets::redact(&changed);
-            let _ = rotations.send(Some(changed));
+            rotations.send_replace(Some(changed));
         }
-        // The pump may be stuck, and keep its end of the channel.
-        let _ = rotations.send(None);
-        finish(shim, finished?)
-    })
+        ended.notify_one();
+        finished
+    };
+    let publishing = async {
+        let mut rotated = rotations.subscribe();
+        // A config may have been rotated before this.
+        rotated.mark_changed();
+        let mut is_published = true;
+        loop {
+            let is_last = tokio::select! {
+                biased;
+                _ = rotated.changed() => false,
+                () = ended.notified() => true,
+            };
+            if is_last {
+                return is_published;
+            }
+            // Only the newest is published: it replaces those before it.
+            let newest = rotated.borrow_and_update().clone();
+            if let Some(changed) = newest {
+                is_published = shim.publish(&changed, &open.capture.config, &catalog.way).await;
+            }
+        }
+    };
+    let (finished, is_published) = tokio::join!(supervised, publishing);
+    let Finished { end, output, stderr, files } = finished?;
+    let ended = finish(shim, end, output, &stderr);
+    files.close(shutdown.deadline()).await;
+    ended?;
+    // Its next start would use the old config.
+    if !is_published {
+        bail!("the connector's new config was not published: update the capture's config before the old one expires");
+    }
+    Ok(())
 }
 
 /// What the source declares goes out first (F12), and takes effect with the first checkpoint.
@@ -139,44 +216,43 @@ fn send_schemas<W: Write>(pump: &mut Pump<W>, streams: &[Stream]) -> Result<()> 
     pump.checkpoint().map_err(anyhow::Error::from)
 }
 
-/// Decides how a sync has gone, once the connector and all of its output have come to their end.
-fn finish<W: Write>(shim: &Shim, finished: Finished<Pump<W>>) -> Result<()> {
-    let Some(mut pump) = finished.output else {
-        // The pump is stuck in a write that nobody reads.
-        return Err(match finished.end {
+/// Decides how a sync has ended, once the connector has exited and all of its output was read.
+fn finish<W: Write>(shim: &Shim, end: End, output: Option<Pump<W>>, stderr: &Stderr) -> Result<()> {
+    let Some(mut pump) = output else {
+        return Err(match end {
             End::Stopped(reason) => Stopped(reason).into(),
-            _ => anyhow!("the runtime does not read what the connector sends"),
+            End::Exited(_) => anyhow!("a process that the connector started holds its output and can't be killed"),
+            _ => anyhow!("Flow stopped reading from the connector"),
         });
     };
     pump.summarize();
     if let Some(failure) = pump.failure.take() {
         return Err(failure);
     }
-    match finished.end {
-        End::Exited(0) => {
+    match end {
+        End::Exited(Exit::Code(0)) => {
             if let Some(failure) = pump.cut.take().or_else(|| pump.errors.reported()) {
                 return Err(failure);
             }
             pump.statuses.lock().unwrap_or_else(PoisonError::into_inner).verdict()?;
             pump.finish()
         }
-        End::Exited(code) => Err(pump.errors.explain(code, finished.last_error.as_deref())),
-        // What lay in the pipe was read by nobody, a checkpoint perhaps.
+        End::Exited(exit) => Err(pump.errors.explain(exit, stderr)),
+        // Nobody has read what was in the pipe, a checkpoint perhaps.
         End::Stopped(reason @ Reason::OutputClosed) => Err(Stopped(reason).into()),
         End::Stopped(reason) if pump.pending > 0 => {
             info!("{} documents since the last state will be read again", pump.pending);
             Err(Stopped(reason).into())
         }
         End::Stopped(reason) => {
-            info!("{}", reason.to_string());
+            info!("{reason}");
             Ok(())
         }
-        End::NotExiting => Err(anyhow!("the connector closed its output and did not end: it was killed")),
+        End::NotExiting => Err(anyhow!("the connector closed its output but did not exit, and was killed")),
         End::Silent => {
-            let said_nothing = format!("the connector said nothing for {}", shim.idle_timeout);
+            let said_nothing = format!("the connector said nothing for {}", in_words(shim.launcher.idle_timeout));
             if pump.pending > 0 {
-                let sentence = format!("{said_nothing} and was stopped; {} documents were not committed", pump.pending);
-                bail!(sentence);
+                bail!("{said_nothing} and was stopped; {} documents were not committed", pump.pending);
             }
             warn!("{said_nothing}: it was stopped, to be started again");
             Ok(())

@@ -8,7 +8,8 @@ use anyhow::{Error, Result, anyhow};
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::process::ChildStdout;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::watch;
 use tracing::{debug, warn};
 
 use serde_json::Value;
@@ -23,8 +24,9 @@ use crate::flow::response::{Output, Response, StateUpdate};
 use crate::json::repair::{Repair, What, repair};
 use crate::json::scan::string_text;
 use crate::logging::{self, Level};
+use crate::process::activity::Activity;
 use crate::process::lines::{Line, Lines};
-use crate::process::supervise::{Activity, Reading};
+use crate::process::supervise::Reading;
 use crate::shim::streams::StreamOptions;
 use crate::shim::{SchemaMode, secrets};
 use crate::upstream::{self, Broken, Decoder, ErrorLog, Event, Record, Rows, StreamId};
@@ -43,7 +45,7 @@ pub struct Pump<W> {
     pub failure: Option<Error>,
     /// What the connector's output ended with, where that is no whole message.
     pub cut: Option<Error>,
-    rotations: Rotations,
+    pub rotations: Rotations,
     last: LastStream,
     unknown: HashMap<StreamId, u64>,
     repaired: HashMap<(usize, Repair), u64>,
@@ -79,8 +81,8 @@ struct LastStream {
     binding: usize,
 }
 
-/// Where new configs of the connector's go; none ends it.
-pub type Rotations = mpsc::Sender<Option<Box<RawValue>>>;
+/// Where rotated configs go. Only the newest counts: each replaces the one before.
+pub type Rotations = watch::Sender<Option<Box<RawValue>>>;
 
 /// What ends the pump.
 pub enum PumpError {
@@ -238,8 +240,7 @@ impl<W: Write> Pump<W> {
             Event::Estimate { stream, rows, bytes } => self.estimate(stream, rows, bytes),
             Event::Config(config) => {
                 secrets::redact(&config);
-                // Nobody takes it where the capture is at its end: so be it.
-                let _ = self.rotations.send(Some(config));
+                self.rotations.send_replace(Some(config));
             }
             Event::Noise => {}
         }

@@ -1,11 +1,14 @@
 //! What a container engine tells of a source's image.
 
 use anyhow::{Context, Result, bail};
-use std::process::Command;
+use std::time::Duration;
+
+use tokio::process::Command;
+use tokio::time::timeout;
 
 use serde::Deserialize;
 
-use crate::process::launch::container_engine;
+use crate::process::container;
 use crate::shim::AIRBYTE_ENTRYPOINT;
 
 /// An image that a shim can be put on top of.
@@ -35,12 +38,15 @@ struct Config {
     labels: Option<std::collections::BTreeMap<String, String>>,
 }
 
+/// How long the engine may take to answer.
+const LIMIT: Duration = Duration::from_secs(30);
+
 /// Asks of an image that is on this machine: it has just run.
-pub fn inspect(name: &str) -> Result<Image> {
-    let engine = container_engine()?;
+pub async fn inspect(name: &str) -> Result<Image> {
+    let engine = container::engine().await?;
     let failed = || format!("can't inspect the image {name}");
-    let output =
-        Command::new(engine).args(["image", "inspect", name]).output().with_context(|| failed().to_string())?;
+    let answer = Command::new(engine).args(["image", "inspect", name]).kill_on_drop(true).output();
+    let output = timeout(LIMIT, answer).await.with_context(failed)?.with_context(failed)?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         bail!("{}: {}", failed(), crate::terminal::one_line(&said));

@@ -27,7 +27,7 @@ use crate::flow::name::normalise;
 use crate::flow::response::DiscoveredBinding;
 use crate::inspect::config::{self, Field};
 use crate::process::launch::Target;
-use crate::process::shutdown::Stop;
+use crate::process::shutdown::Shutdown;
 use crate::serve;
 use crate::shim::config::ConfigArg;
 use crate::shim::endpoint::Described;
@@ -118,15 +118,15 @@ impl Subject {
 }
 
 /// Writes the folder, and says how it went.
-pub fn run(args: &Args, stop: &Stop, mut stdout: File) -> ExitCode {
+pub async fn run(args: &Args, shutdown: &Shutdown, mut stdout: File) -> ExitCode {
     let screen = Screen::open();
-    screen.conclude(init(args, stop, &screen).and_then(|said| {
+    screen.conclude(init(args, shutdown, &screen).await.and_then(|said| {
         screen.settle();
         stdout.write_all(said.as_bytes()).context("can't write to stdout")
     }))
 }
 
-fn init(args: &Args, stop: &Stop, screen: &Screen) -> Result<String> {
+async fn init(args: &Args, shutdown: &Shutdown, screen: &Screen) -> Result<String> {
     if args.from_atf {
         return from_atf::write(&args.dir);
     }
@@ -136,7 +136,7 @@ fn init(args: &Args, stop: &Stop, screen: &Screen) -> Result<String> {
     expect_none(&args.dir, &names)?;
     let config = args.config.read(Some(&args.dir))?;
     let origin = args.origin().ok_or_else(|| anyhow!("say --image, --airbyte or --singer"))?;
-    let subject = ask(origin.find()?, config.as_deref(), &args.dir, &place, stop, screen)?;
+    let subject = ask(origin.find()?, config.as_deref(), &args.dir, &place, shutdown, screen).await?;
     let texts =
         [shim_yaml::text(&subject), dockerfile::text(&subject), flow_yaml::text(&subject), readme::text(&subject)];
     write_all(&args.dir, &names.into_iter().zip(texts).collect::<Vec<_>>())?;
@@ -144,26 +144,26 @@ fn init(args: &Args, stop: &Stop, screen: &Screen) -> Result<String> {
 }
 
 /// Asks the connector about itself.
-fn ask(
+async fn ask(
     found: Found,
     given: Option<&RawValue>,
     dir: &Path,
     place: &Place,
-    stop: &Stop,
+    shutdown: &Shutdown,
     screen: &Screen,
 ) -> Result<Subject> {
-    let shim = Shim::bare(found.target.clone(), found.protocol, stop.clone())?;
+    let shim = Shim::bare(found.target.clone(), found.protocol, shutdown.clone())?;
     screen.status("asking the connector for its spec");
-    let Described { config_schema, oauth2, missing, documentation_url, .. } = shim.describe()?;
+    let Described { config_schema, oauth2, missing, documentation_url, .. } = shim.describe().await?;
     let base = match found.base {
-        Base::Image(image) => Base::Image(image::inspect(&image.name)?),
+        Base::Image(image) => Base::Image(image::inspect(&image.name).await?),
         package @ Base::Package(_) => package,
     };
     let bindings = match given {
         Some(config) => {
             secrets::redact(config);
             screen.status("discovering streams");
-            let streams = shim.discover(config).context("can't discover the streams")?;
+            let streams = shim.discover(config).await.context("can't discover the streams")?;
             Some(serve::discovered(streams, &shim.streams))
         }
         None => None,

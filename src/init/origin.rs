@@ -3,7 +3,8 @@
 use anyhow::{Result, anyhow, bail};
 use std::path::{Path, PathBuf};
 
-use crate::process::launch::{Target, search_path};
+use crate::process::launch::Target;
+use crate::process::program::search_path;
 use crate::shim::Protocol;
 
 use super::image::Image;

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::error::Reason;
 use crate::process::launch::Target;
-use crate::process::shutdown::Stop;
+use crate::process::shutdown::Shutdown;
 use crate::schema::Change;
 use crate::serve;
 use crate::shim::config::ConfigArg;
@@ -93,21 +93,21 @@ impl From<&Change> for Rewrite {
 }
 
 /// Inspects, and says how it went.
-pub fn run(args: &Args, stop: &Stop, mut stdout: File) -> ExitCode {
+pub async fn run(args: &Args, shutdown: &Shutdown, mut stdout: File) -> ExitCode {
     let screen = Screen::open();
-    screen.conclude(inspect(args, stop, &screen, &mut stdout))
+    screen.conclude(inspect(args, shutdown, &screen, &mut stdout).await)
 }
 
-fn inspect(args: &Args, stop: &Stop, screen: &Screen, stdout: &mut File) -> Result<()> {
-    let shim = Shim::resolve(&args.source, stop.clone())?;
+async fn inspect(args: &Args, shutdown: &Shutdown, screen: &Screen, stdout: &mut File) -> Result<()> {
+    let shim = Shim::resolve(&args.source, shutdown.clone())?;
     let given = args.config.read(shim.folder.as_deref())?;
     screen.status("asking the connector for its spec");
-    let mut report = report(&shim)?;
+    let mut report = report(&shim).await?;
     let mut discovery = Ok(());
     if let Some(config) = &given {
         secrets::redact(config);
         screen.status("discovering streams");
-        discovery = shim.discover(config).map(|found| {
+        discovery = shim.discover(config).await.map(|found| {
             let found = streams::describe(found, &shim.streams);
             report.totals = Some(streams::Totals::of(&found));
             report.streams = Some(found);
@@ -119,15 +119,15 @@ fn inspect(args: &Args, stop: &Stop, screen: &Screen, stdout: &mut File) -> Resu
         false => text::render(&report, given.is_some()),
     };
     match stdout.write_all(output.as_bytes()) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => drop(stop.request(Reason::OutputClosed)),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => drop(shutdown.request(Reason::OutputClosed)),
         written => written.context("can't write to stdout")?,
     }
     discovery.context("can't discover the streams")
 }
 
 /// All that needs no config.
-fn report(shim: &Shim) -> Result<Report<'_>> {
-    let found = shim.describe()?;
+async fn report(shim: &Shim) -> Result<Report<'_>> {
+    let found = shim.describe().await?;
     let (command, image) = match &shim.launcher.target {
         Target::Command(command) => (Some(command.clone()), None),
         Target::Image(image) => (None, Some(image.clone())),

@@ -12,11 +12,13 @@ mod tally;
 
 use crate::error::{self, Failure, Stopped};
 use anyhow::{Context, Error, Result, anyhow};
+use std::convert::Infallible;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use tokio::runtime::Handle;
 use tracing::{info, warn};
 
 use globset::GlobMatcher;
@@ -26,7 +28,8 @@ use serde_json::{Map, Value, json};
 
 use crate::capture;
 use crate::error::Reason;
-use crate::process::shutdown::Stop;
+use crate::process::shutdown::Shutdown;
+use crate::process::thread;
 use crate::shim::config::ConfigArg;
 use crate::shim::{Shim, SourceArgs, secrets};
 use crate::terminal::Screen;
@@ -82,19 +85,32 @@ Examples:
   flow-shim preview --config config.json --select 'public/*' --limit 10 -- source-postgres";
 
 /// Captures, and says how it went.
-pub fn run(args: &Args, stop: &Stop, stdout: File) -> ExitCode {
+pub async fn run(args: Args, stop: &Shutdown, stdout: File) -> ExitCode {
     let screen = Screen::open();
-    let shown = screen.clone();
-    stop.listen(move |reason| {
-        shown.status("stopping the connector");
+    let (shown, shutdown) = (screen.clone(), stop.clone());
+    // The local runtime reads and writes pipes, which blocks: it has a thread of its own.
+    let runtime = Handle::current();
+    let previewing = thread::spawn("preview", move || preview(&args, &shutdown, &shown, stdout, &runtime));
+    let previewing = match previewing {
+        Ok(it) => it,
+        Err(failure) => return screen.conclude(Err(failure)),
+    };
+    let notice = async {
+        let reason = stop.requested().await;
+        screen.status("stopping the connector");
         if matches!(reason, Reason::Interrupt | Reason::Terminate) {
             info!("stopping: the connector has a moment to end (a second Ctrl-C does not wait for it)");
         }
-    });
-    screen.conclude(preview(args, stop, &screen, stdout))
+        std::future::pending::<Infallible>().await
+    };
+    let result = tokio::select! {
+        result = previewing => result.unwrap_or_else(|| Err(anyhow!("flow-shim is broken: the preview panicked"))),
+        never = notice => match never {},
+    };
+    screen.conclude(result)
 }
 
-fn preview(args: &Args, stop: &Stop, screen: &Screen, stdout: File) -> Result<()> {
+fn preview(args: &Args, stop: &Shutdown, screen: &Screen, stdout: File, runtime: &Handle) -> Result<()> {
     let mut shim = Shim::resolve(&args.source, stop.clone())?;
     // Nobody waits for a capture to be started again.
     shim.run_interval = None;
@@ -107,12 +123,12 @@ fn preview(args: &Args, stop: &Stop, screen: &Screen, stdout: File) -> Result<()
     };
     secrets::redact(&config);
 
-    let mut session = Session::start(shim.clone())?;
+    let mut session = Session::start(shim.clone(), runtime.clone())?;
     screen.status("asking the connector for its spec");
     let Some(spec) = session.ask("spec", &json!({}), "spec") else {
         return Err(unanswered(session, None));
     };
-    let streams = match find_streams(&mut session, &shim, &config, screen) {
+    let streams = match find_streams(&mut session, &shim, &config, screen, runtime) {
         Ok(streams) => streams,
         Err(failure) => {
             let failure = unanswered(session, failure);
@@ -147,12 +163,13 @@ fn find_streams(
     shim: &Shim,
     config: &RawValue,
     screen: &Screen,
+    runtime: &Handle,
 ) -> Result<Vec<Stream>, Option<Error>> {
     screen.status("checking the config");
     session.ask("validate", &Validate { config, bindings: [] }, "validated").ok_or(None)?;
     screen.status("discovering streams");
     // Asked directly: the wire does not tell in which other modes a stream can be read.
-    let streams = shim.discover(config).map_err(Some)?;
+    let streams = runtime.block_on(shim.discover(config)).map_err(Some)?;
     if streams.is_empty() {
         return Err(Some(anyhow!("the connector discovers no streams with this config")));
     }
@@ -201,7 +218,7 @@ struct CaptureSpec<'a> {
 /// What a capture runs with.
 struct Run<'a> {
     args: &'a Args,
-    stop: &'a Stop,
+    stop: &'a Shutdown,
     screen: &'a Screen,
     stdout: File,
 }
@@ -252,7 +269,7 @@ fn capture(
 }
 
 /// Says what became of the documents that no checkpoint followed.
-fn tell_uncommitted(received: &Received, has_state: bool, stop: &Stop) {
+fn tell_uncommitted(received: &Received, has_state: bool, stop: &Shutdown) {
     let count = usize::try_from(received.uncommitted).unwrap_or(usize::MAX);
     match (count, received.enough) {
         (0, _) => {}
@@ -270,7 +287,7 @@ fn tell_uncommitted(received: &Received, has_state: bool, stop: &Stop) {
 }
 
 /// How it all went: what the user wanted is no failure, and what they asked for goes before what followed from it.
-fn verdict(received: Result<Option<Received>>, served: Result<()>, stop: &Stop) -> Result<()> {
+fn verdict(received: Result<Option<Received>>, served: Result<()>, stop: &Shutdown) -> Result<()> {
     if let Err(failure) = received
         && error::stopped(&failure).is_none()
     {

@@ -20,7 +20,7 @@ use crate::error::Reason;
 use crate::json::hints::Hints;
 use crate::json::scan::{Fault, Kind, Scanner};
 use crate::process::lines::{Line, Lines};
-use crate::process::shutdown::Stop;
+use crate::process::shutdown::Shutdown;
 
 /// How long a checkpoint may take that commits the last documents of a limit.
 const LAST_CHECKPOINT: Duration = Duration::from_secs(1);
@@ -61,7 +61,7 @@ pub struct Receiver<W> {
     stuck: bool,
     /// How many documents are still wanted.
     left: Option<u64>,
-    stop: Stop,
+    stop: Shutdown,
     hints: Hints,
 }
 
@@ -83,7 +83,7 @@ pub struct Received {
 }
 
 impl<W: Write> Receiver<W> {
-    pub fn new(out: W, tally: Arc<Tally>, state: Option<StateFile>, limit: Option<u64>, stop: Stop) -> Self {
+    pub fn new(out: W, tally: Arc<Tally>, state: Option<StateFile>, limit: Option<u64>, stop: Shutdown) -> Self {
         let head = |name: &str| format!("[{},", Value::from(name)).into_bytes();
         let heads: Vec<Vec<u8>> = tally.streams.iter().map(|it| head(&it.name)).collect();
         Self {
@@ -246,10 +246,13 @@ impl<W: Write> Receiver<W> {
     /// The checkpoint of the last documents may be on its way. If it is not there soon, the capture stops without.
     fn stop_soon(&self) {
         let stop = self.stop.clone();
-        thread::spawn(move || {
+        let later = move || {
             thread::sleep(LAST_CHECKPOINT);
             stop.request(Reason::Enough);
-        });
+        };
+        if thread::Builder::new().spawn(later).is_err() {
+            self.stop.request(Reason::Enough);
+        }
     }
 }
 

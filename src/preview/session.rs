@@ -7,6 +7,7 @@ use std::thread::{self, JoinHandle};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
+use tokio::runtime::Handle;
 
 use crate::process::lines::{Line, Lines};
 use crate::serve;
@@ -22,7 +23,7 @@ pub struct Session {
 const PIPE: usize = 1024 * 1024;
 
 impl Session {
-    pub fn start(shim: Arc<Shim>) -> Result<Self> {
+    pub fn start(shim: Arc<Shim>, runtime: Handle) -> Result<Self> {
         let what = "can't make a pipe";
         let (theirs, requests) = pipe().context(what)?;
         let (responses, out) = pipe().context(what)?;
@@ -30,7 +31,7 @@ impl Session {
         let _ = rustix::pipe::fcntl_setpipe_size(&out, PIPE);
         let mut end = out.try_clone().context(what)?;
         let serve = move || {
-            let served = serve::serve(&shim, theirs, out);
+            let served = runtime.block_on(serve::serve(&shim, theirs, out));
             // An empty line is the end, even should a thread that could not be ended hold the pipe open.
             let _ = end.write_all(b"\n");
             served

@@ -1,30 +1,66 @@
-//! The keeper: a process between the shim and a connector that makes sure nothing of the connector stays behind.
+//! The keeper: a small process between the shim and a connector. It makes sure that nothing of the connector stays
+//! behind, however the shim dies: a process that is killed with SIGKILL cannot clean up itself.
 //!
-//! Its stdin is a socket to the shim. On it comes the connector's command, and goes back its exit code. It is the
-//! lifeline as well: it closes when the shim ends, however that dies. The keeper then kills all that the connector has
-//! started, removes the private folder, and follows. As a subreaper it inherits every orphan, so that daemons and new
-//! sessions do not get away. A process killed with SIGKILL can do none of this itself.
+//! Its stdin is a socket to the shim, which carries the connector's command, then `stop` requests, and [`Report`]s in
+//! the other direction. The socket closes when the shim ends. The keeper then kills everything that the connector
+//! started, removes the private folder and exits. As a subreaper it inherits orphaned descendants, so that daemons and
+//! new sessions do not escape. The connector dies with the keeper, by its parent-death signal.
+//!
+//! It has one thread and no runtime: it must start fast and work where no thread can be started.
 
-use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, kill_process_group, wait};
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getpid, getppid, kill_process_group, wait};
+use serde::{Deserialize, Serialize};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
+
+use super::descendants::Descendants;
+use super::guard;
+use super::null;
+use super::private;
 
 /// The hidden subcommand that runs a keeper.
 pub const SUBCOMMAND: &str = "keeper";
 
+/// The variable by which a connector's descendants are recognised where there is no subreaper. It holds the path of
+/// the private folder.
+pub const MARK: &str = "FLOW_SHIM_CONNECTOR";
+
+/// The request that the connector be asked to stop.
+pub const STOP: &[u8] = b"stop\n";
+
 /// How long a connector's worker processes may outlive it.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// What a shell says of a command that can't be started.
-const NOT_STARTED: u8 = 127;
+/// How long a container engine may take to remove a container.
+const REMOVE: Duration = Duration::from_secs(3);
+
+/// What the keeper tells the shim: one JSON value per line.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub enum Report {
+    /// The connector's process id.
+    Started(i32),
+    /// The connector could not be started: the error's number.
+    NotStarted(i32),
+    /// The connector exited by itself with this code.
+    Exited(i32),
+    /// The connector was ended by this signal.
+    Killed(i32),
+    /// Processes of the connector that do not end.
+    Unkillable(Vec<i32>),
+    /// What could not be removed from the private folder.
+    NotRemoved(String),
+}
 
 #[derive(clap::Args, Debug)]
 pub struct Args {
@@ -38,132 +74,269 @@ pub struct Args {
 
 /// Runs the connector that the socket names, and stays until the shim has ended.
 pub fn run(args: Args) -> u8 {
-    // Without it orphans go to init instead: the connector's own group is still killed.
-    let _ = rustix::process::set_child_subreaper(Some(getpid()));
-    if let Ok(socket) = std::io::stdin().as_fd().try_clone_to_owned().map(UnixStream::from) {
-        let _ = keep(socket);
+    guard::forbid_core_dumps();
+    // Held until this process ends: the folder is in use.
+    let _lock = private::hold(&args.folder);
+    // Without a subreaper orphans go to init instead; they are then recognised by their environment.
+    let is_subreaper = rustix::process::set_child_subreaper(Some(getpid())).is_ok();
+    let mark = format!("{MARK}={}", args.folder.display());
+    let descendants = Descendants::new((!is_subreaper).then_some(mark));
+    let socket = io::stdin().as_fd().try_clone_to_owned().map(UnixStream::from);
+    // Before the connector exists: a signal that ended the keeper now would leave the connector alone.
+    if let (Ok(socket), Ok(exits)) = (socket, take_signals()) {
+        let mut keeper = Keeper { socket, exits, descendants, connector: None };
+        let _ = keeper.run(&args);
+        keeper.clean_up(&args);
+    } else {
+        let _ = private::remove(&args.folder);
     }
-    clean_up(&args);
     0
 }
 
-/// Returns when the socket has closed and nothing of the connector is left.
-fn keep(mut socket: UnixStream) -> std::io::Result<()> {
-    let mut lifeline = BufReader::new(socket.try_clone()?);
-    let mut line = Vec::new();
-    if lifeline.read_until(b'\n', &mut line)? == 0 {
-        return Ok(());
+/// Takes over the signals: those that ask to stop come over the socket, and SIGCHLD makes the returned pipe readable.
+fn take_signals() -> io::Result<UnixStream> {
+    for signal in [SIGTERM, SIGINT, SIGHUP] {
+        // A handler, as an ignored signal would stay ignored in the connector.
+        signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))?;
     }
-    let command: Vec<String> = serde_json::from_slice(&line)?;
-    let Some((program, arguments)) = command.split_first() else { return Ok(()) };
-    let spawned = Command::new(program).args(arguments).stdin(Stdio::null()).process_group(0).spawn();
-    if let Err(error) = &spawned {
-        eprintln!("ERROR can't start `{program}`: {error}");
-    }
-    let connector = spawned.ok().and_then(|it| Pid::from_raw(it.id() as i32));
-    let_go_of_the_pipes();
-    std::thread::spawn(move || {
-        if let Some(connector) = connector {
-            pass_signals_on(connector);
-        }
-        let code = connector.map_or(NOT_STARTED, reap);
-        let _ = socket.write_all(&[code]);
-    });
-    let _ = lifeline.read_to_end(&mut Vec::new());
-    kill_all(connector);
-    Ok(())
+    let (exits, theirs) = UnixStream::pair()?;
+    exits.set_nonblocking(true)?;
+    signal_hook::low_level::pipe::register(SIGCHLD, theirs)?;
+    Ok(exits)
 }
 
-fn clean_up(args: &Args) {
-    if let [engine, name] = args.container.as_slice() {
-        let mut remove = Command::new(engine);
-        remove.args(["rm", "--force", name]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let _ = remove.status();
-    }
-    let _ = std::fs::remove_dir_all(&args.folder);
+struct Keeper {
+    socket: UnixStream,
+    /// Readable when a child has ended.
+    exits: UnixStream,
+    descendants: Descendants,
+    connector: Option<Pid>,
 }
 
-/// The connector's pipes end with the connector, not with us.
-fn let_go_of_the_pipes() {
-    if let Ok(null) = std::fs::File::options().write(true).open("/dev/null") {
-        let _ = rustix::stdio::dup2_stdout(&null);
-        let _ = rustix::stdio::dup2_stderr(&null);
-    }
-}
-
-/// What asks us to stop asks the connector and its group.
-fn pass_signals_on(connector: Pid) {
-    use signal_hook::consts::{SIGINT, SIGTERM};
-    let Ok(mut signals) = signal_hook::iterator::Signals::new([SIGTERM, SIGINT]) else { return };
-    std::thread::spawn(move || {
-        for _ in signals.forever() {
-            let _ = kill_process_group(connector, Signal::TERM);
-        }
-    });
-}
-
-/// Waits for the connector and then, for a moment, for what it left behind.
-fn reap(connector: Pid) -> u8 {
-    let mut exit = None;
-    loop {
-        match (wait(if exit.is_some() { WaitOptions::NOHANG } else { WaitOptions::empty() }), exit) {
-            (Ok(Some((pid, status))), _) if pid == connector => exit = Some((exit_code(status), Instant::now())),
-            (Ok(Some(_)), _) | (Err(Errno::INTR), _) => {}
-            (Ok(None), Some((_, since))) => {
-                if since.elapsed() > GRACE {
-                    kill_all(Some(connector));
-                }
-                std::thread::sleep(Duration::from_millis(5));
+impl Keeper {
+    /// Returns when the shim has closed the socket.
+    fn run(&mut self, args: &Args) -> io::Result<()> {
+        let Some((command, mut requests)) = self.command()? else { return Ok(()) };
+        let started = start(&command, args);
+        null::replace_output();
+        match started {
+            Ok(connector) => {
+                self.connector = Some(connector);
+                self.report(&Report::Started(connector.as_raw_nonzero().get()));
             }
-            (Ok(None), None) => {}
-            (Err(_), exit) => return exit.map_or(NOT_STARTED, |(code, _)| code),
+            Err(error) => self.report(&Report::NotStarted(error.raw_os_error().unwrap_or(0))),
+        }
+        let mut exit = None;
+        let mut is_reported = self.connector.is_none();
+        loop {
+            if !is_reported {
+                is_reported = self.reap(&mut exit);
+            }
+            if requests.windows(STOP.len()).any(|it| it == STOP) {
+                requests.clear();
+                self.signal_group(Signal::TERM);
+            }
+            // What the connector left behind has a moment to end; nothing else needs a look at the clock.
+            let wait = (!is_reported && exit.is_some()).then_some(Timespec { tv_sec: 0, tv_nsec: 5_000_000 });
+            if !self.wait_for_input(&mut requests, wait.as_ref())? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The connector's command, and what was read behind it; none if the shim ended before it sent one.
+    fn command(&mut self) -> io::Result<Option<(Vec<String>, Vec<u8>)>> {
+        let mut read = Vec::new();
+        loop {
+            if let Some(end) = read.iter().position(|it| *it == b'\n') {
+                let rest = read.split_off(end + 1);
+                return Ok(Some((serde_json::from_slice(&read)?, rest)));
+            }
+            if !self.wait_for_input(&mut read, None)? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Waits until the shim has sent something, a child has ended, or the time is over; false if the shim has ended.
+    fn wait_for_input(&mut self, input: &mut Vec<u8>, timeout: Option<&Timespec>) -> io::Result<bool> {
+        let mut fds = [PollFd::new(&self.socket, PollFlags::IN), PollFd::new(&self.exits, PollFlags::IN)];
+        match poll(&mut fds, timeout) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let has_input = !fds[0].revents().is_empty();
+        let mut bytes = [0; 4096];
+        while self.exits.read(&mut bytes).is_ok_and(|count| count == bytes.len()) {}
+        if !has_input {
+            return Ok(true);
+        }
+        match self.socket.read(&mut bytes) {
+            Ok(0) => Ok(false),
+            Ok(count) => {
+                input.extend_from_slice(&bytes[..count]);
+                Ok(true)
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Collects children that have ended. True once the connector and everything it left behind is gone and its exit
+    /// was reported.
+    fn reap(&mut self, exit: &mut Option<(Report, Instant)>) -> bool {
+        loop {
+            match wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) if Some(pid) == self.connector => {
+                    *exit = Some((exit_report(status), Instant::now()));
+                }
+                Ok(Some(_)) | Err(Errno::INTR) => {}
+                Ok(None) => break,
+                Err(_) => {
+                    if self.descendants.is_empty_without_children() {
+                        // Without an exit of the connector somebody else has collected it: never seen.
+                        let report = exit.take().map_or(Report::Killed(0), |(report, _)| report);
+                        self.report(&report);
+                        return true;
+                    }
+                    break;
+                }
+            }
+        }
+        if exit.as_ref().is_some_and(|(_, since)| since.elapsed() > GRACE) {
+            self.kill_all();
+            if let Some((report, _)) = exit.take() {
+                self.report(&report);
+            }
+            return true;
+        }
+        false
+    }
+
+    /// Kills everything that the connector started, and reports what does not end.
+    fn kill_all(&self) {
+        self.signal_group(Signal::KILL);
+        let left = self.descendants.kill();
+        if !left.is_empty() {
+            self.report(&Report::Unkillable(left.iter().map(|it| it.as_raw_nonzero().get()).collect()));
+        }
+    }
+
+    fn signal_group(&self, signal: Signal) {
+        if let Some(connector) = self.connector {
+            let _ = kill_process_group(connector, signal);
+        }
+    }
+
+    fn clean_up(&self, args: &Args) {
+        self.kill_all();
+        if let [engine, name] = args.container.as_slice() {
+            remove_container(engine, name);
+        }
+        if let Err(error) = private::remove(&args.folder) {
+            self.report(&Report::NotRemoved(error.to_string()));
+        }
+    }
+
+    fn report(&self, report: &Report) {
+        if let Ok(mut line) = serde_json::to_vec(report) {
+            line.push(b'\n');
+            // The shim may have ended.
+            let _ = (&self.socket).write_all(&line);
         }
     }
 }
 
-fn exit_code(status: WaitStatus) -> u8 {
-    let code = status.exit_status().unwrap_or_else(|| 128 + status.terminating_signal().unwrap_or(0));
-    u8::try_from(code).unwrap_or(u8::MAX)
+fn start(command: &[String], args: &Args) -> io::Result<Pid> {
+    let (program, arguments) = command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut command = Command::new(program);
+    command.args(arguments).env(MARK, &args.folder).stdin(null::stdio()?).process_group(0);
+    die_with_parent(&mut command);
+    let child = command.spawn()?;
+    Pid::from_raw(i32::try_from(child.id()).unwrap_or(0)).ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
-/// Kills until nothing is left: what is killed may have just started another.
-fn kill_all(connector: Option<Pid>) {
-    if let Some(connector) = connector {
-        let _ = kill_process_group(connector, Signal::KILL);
+/// Makes the kernel kill the command's process when the calling thread ends, however it does.
+fn die_with_parent(command: &mut Command) {
+    let parent = getpid();
+    let prepare = move || {
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+        // The parent may have ended before the signal was set.
+        if getppid() == Some(parent) { Ok(()) } else { Err(Errno::SRCH.into()) }
+    };
+    // SAFETY: between fork and exec only async-signal-safe functions may run. `prepare` makes two system calls, and
+    // neither allocates nor takes a lock.
+    unsafe {
+        command.pre_exec(prepare);
     }
-    loop {
-        let left = descendants();
-        if left.is_empty() {
+}
+
+fn exit_report(status: WaitStatus) -> Report {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => Report::Exited(code),
+        (None, signal) => Report::Killed(signal.unwrap_or(0)),
+    }
+}
+
+/// Removes a container that the engine's client may have left running.
+fn remove_container(engine: &str, name: &str) {
+    let mut remove = Command::new(engine);
+    remove.args(["rm", "--force", name]).stdout(Stdio::inherit()).stderr(Stdio::inherit());
+    let Ok(stdin) = null::stdio() else { return };
+    let Ok(mut child) = remove.stdin(stdin).spawn() else { return };
+    let deadline = Instant::now() + REMOVE;
+    while matches!(child.try_wait(), Ok(None)) {
+        if Instant::now() > deadline {
+            let _ = child.kill();
+            let _ = child.try_wait();
             return;
         }
-        for pid in left {
-            let _ = kill_process(pid, Signal::KILL);
-        }
-        std::thread::sleep(Duration::from_millis(2));
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
-/// All living processes that descend from this one.
-fn descendants() -> Vec<Pid> {
-    let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
-    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
-        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
-        // The name in parentheses may hold anything; what follows its end is: state, parent.
-        let Some((_, rest)) = stat.rsplit_once(')') else { continue };
-        let mut rest = rest.split_whitespace();
-        if let (Some(state), Some(Ok(parent))) = (rest.next(), rest.next().map(str::parse))
-            && state != "Z"
-        {
-            children.entry(parent).or_default().push(pid);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead, BufReader};
+
+    /// A shell that starts a child, tells the child's pid, and waits.
+    fn parent_of(mut command: Command) -> (std::process::Child, i32) {
+        command.args(["-c", "echo $$; exec sleep 100"]).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        (child, line.trim().parse().unwrap())
+    }
+
+    #[test]
+    fn a_connector_dies_with_the_thread_that_started_it() {
+        let (send, receive) = std::sync::mpsc::channel();
+        let starter = std::thread::spawn(move || {
+            let mut command = Command::new("sh");
+            die_with_parent(&mut command);
+            send.send(parent_of(command)).unwrap();
+        });
+        starter.join().unwrap();
+        let (mut child, pid) = receive.recv().unwrap();
+        assert_eq!(i32::try_from(child.id()).unwrap(), pid);
+        use std::os::unix::process::ExitStatusExt;
+        assert_eq!(child.wait().unwrap().signal(), Some(9));
+    }
+
+    #[test]
+    fn reports_pass_the_socket_as_they_are() {
+        for report in [
+            Report::Started(7),
+            Report::NotStarted(2),
+            Report::Exited(255),
+            Report::Killed(9),
+            Report::Unkillable(vec![1, 2]),
+            Report::NotRemoved("x\ny".to_owned()),
+        ] {
+            let line = serde_json::to_string(&report).unwrap();
+            assert!(!line.contains('\n'));
+            assert_eq!(serde_json::from_str::<Report>(&line).unwrap(), report);
         }
     }
-    let mut found = vec![getpid().as_raw_nonzero().get()];
-    let mut next = 0;
-    while let Some(parent) = found.get(next) {
-        let below = children.remove(parent).unwrap_or_default();
-        found.extend(below);
-        next += 1;
-    }
-    found.drain(1..).filter_map(Pid::from_raw).collect()
 }

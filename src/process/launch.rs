@@ -1,24 +1,25 @@
 //! How a connector is started: as a command of this machine, or as a container.
 
-use anyhow::{Context, Result, anyhow};
-use std::io::{self, Write};
-use std::net::Shutdown;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::process::{ChildStderr, ChildStdout, Command};
+use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::time::Duration;
 
+use anyhow::{Context, Result};
 use serde_json::value::RawValue;
+use tokio::io::AsyncWriteExt;
 
+use super::container;
+use super::files::{Files, KeeperHandle};
 use super::keeper;
-use super::private::{FileAccess, Folder};
-use super::shutdown::Stop;
+use super::private::{self, FileAccess, Folder};
+use super::program::{self, OURSELVES};
+use super::shutdown::Shutdown;
 use super::supervise::Connector;
-
-/// This binary, whatever path it has or once had.
-const OURSELVES: &str = "/proc/self/exe";
 
 /// As much as an unprivileged process may have in a pipe.
 pub const PIPE: usize = 1024 * 1024;
@@ -27,12 +28,14 @@ pub const PIPE: usize = 1024 * 1024;
 pub struct Launcher {
     pub target: Target,
     pub env: Vec<(String, String)>,
-    pub stop: Stop,
+    /// How long a connector may be silent.
+    pub idle_timeout: Duration,
+    pub shutdown: Shutdown,
     pub rotated: RotatedConfig,
 }
 
-/// The config of a connector that has changed it while it did something else: a rotated token, mostly. It is left here
-/// whether that went well or not.
+/// A config the connector rewrote during check or discover: usually a rotated token. It is kept here whether the command
+/// succeeded or not.
 #[derive(Clone, Default)]
 pub struct RotatedConfig(Arc<Mutex<Option<Box<RawValue>>>>);
 
@@ -55,41 +58,49 @@ pub enum Target {
 }
 
 impl Launcher {
-    /// Makes ready for a connector: a private folder for its files, and a keeper that will remove it.
-    pub fn prepare(&self) -> Result<Prepared> {
+    /// Prepares a run of the connector: a private folder for its files, and a keeper that will remove the folder.
+    pub async fn prepare(&self) -> Result<Prepared> {
+        static SWEPT: Once = Once::new();
+        SWEPT.call_once(private::sweep);
         let access = match self.target {
             Target::Command(_) => FileAccess::OwnUser,
             Target::Image(_) => FileAccess::Container,
         };
+        let (command, engine) = match &self.target {
+            Target::Command(command) => (program::find(command)?, None),
+            Target::Image(_) => (Vec::new(), Some(container::engine().await?)),
+        };
         let folder =
             Folder::new(access).context("can't make a private folder for the connector's files (set TMPDIR)")?;
-        let (command, container) = match &self.target {
-            Target::Command(command) => (find_command(command)?, None),
-            Target::Image(image) => {
-                let container = Container { engine: container_engine()?, name: container_name(&folder) };
-                (self.container_command(&container, image, &folder), Some(container))
-            }
+        let container = engine.map(|engine| Container { engine, name: container_name(&folder) });
+        let command = match (&container, &self.target) {
+            (Some(container), Target::Image(image)) => self.container_command(container, image, &folder),
+            _ => command,
         };
-        let keeper = self.start_keeper(&folder, container.as_ref()).context("can't start the connector's keeper")?;
-        Ok(Prepared { command, files: Files { folder, keeper } })
+        let (keeper, pipes) = self.start_keeper(&folder, container.as_ref()).map_err(keeper_failed)?;
+        Ok(Prepared { command, files: Files::new(folder, keeper), pipes })
     }
 
     fn container_command(&self, container: &Container, image: &str, folder: &Folder) -> Vec<String> {
         let Container { engine, name } = container;
         let mut command: Vec<String> =
             [engine, "run", "--rm", "--name", name, "--volume", &folder.volume()].map(str::to_owned).into();
-        if has_init(engine) {
+        if container::has_init(engine) {
             // As the first process of its container a source would hear SIGTERM only if it listens for it.
             command.push("--init".to_owned());
         }
-        // Names only: what the variables hold is nobody's business in an argv.
+        // Names only: values must not appear in an argv.
         command.extend(self.env.iter().map(|(name, _)| format!("--env={name}")));
         command.push(image.to_owned());
         command
     }
 
-    fn start_keeper(&self, folder: &Folder, container: Option<&Container>) -> io::Result<Keeper> {
+    fn start_keeper(&self, folder: &Folder, container: Option<&Container>) -> io::Result<(KeeperHandle, Pipes)> {
         let (ours, theirs) = UnixStream::pair()?;
+        let (stdout, keeper_stdout) = io::pipe()?;
+        let (stderr, keeper_stderr) = io::pipe()?;
+        // Fewer, larger reads; a smaller pipe works as well.
+        let _ = rustix::pipe::fcntl_setpipe_size(&stdout, PIPE);
         let mut command = Command::new(OURSELVES);
         command.arg0("flow-shim").arg(keeper::SUBCOMMAND).arg("--folder").arg(folder.root());
         if let Some(Container { engine, name }) = container {
@@ -101,15 +112,25 @@ impl Launcher {
         command
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .stdin(OwnedFd::from(theirs))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stdout(keeper_stdout)
+            .stderr(keeper_stderr)
             .process_group(0);
-        let child = command.spawn()?;
-        if let Some(stdout) = &child.stdout {
-            // Fewer, larger reads; a smaller pipe works as well.
-            let _ = rustix::pipe::fcntl_setpipe_size(stdout, PIPE);
+        let child = tokio::process::Command::from(command).spawn()?;
+        let pipes = Pipes { stdout: OwnedFd::from(stdout).into(), stderr: OwnedFd::from(stderr).into() };
+        Ok((KeeperHandle::new(child, ours)?, pipes))
+    }
+}
+
+fn keeper_failed(error: io::Error) -> anyhow::Error {
+    let what = "can't start the connector's keeper process";
+    match error.kind() {
+        io::ErrorKind::NotFound if !Path::new(OURSELVES).exists() => {
+            anyhow::anyhow!("{what}: {OURSELVES} does not exist; mount /proc (`mount -t proc proc /proc`)")
         }
-        Ok(Keeper { child, socket: ours })
+        io::ErrorKind::WouldBlock => {
+            anyhow::anyhow!("{what}: {error} (raise the limit on processes: `ulimit -u`, or the container's PIDs)")
+        }
+        _ => anyhow::Error::new(error).context(what),
     }
 }
 
@@ -118,110 +139,46 @@ struct Container {
     name: String,
 }
 
+/// Our ends of the connector's output.
+pub(super) struct Pipes {
+    pub(super) stdout: ChildStdout,
+    pub(super) stderr: ChildStderr,
+}
+
 /// A connector that is about to be started.
 pub struct Prepared {
     command: Vec<String>,
     files: Files,
+    pipes: Pipes,
 }
 
 impl Prepared {
     /// Writes a private file and gives its path as the connector sees it.
     pub fn write(&self, name: &str, content: &str) -> Result<String> {
-        self.files.folder.write(name, content.as_bytes()).context("can't write the connector's files")
+        self.files.write(name, content).context("can't write the connector's files")
     }
 
     /// Starts the connector with these arguments behind its own.
-    pub fn start(mut self, arguments: Vec<String>) -> Result<Connector> {
+    pub async fn start(mut self, arguments: Vec<String>) -> Result<Connector> {
         self.command.extend(arguments);
         let command = serde_json::to_string(&self.command).context("can't start the connector")? + "\n";
-        self.files.keeper.socket.write_all(command.as_bytes()).context("can't start the connector")?;
-        Ok(Connector::new(self.files))
+        self.files.keeper.requests.write_all(command.as_bytes()).await.context("can't start the connector")?;
+        let program = self.command.swap_remove(0);
+        Ok(Connector::new(program, self.files, self.pipes))
     }
 }
-
-/// A connector's private files, and the keeper that removes them, should the shim be killed before it does.
-pub struct Files {
-    folder: Folder,
-    pub(super) keeper: Keeper,
-}
-
-impl Files {
-    /// What a file holds now: a connector may rewrite its config (A17, S11).
-    pub fn read(&self, name: &str) -> io::Result<Vec<u8>> {
-        self.folder.read(name)
-    }
-}
-
-/// The keeper of a connector; it ends with this value.
-pub struct Keeper {
-    pub(super) child: Child,
-    pub(super) socket: UnixStream,
-}
-
-impl Keeper {
-    /// Has everything killed that the connector has started.
-    pub(super) fn shutdown(&self) {
-        let _ = self.socket.shutdown(Shutdown::Both);
-    }
-}
-
-impl Drop for Keeper {
-    fn drop(&mut self) {
-        self.shutdown();
-        let _ = self.child.wait();
-    }
-}
-
-/// The command with the file to execute, looked up here because a keeper could only tell by an exit code that there is
-/// none. A command named `flow-shim` is this binary itself.
-fn find_command(command: &[String]) -> Result<Vec<String>> {
-    let (program, arguments) = command.split_first().ok_or_else(|| anyhow!("the connector's command is empty"))?;
-    let found = match program.as_str() {
-        "flow-shim" => Some(OURSELVES.to_owned()),
-        path if path.contains('/') => Path::new(path).exists().then(|| path.to_owned()),
-        name => search_path(name),
-    };
-    let program = found
-        .ok_or_else(|| anyhow!("there is no program `{program}`: install the connector, or correct its command"))?;
-    Ok(std::iter::once(program).chain(arguments.iter().cloned()).collect())
-}
-
-/// The file of a program in PATH.
-pub fn search_path(program: &str) -> Option<String> {
-    let path = std::env::var_os("PATH")?;
-    let file = std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())?;
-    file.into_os_string().into_string().ok()
-}
-
-/// docker or podman; of both, the one that works: a docker client may be there without a daemon.
-pub fn container_engine() -> Result<String> {
-    let (docker, podman) = (search_path("docker"), search_path("podman"));
-    let engine = match podman {
-        Some(podman) => docker.filter(|it| has_daemon(it)).or(Some(podman)),
-        None => docker,
-    };
-    engine.ok_or_else(|| anyhow!("an image needs docker or podman: neither is in PATH"))
-}
-
-fn has_daemon(docker: &str) -> bool {
-    let mut version = Command::new(docker);
-    version.args(["version", "--format", "{{.Server.Version}}"]);
-    version.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    version.status().is_ok_and(|it| it.success())
-}
-
-/// Whether the engine can put an init in front of a container's program. docker brings one along.
-fn has_init(engine: &str) -> bool {
-    let is_podman = Path::new(engine).file_name().is_some_and(|it| it == "podman");
-    !is_podman || PODMAN_INIT.iter().any(|it| Path::new(it).exists()) || search_path("catatonit").is_some()
-}
-
-/// Where distributions put the init that podman uses.
-const PODMAN_INIT: [&str; 3] =
-    ["/usr/libexec/podman/catatonit", "/usr/lib/podman/catatonit", "/usr/local/libexec/podman/catatonit"];
 
 /// As unique as the private folder is.
 fn container_name(folder: &Folder) -> String {
     let name = folder.root().file_name().unwrap_or_default().to_string_lossy();
     name.chars().filter(|it| it.is_ascii_alphanumeric() || *it == '-').collect()
+}
+
+/// A duration as shim.yaml has it: `90s`, `15m`, `1h`.
+pub fn in_words(duration: Duration) -> String {
+    match duration.as_secs() {
+        it if it > 0 && it % 3600 == 0 => format!("{}h", it / 3600),
+        it if it > 0 && it % 60 == 0 => format!("{}m", it / 60),
+        it => format!("{it}s"),
+    }
 }

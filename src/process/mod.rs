@@ -1,12 +1,23 @@
-//! Child processes: start, supervise, signal, drain, and end them with all that they started. It knows no protocol.
+//! Child processes: start, supervise, stop, and end them with everything that they started. It knows no protocol.
 //!
-//! Between the shim and a connector stands a [`keeper`]: the same binary once more, which outlives the shim by just
-//! as long as it takes to kill what the connector has started and to remove its private files.
+//! Between the shim and a connector stands a [`keeper`]: a second process of this binary, which outlives the shim by
+//! just as long as it takes to kill what the connector has started and to remove its private files.
+//!
+//! Supervision is async, on one current-thread runtime. Blocking work (reading records, writing logs) has threads of its
+//! own, and nobody joins them.
 
+pub mod activity;
+pub mod container;
+mod descendants;
+pub mod files;
+pub mod guard;
 pub mod keeper;
 pub mod launch;
 pub mod lines;
+mod null;
 pub mod private;
+pub mod program;
 pub mod shutdown;
-mod stderr;
+pub mod stderr;
 pub mod supervise;
+pub mod thread;

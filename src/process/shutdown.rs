@@ -1,70 +1,116 @@
-//! The wish that everything end: a signal, a reader that went away, or a preview that has seen enough.
+//! The shutdown request: a signal, a closed output, or a preview that reached its limit.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
 
 use crate::error::Reason;
 
-/// A shared switch that is thrown once. Listeners run on the thread that throws it.
-#[derive(Clone, Default)]
-pub struct Stop(Arc<Inner>);
+/// How long a whole shutdown may take, from the request to the end of the process. Flow kills a container after 10 s
+/// (F11). What follows a request obeys this deadline, publishing a rotated config included.
+const LIMIT: Duration = Duration::from_secs(9);
 
-#[derive(Default)]
-struct Inner {
-    state: Mutex<State>,
-    thrown: Condvar,
+/// A handle on the shutdown request of this process. Clones share it. It can be used from any thread.
+#[derive(Clone)]
+pub struct Shutdown(Arc<watch::Sender<Option<Request>>>);
+
+#[derive(Clone, Copy)]
+struct Request {
+    reason: Reason,
+    deadline: Instant,
 }
 
-#[derive(Default)]
-struct State {
-    reason: Option<Reason>,
-    listeners: Vec<Box<dyn Fn(Reason) + Send>>,
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(None)))
+    }
 }
 
-impl Stop {
-    /// The first reason stays; that a second came is what the return value tells.
+impl Shutdown {
+    /// Requests the shutdown. The first reason counts; returns false if there was one already.
     pub fn request(&self, reason: Reason) -> bool {
-        let mut state = self.state();
-        if state.reason.is_some() {
-            return false;
-        }
-        state.reason = Some(reason);
-        state.listeners.iter().for_each(|listener| listener(reason));
-        self.0.thrown.notify_all();
-        true
+        self.0.send_if_modified(|request| {
+            let is_first = request.is_none();
+            if is_first {
+                *request = Some(Request { reason, deadline: Instant::now() + LIMIT });
+            }
+            is_first
+        })
     }
 
+    /// Why the shutdown was requested, if it was.
     pub fn reason(&self) -> Option<Reason> {
-        self.state().reason
+        self.0.borrow().map(|it| it.reason)
     }
 
-    /// Blocks until somebody wants the end.
-    pub fn wait(&self) -> Reason {
-        let mut state = self.state();
+    /// When the process has to be gone, if the shutdown was requested.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.0.borrow().map(|it| it.deadline)
+    }
+
+    /// Waits for the request.
+    pub async fn requested(&self) -> Reason {
+        self.request_made().await.reason
+    }
+
+    /// Waits for the request and then for its deadline.
+    pub async fn deadline_passed(&self) {
+        let deadline = self.request_made().await.deadline;
+        tokio::time::sleep_until(deadline.into()).await;
+    }
+
+    async fn request_made(&self) -> Request {
+        let mut receiver = self.0.subscribe();
         loop {
-            match state.reason {
-                Some(reason) => return reason,
-                None => state = self.0.thrown.wait(state).unwrap_or_else(PoisonError::into_inner),
+            if let Some(request) = *receiver.borrow_and_update() {
+                return request;
+            }
+            if receiver.changed().await.is_err() {
+                // Not possible: `self` keeps the sender.
+                std::future::pending::<()>().await;
             }
         }
     }
+}
 
-    /// Blocks until somebody wants the end, or the time is over.
-    pub fn wait_for(&self, time: Duration) {
-        let waiting = self.0.thrown.wait_timeout_while(self.state(), time, |it| it.reason.is_none());
-        drop(waiting.unwrap_or_else(PoisonError::into_inner));
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_first_reason_counts_and_everybody_hears_of_it() {
+        let shutdown = Shutdown::default();
+        assert!(shutdown.reason().is_none() && shutdown.deadline().is_none());
+        let waiting = tokio::spawn({
+            let shutdown = shutdown.clone();
+            async move { shutdown.requested().await }
+        });
+        let elsewhere = shutdown.clone();
+        let first = std::thread::spawn(move || elsewhere.request(Reason::Terminate)).join().unwrap();
+        assert!(first && !shutdown.request(Reason::Interrupt));
+        assert_eq!(waiting.await.unwrap(), Reason::Terminate);
+        assert_eq!(shutdown.requested().await, Reason::Terminate);
+        assert!(shutdown.deadline().is_some());
     }
 
-    /// Calls `listener` when the end is wanted: at once where it already is.
-    pub fn listen(&self, listener: impl Fn(Reason) + Send + 'static) {
-        let mut state = self.state();
-        match state.reason {
-            Some(reason) => listener(reason),
-            None => state.listeners.push(Box::new(listener)),
+    #[tokio::test(start_paused = true)]
+    async fn the_deadline_follows_the_request() {
+        let shutdown = Shutdown::default();
+        shutdown.request(Reason::Enough);
+        shutdown.deadline_passed().await;
+    }
+
+    #[tokio::test]
+    async fn waiting_leaves_nothing_behind() {
+        let shutdown = Shutdown::default();
+        for _ in 0..1000 {
+            tokio::select! {
+                biased;
+                _ = shutdown.requested() => unreachable!("nobody requested it"),
+                () = std::future::ready(()) => {}
+            }
         }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        assert_eq!(shutdown.0.receiver_count(), 0);
     }
 }

@@ -1,4 +1,4 @@
-//! A connector's stderr, line by line into our logs, each at the level that it seems to have.
+//! Forwards a connector's stderr to our logs, line by line, each at the level that the line seems to have.
 
 use std::io::{BufRead, BufReader, Read};
 use std::sync::LazyLock;
@@ -8,19 +8,28 @@ use serde_json::Value;
 
 use crate::logging::{self, Fields, Level};
 
-/// A longer line goes out in pieces: it is only a log.
+/// A longer line is logged in pieces.
 const LONGEST: u64 = 64 * 1024;
 
-/// Forwards all lines until the pipe closes; `touch` is called for each. Gives the last error among them.
-pub fn forward(stderr: impl Read, touch: impl Fn()) -> Option<String> {
-    let mut last_error = None;
+/// What the connector's stderr may say about its end.
+#[derive(Clone, Debug, Default)]
+pub struct Stderr {
+    /// The last message that was logged as an error.
+    pub last_error: Option<String>,
+    /// The last line of any level.
+    pub last_line: Option<String>,
+}
+
+/// Forwards all lines until the pipe closes; `touch` is called for each.
+pub fn forward(stderr: impl Read, touch: impl Fn()) -> Stderr {
+    let mut said = Stderr::default();
     let mut reader = BufReader::new(stderr);
     let mut line = Vec::new();
     let mut levels = Levels::default();
     loop {
         line.clear();
         match reader.by_ref().take(LONGEST).read_until(b'\n', &mut line) {
-            Ok(0) | Err(_) => return last_error,
+            Ok(0) | Err(_) => return said,
             Ok(_) => touch(),
         }
         let text = String::from_utf8_lossy(&line);
@@ -33,8 +42,9 @@ pub fn forward(stderr: impl Read, touch: impl Fn()) -> Option<String> {
             .unwrap_or_else(|| (levels.of(text), text.to_owned(), Fields::new()));
         logging::emit(level, &message, fields);
         if level == Level::Error {
-            last_error = Some(message);
+            said.last_error = Some(message.clone());
         }
+        said.last_line = Some(message);
     }
 }
 

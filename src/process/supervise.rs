@@ -1,247 +1,207 @@
-//! A running connector: one thread reads its messages, one its stderr, one waits for its end, and everything that
-//! happens between them is an event here.
+//! A running connector: the reader of its messages, its stderr, its keeper and the shutdown request, in one loop.
 
-use crate::error::Reason;
-use anyhow::{Context, Result, anyhow};
-use std::io::Read;
-use std::process::ChildStdout;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
+use std::future::Future;
+use std::process::{ChildStderr, ChildStdout};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use anyhow::{Result, anyhow};
+use tokio::time::{MissedTickBehavior, interval_at, sleep_until};
+use tracing::warn;
 
-use super::launch::Files;
-use super::shutdown::Stop;
-use super::stderr;
+use super::activity::Activity;
+use super::files::Files;
+use super::keeper::Report;
+use super::launch::Pipes;
+use super::program;
+use super::shutdown::Shutdown;
+use super::stderr::{self, Stderr};
+use super::thread;
+use crate::error::Reason;
 
-/// How long a connector that was asked to stop may go on talking (F11: everything is gone within 10 seconds).
+/// How long a connector that was asked to stop may go on writing (F11: everything is gone within 10 seconds).
 const DRAIN: Duration = Duration::from_secs(8);
 
-/// How long one whose messages nobody wants any more may take to end.
+/// How long a connector whose messages are not read any more may take to exit.
 const LEAVE: Duration = Duration::from_secs(2);
 
-/// How long one that has closed its stdout may take to end.
+/// How long a connector that closed its stdout may take to exit.
 const LINGER: Duration = Duration::from_secs(15);
 
-/// How long the kernel may take to end what was killed.
-const KILL: Duration = Duration::from_secs(1);
+/// How long a pipe may stay open and silent after the connector's exit. Something that escaped the keeper holds it.
+const HELD: Duration = Duration::from_secs(5);
 
-/// How often the supervisor looks around.
+/// How long what was killed may take to end.
+const KILL: Duration = Duration::from_millis(700);
+
+/// How often progress is shown and silence is measured.
 const TICK: Duration = Duration::from_secs(1);
-
-/// What a shell says of a process that was killed.
-const KILLED: i32 = 128 + Signal::KILL.as_raw();
 
 /// A connector that was started.
 pub struct Connector {
+    program: String,
     files: Files,
+    stdout: Option<ChildStdout>,
+    stderr: ChildStderr,
 }
 
-/// When something of a connector was last seen alive; shared between those who see it.
-#[derive(Clone)]
-pub struct Activity(Arc<ActivityInner>);
-
-struct ActivityInner {
-    start: Instant,
-    /// The reader is at work on what it has read, or waits for whom it writes to: no silence of the connector's.
-    reader_busy: AtomicBool,
-    /// Milliseconds after `start`; in the future where the connector said how long it would be silent.
-    last: AtomicU64,
-}
-
-impl Default for Activity {
-    fn default() -> Self {
-        let (start, reader_busy, last) = (Instant::now(), AtomicBool::new(false), AtomicU64::new(0));
-        Self(Arc::new(ActivityInner { start, reader_busy, last }))
-    }
-}
-
-impl Activity {
-    pub fn touch(&self) {
-        self.touch_until(Duration::ZERO);
-    }
-
-    /// Counts as alive for as long as this from now on.
-    pub fn touch_until(&self, ahead: Duration) {
-        let at = (self.0.start.elapsed() + ahead).as_millis() as u64;
-        self.0.last.fetch_max(at, Ordering::Relaxed);
-    }
-
-    /// Calls `wait` for more of the connector's output.
-    pub fn while_waiting<T>(&self, wait: impl FnOnce() -> T) -> T {
-        self.touch();
-        self.0.reader_busy.store(false, Ordering::Relaxed);
-        let result = wait();
-        self.0.reader_busy.store(true, Ordering::Relaxed);
-        result
-    }
-
-    fn silence(&self) -> Duration {
-        if self.0.reader_busy.load(Ordering::Relaxed) {
-            return Duration::ZERO;
-        }
-        self.0.start.elapsed().saturating_sub(Duration::from_millis(self.0.last.load(Ordering::Relaxed)))
-    }
-}
-
-/// Why whoever reads the messages has ended.
+/// Why the reader of the messages has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reading {
     /// The connector closed its stdout.
     Ended,
-    /// The reader wants no more.
+    /// The reader does not want any more messages.
     Aborted,
 }
 
-/// How a connector came to its end.
+/// How the connector's process ended, according to the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    Code(i32),
+    Signal(i32),
+    /// Its keeper was killed, and the connector with it.
+    KeeperKilled,
+}
+
+/// Why a run of a connector is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// By itself, with this code; 128 + N for signal N.
-    Exited(i32),
+    /// It exited by itself.
+    Exited(Exit),
+    /// A shutdown was requested.
     Stopped(Reason),
-    /// It said nothing for too long.
+    /// It was silent for too long.
     Silent,
-    /// It closed its stdout and did not end.
+    /// It closed its stdout but did not exit.
     NotExiting,
 }
 
 pub struct Finished<T> {
     pub end: End,
-    /// What the reader made of the messages; none where it could not be ended in time.
+    /// The result of the reader; none if the reader did not end in time.
     pub output: Option<T>,
-    /// The last error on its stderr.
-    pub last_error: Option<String>,
+    pub stderr: Stderr,
+    /// To be closed by the caller.
     pub files: Files,
 }
 
-enum Event<T> {
-    Read(T, Reading),
-    LoggedAll(Option<String>),
-    Exited(i32),
-    Stop(Reason),
-}
-
 impl Connector {
-    pub(super) fn new(files: Files) -> Self {
-        Self { files }
+    pub(super) fn new(program: String, files: Files, Pipes { stdout, stderr }: Pipes) -> Self {
+        Self { program, files, stdout: Some(stdout), stderr }
     }
 
-    /// Runs the connector to its end: `read` gets its stdout on a thread of its own. `tick` is called once a second.
-    pub fn supervise<T: Send + 'static>(
-        mut self,
-        stop: &Stop,
+    /// The connector's stdout, for whoever builds the reader.
+    pub fn take_stdout(&mut self) -> Result<ChildStdout> {
+        self.stdout.take().ok_or_else(|| anyhow!("the connector's output is read twice"))
+    }
+
+    /// Runs the connector to its end. `reader` gives the result of reading its stdout; nobody waits for a reader that is
+    /// stuck. `on_tick` is called once a second.
+    pub async fn supervise<T>(
+        self,
+        shutdown: &Shutdown,
         activity: &Activity,
-        patience: Option<Duration>,
-        mut tick: impl FnMut(),
-        read: impl FnOnce(ChildStdout) -> (T, Reading) + Send + 'static,
+        idle_timeout: Option<Duration>,
+        mut on_tick: impl FnMut(),
+        reader: impl Future<Output = Option<(T, Reading)>>,
     ) -> Result<Finished<T>> {
-        let (events, inbox) = mpsc::channel();
-        let lost = || anyhow!("the connector was started without pipes");
-        let stdout = self.files.keeper.child.stdout.take().ok_or_else(lost)?;
-        let errors = self.files.keeper.child.stderr.take().ok_or_else(lost)?;
-        let mut socket = self.files.keeper.socket.try_clone().context("can't wait for the connector")?;
-        let pid = Pid::from_child(&self.files.keeper.child);
+        let Self { program, mut files, stdout, stderr } = self;
+        drop(stdout);
+        let seen = activity.clone();
+        let logged = thread::spawn("stderr", move || stderr::forward(stderr, || seen.touch()))?;
+        let (mut reader, mut logged) = (std::pin::pin!(reader), std::pin::pin!(logged));
+        let mut tick = interval_at(tokio::time::Instant::now() + TICK, TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
 
-        let sender = events.clone();
-        thread::spawn(move || {
-            let (output, reading) = read(stdout);
-            let _ = sender.send(Event::Read(output, reading));
-        });
-        let (sender, seen) = (events.clone(), activity.clone());
-        thread::spawn(move || {
-            let last_error = stderr::forward(errors, || seen.touch());
-            let _ = sender.send(Event::LoggedAll(last_error));
-        });
-        let sender = events.clone();
-        thread::spawn(move || {
-            let mut code = [KILLED as u8];
-            // A keeper that is gone has been killed, and the connector with it.
-            let _ = socket.read_exact(&mut code);
-            let _ = sender.send(Event::Exited(code[0].into()));
-        });
-        // A second listener for the same inbox would do no harm: an inbox that is gone refuses what is sent.
-        stop.listen(move |reason| drop(events.send(Event::Stop(reason))));
-
-        let (mut output, mut exited, mut ended_by_us) = (None, None, None);
-        let (mut logged_all, mut last_error) = (false, None);
-        let (mut deadline, mut shutdown) = (Deadline::default(), false);
-        let mut next_tick = Instant::now() + TICK;
-        while !(output.is_some() && logged_all && exited.is_some()) {
-            let until = deadline.0.map_or(next_tick, |it| it.min(next_tick));
-            let patience_for = match inbox.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok(Event::Read(result, reading)) => {
-                    output = Some(result);
-                    if reading == Reading::Ended {
-                        deadline.advance(LINGER);
+        let (mut output, mut is_read, mut said, mut exit) = (None, false, None, None);
+        let mut ended_by_us = None;
+        let (mut deadline, mut is_killed) = (Deadline::default(), false);
+        while !(is_read && said.is_some() && exit.is_some()) {
+            // Grants the connector no more than this time, and asks it to exit.
+            let mut grant = None;
+            let had_exited = exit.is_some();
+            tokio::select! {
+                result = &mut reader, if !is_read => {
+                    is_read = true;
+                    activity.reader_ended();
+                    let reading = result.as_ref().map_or(Reading::Aborted, |(_, reading)| *reading);
+                    output = result.map(|(output, _)| output);
+                    match reading {
+                        Reading::Ended => deadline.advance(LINGER),
+                        Reading::Aborted => grant = Some(LEAVE),
                     }
-                    (reading == Reading::Aborted).then_some(LEAVE)
                 }
-                Ok(Event::LoggedAll(error)) => {
-                    (logged_all, last_error) = (true, error);
-                    None
-                }
-                Ok(Event::Exited(code)) => {
-                    exited = Some(code);
-                    // Nothing holds the pipes any more: who can't finish now, after we wanted the end, is stuck.
-                    ended_by_us.map(|_| KILL)
-                }
-                Ok(Event::Stop(reason)) => {
+                lines = &mut logged, if said.is_none() => said = Some(lines.unwrap_or_default()),
+                report = files.keeper.report(), if exit.is_none() => match report {
+                    Some(Report::NotStarted(errno)) => {
+                        files.close(shutdown.deadline()).await;
+                        return Err(program::not_started(&program, errno));
+                    }
+                    Some(Report::Exited(code)) => exit = Some(Exit::Code(code)),
+                    Some(Report::Killed(signal)) => exit = Some(Exit::Signal(signal)),
+                    Some(_) => {}
+                    None => {
+                        files.keeper.kill_connector();
+                        exit = Some(Exit::KeeperKilled);
+                    }
+                },
+                reason = shutdown.requested(), if !matches!(ended_by_us, Some(End::Stopped(_))) => {
                     ended_by_us = Some(End::Stopped(reason));
-                    Some(if reason == Reason::OutputClosed { Duration::ZERO } else { DRAIN })
+                    grant = Some(if reason == Reason::OutputClosed { Duration::ZERO } else { DRAIN });
                 }
-                Err(RecvTimeoutError::Disconnected) => break,
-                Err(RecvTimeoutError::Timeout) if deadline.passed() => {
-                    if output.is_some() && exited.is_none() {
+                () = sleep_until(deadline.0.unwrap_or_else(Instant::now).into()), if deadline.0.is_some() => {
+                    if is_read && exit.is_none() {
                         ended_by_us = ended_by_us.or(Some(End::NotExiting));
                     }
-                    if std::mem::replace(&mut shutdown, true) {
+                    if std::mem::replace(&mut is_killed, true) {
                         break;
                     }
-                    self.files.keeper.shutdown();
+                    files.keeper.shutdown().await;
                     deadline = Deadline::after(KILL);
-                    None
                 }
-                Err(RecvTimeoutError::Timeout) => {
-                    next_tick = Instant::now() + TICK;
-                    tick();
-                    let silent = patience.is_some_and(|it| activity.silence() > it);
-                    (silent && ended_by_us.is_none()).then(|| {
+                _ = tick.tick() => {
+                    on_tick();
+                    let silence = activity.silence();
+                    if exit.is_some() && silence > HELD {
+                        warn!("the connector has exited, but a process that it started still holds its output");
+                        break;
+                    }
+                    if ended_by_us.is_none() && idle_timeout.is_some_and(|it| silence > it) {
                         ended_by_us = Some(End::Silent);
-                        DRAIN
-                    })
+                        grant = Some(DRAIN);
+                    }
                 }
-            };
-            if let Some(patience) = patience_for {
-                deadline.advance(patience);
-                if exited.is_none() {
-                    let _ = kill_process(pid, Signal::TERM);
+            }
+            if exit.is_some() && !had_exited && ended_by_us.is_some() {
+                // Nothing holds the pipes any more: a reader that does not finish soon is stuck.
+                deadline.advance(KILL);
+            }
+            if let Some(limit) = grant {
+                deadline.advance(limit);
+                if exit.is_none() {
+                    files.keeper.stop().await;
                 }
             }
         }
-        let end = ended_by_us.unwrap_or(End::Exited(exited.unwrap_or(KILLED)));
-        Ok(Finished { end, output, last_error, files: self.files })
+        if exit.is_none() {
+            files.keeper.kill_connector();
+        }
+        let end = ended_by_us.unwrap_or(End::Exited(exit.unwrap_or(Exit::KeeperKilled)));
+        Ok(Finished { end, output, stderr: said.unwrap_or_default(), files })
     }
 }
 
-/// When patience with the connector ends.
+/// When the connector has to be gone.
 #[derive(Default)]
 struct Deadline(Option<Instant>);
 
 impl Deadline {
-    fn after(patience: Duration) -> Self {
-        Self(Some(Instant::now() + patience))
+    fn after(limit: Duration) -> Self {
+        Self(Some(Instant::now() + limit))
     }
 
-    /// Never later than it was.
-    fn advance(&mut self, patience: Duration) {
-        let limit = Instant::now() + patience;
+    /// Moves the deadline forward, never back.
+    fn advance(&mut self, limit: Duration) {
+        let limit = Instant::now() + limit;
         self.0 = Some(self.0.map_or(limit, |it| it.min(limit)));
-    }
-
-    fn passed(&self) -> bool {
-        self.0.is_some_and(|it| it <= Instant::now())
     }
 }

@@ -102,8 +102,8 @@ impl Endpoint {
 
 impl Shim {
     /// Asks the connector, and derives what Flow is told.
-    pub fn describe(&self) -> Result<Described> {
-        let found = self.source.spec(&self.launcher)?;
+    pub async fn describe(&self) -> Result<Described> {
+        let found = self.source.spec(&self.launcher).await?;
         let derived = self.derive(&found);
         self.endpoint.known().remap = Some(derived.remap);
         let rewritten = schema::config(&derived.schema);
@@ -131,7 +131,7 @@ impl Shim {
     }
 
     /// How this config gets to the connector; `kept` is what an earlier session found, if that still holds.
-    pub fn way(&self, config: &RawValue, kept: Option<&ConfigMapping>) -> Result<ConfigMapping> {
+    pub async fn way(&self, config: &RawValue, kept: Option<&ConfigMapping>) -> Result<ConfigMapping> {
         if !self.endpoint.concerns(&parsed(config)?) {
             return Ok(ConfigMapping::default());
         }
@@ -141,7 +141,7 @@ impl Shim {
             (Some(remap), _) => remap,
             (None, Some(kept)) if kept.basis == basis => return Ok(kept.clone()),
             _ => {
-                let found = self.source.spec(&self.launcher);
+                let found = self.source.spec(&self.launcher).await;
                 self.derive(&found.context("can't ask the connector for its config's form")?).remap
             }
         };

@@ -25,7 +25,7 @@ use serde_json::value::RawValue;
 use crate::airbyte::Airbyte;
 use crate::oauth::OAuthSetting;
 use crate::process::launch::{Launcher, RotatedConfig, Target};
-use crate::process::shutdown::Stop;
+use crate::process::shutdown::Shutdown;
 use crate::singer::Singer;
 use crate::upstream::{Resource, Source, Stream};
 
@@ -87,18 +87,18 @@ pub struct SourceArgs {
 
 impl Shim {
     /// Finds the source: the arguments first, then shim.yaml, then AIRBYTE_ENTRYPOINT.
-    pub fn resolve(args: &SourceArgs, stop: Stop) -> Result<Self> {
+    pub fn resolve(args: &SourceArgs, shutdown: Shutdown) -> Result<Self> {
         let found = find(args)?;
         let target = target(args, &found.file, found.folder.as_deref())?;
-        Self::build(found, target, args.protocol, stop)
+        Self::build(found, target, args.protocol, shutdown)
     }
 
     /// A connector about which nothing is said.
-    pub fn bare(target: Target, protocol: Protocol, stop: Stop) -> Result<Self> {
-        Self::build(Found::nothing(), target, Some(protocol), stop)
+    pub fn bare(target: Target, protocol: Protocol, shutdown: Shutdown) -> Result<Self> {
+        Self::build(Found::nothing(), target, Some(protocol), shutdown)
     }
 
-    fn build(found: Found, target: Target, protocol: Option<Protocol>, stop: Stop) -> Result<Self> {
+    fn build(found: Found, target: Target, protocol: Option<Protocol>, shutdown: Shutdown) -> Result<Self> {
         let Found { file, folder, settings } = found;
         let source: Arc<dyn Source> = match protocol.or(file.protocol).unwrap_or(Protocol::Airbyte) {
             Protocol::Airbyte => Arc::new(Airbyte { state_format: file.state_format.unwrap_or_default() }),
@@ -113,7 +113,13 @@ impl Shim {
         Ok(Self {
             source,
             endpoint: endpoint(file.spec, file.oauth2, folder.as_deref())?,
-            launcher: Launcher { target, env: file.env.into_iter().collect(), stop, rotated: RotatedConfig::default() },
+            launcher: Launcher {
+                target,
+                env: file.env.into_iter().collect(),
+                idle_timeout: file.idle_timeout.unwrap_or(IDLE_TIMEOUT).0,
+                shutdown,
+                rotated: RotatedConfig::default(),
+            },
             documentation_url: file.documentation_url,
             max_document: file.max_document.map_or(MAX_DOCUMENT, |it| it.0),
             idle_timeout: file.idle_timeout.unwrap_or(IDLE_TIMEOUT),
@@ -126,17 +132,17 @@ impl Shim {
     }
 
     /// Whether these streams can be read with this config of Flow's.
-    pub fn check(&self, config: &RawValue, resources: &[Resource]) -> Result<()> {
-        let way = self.way(config, None)?;
-        let checked = self.source.check(&self.launcher, &self.to_connector(config, &way)?, resources);
-        self.apply_rotated(config, &way);
+    pub async fn check(&self, config: &RawValue, resources: &[Resource]) -> Result<()> {
+        let way = self.way(config, None).await?;
+        let checked = self.source.check(&self.launcher, &self.to_connector(config, &way)?, resources).await;
+        self.apply_rotated(config, &way).await;
         checked
     }
 
     /// Asks the connector for its streams, and remembers them for [`Shim::streams`]. Those that are to be omitted are left
     /// out.
-    pub fn discover(&self, config: &RawValue) -> Result<Vec<Stream>> {
-        let mut streams = self.discover_by(config, &self.way(config, None)?)?;
+    pub async fn discover(&self, config: &RawValue) -> Result<Vec<Stream>> {
+        let mut streams = self.discover_by(config, &self.way(config, None).await?).await?;
         *self.discovered.lock().unwrap_or_else(PoisonError::into_inner) = Some((config.to_owned(), streams.clone()));
         for name in self.streams.unused(&streams) {
             debug!("there is no stream {name} at the source: what shim.yaml says of it has no effect");
@@ -146,17 +152,17 @@ impl Shim {
     }
 
     /// The streams that this process has just discovered with this config; else it does so now.
-    pub fn streams(&self, config: &RawValue, way: &ConfigMapping) -> Result<Vec<Stream>> {
+    pub async fn streams(&self, config: &RawValue, way: &ConfigMapping) -> Result<Vec<Stream>> {
         let remembered = self.discovered.lock().unwrap_or_else(PoisonError::into_inner).take();
         match remembered {
             Some((with, streams)) if with.get() == config.get() => Ok(streams),
-            _ => self.discover_by(config, way),
+            _ => self.discover_by(config, way).await,
         }
     }
 
-    fn discover_by(&self, config: &RawValue, way: &ConfigMapping) -> Result<Vec<Stream>> {
-        let discovered = self.source.discover(&self.launcher, &self.to_connector(config, way)?);
-        self.apply_rotated(config, way);
+    async fn discover_by(&self, config: &RawValue, way: &ConfigMapping) -> Result<Vec<Stream>> {
+        let discovered = self.source.discover(&self.launcher, &self.to_connector(config, way)?).await;
+        self.apply_rotated(config, way).await;
         let mut streams = discovered?;
         streams.iter_mut().for_each(|it| self.streams.apply(self.source.as_ref(), it));
         Ok(streams)

@@ -5,74 +5,77 @@
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::endpoint::ConfigMapping;
 use super::{Shim, secrets};
 use crate::http;
-use crate::logging::{self, Level};
+use crate::logging;
 
 /// Where the encryption service is.
 const ENCRYPTION_URL: &str = "ENCRYPTION_URL";
 
 impl Shim {
-    /// Takes up a config that the connector has left behind: what follows in this process uses it.
-    pub(super) fn apply_rotated(&self, config: &RawValue, way: &ConfigMapping) {
+    /// Takes over a config that the connector rotated during check or discover: this process uses it from now on.
+    pub(super) async fn apply_rotated(&self, config: &RawValue, way: &ConfigMapping) {
         if let Some(rotated) = self.launcher.rotated.take() {
             secrets::redact(&rotated);
             self.endpoint.keep_rotated(config, &rotated);
-            self.publish(&rotated, config, way);
+            self.publish(&rotated, config, way).await;
         }
     }
 
-    /// Publishes a config that the connector has changed, or tells the user what to do. `before` is Flow's config.
-    pub fn publish(&self, rotated: &RawValue, before: &RawValue, way: &ConfigMapping) {
+    /// Publishes a config that the connector rotated, or tells the user what to do. `before` is Flow's config. False if
+    /// the encryption service failed.
+    pub async fn publish(&self, rotated: &RawValue, before: &RawValue, way: &ConfigMapping) -> bool {
         let (now, before) = match (self.to_flow(rotated, before, way), serde_json::from_str::<Value>(before.get())) {
             (Ok(now), Ok(before)) => (now, before),
-            _ => return warn!("the connector has sent a new config that can't be read"),
+            _ => {
+                warn!("the connector has sent a new config that can't be read");
+                return true;
+            }
         };
         let mut names = Vec::new();
         changed(&now, &before, "", &mut names);
         if names.is_empty() {
-            return;
+            return true;
         }
         let names = names.join(", ");
         let update = "update the capture's config before the old one expires";
         let Some(url) = std::env::var(ENCRYPTION_URL).ok().filter(|it| !it.is_empty()) else {
             let why = format!("it can't be published without {ENCRYPTION_URL}");
-            return error(&format!("the connector has changed its config ({names}); {why}: {update}"));
+            error!("the connector has changed its config ({names}); {why}: {update}");
+            return true;
         };
-        match self.encrypt(&url, &now) {
+        match self.encrypt(&url, &now).await {
             Ok(encrypted) => {
-                logging::config_update(&format!("the connector has changed its config ({names})"), encrypted)
+                logging::config_update(&format!("the connector has changed its config ({names})"), encrypted);
+                true
             }
             Err(failure) => {
-                error(&format!(
+                error!(
                     "the connector has changed its config ({names}), which can't be published ({failure:#}): {update}"
-                ));
+                );
+                false
             }
         }
     }
 
-    fn encrypt(&self, url: &str, config: &Value) -> Result<Value> {
-        // A connector that is not to be asked any more, as the shim is being stopped, has only secrets.
-        let schema = self.describe().map_or_else(|_| all_secret(config), |it| it.config_schema);
+    async fn encrypt(&self, url: &str, config: &Value) -> Result<Value> {
+        // During shutdown the spec cannot be fetched, so every field is treated as secret.
+        let schema = self.describe().await.map_or_else(|_| all_secret(config), |it| it.config_schema);
         let body =
             serde_json::to_vec(&json!({"config": config, "schema": schema})).context("can't write the config")?;
-        let headers = [("content-type".to_owned(), "application/json".to_owned())];
-        let answer = http::post(url, &headers, &body)?;
+        let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+        let answer = http::post_async(url.to_owned(), headers, body, &self.launcher.shutdown).await?;
         if !(200..300).contains(&answer.status) {
             bail!("the encryption service answers {}", answer.status);
         }
-        let no_config = || anyhow!("the encryption service answers with something that is no encrypted config");
+        let no_config = || anyhow!("the encryption service returned an unencrypted or invalid config");
         let encrypted: Value = serde_json::from_slice(&answer.body).map_err(|_| no_config())?;
         let is_sops = encrypted.get("sops").is_some_and(Value::is_object);
         if !is_sops || shows_secrets(&encrypted, config) { Err(no_config()) } else { Ok(encrypted) }
     }
-}
-
-fn error(message: &str) {
-    logging::emit(Level::Error, message, logging::Fields::new());
 }
 
 /// The names of the members that have changed, by their paths. No value.

@@ -9,7 +9,8 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::process::shutdown::Stop;
+use crate::process::shutdown::Shutdown;
+use crate::process::thread;
 
 /// Listens on localhost, by both of its addresses where it has both.
 pub struct Callback(Vec<TcpListener>);
@@ -30,10 +31,19 @@ impl Callback {
         Ok(Self(listeners))
     }
 
-    /// Waits for the code. Requests without the right state are answered, and nothing else.
-    pub fn code(&self, state: &str, stop: &Stop) -> Result<String> {
+    /// Waits for the code. Requests without the right state are answered and otherwise ignored.
+    pub async fn code(self, state: &str, shutdown: &Shutdown) -> Result<String> {
+        let (state, stopped) = (state.to_owned(), shutdown.clone());
+        let code = thread::spawn("callback", move || self.wait(&state, &stopped))?;
+        tokio::select! {
+            reason = shutdown.requested() => Err(Stopped(reason).into()),
+            code = code => code.unwrap_or_else(|| Err(anyhow!("can't wait for the sign-in"))),
+        }
+    }
+
+    fn wait(&self, state: &str, shutdown: &Shutdown) -> Result<String> {
         loop {
-            if let Some(reason) = stop.reason() {
+            if let Some(reason) = shutdown.reason() {
                 return Err(Stopped(reason).into());
             }
             let mut fds: Vec<PollFd> = self.0.iter().map(|it| PollFd::new(it, PollFlags::IN)).collect();

@@ -18,7 +18,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
 
 use crate::http;
-use crate::process::shutdown::Stop;
+use crate::process::shutdown::Shutdown;
+use crate::process::thread;
 use crate::shim::config::ConfigArg;
 use crate::shim::{Shim, SourceArgs, secrets};
 use crate::terminal::Screen;
@@ -58,14 +59,14 @@ Examples:
   flow-shim oauth --shim DIR --dry-run
   flow-shim oauth --shim DIR --client-id ID --client-secret SECRET --output config.json";
 
-pub fn run(args: &Args, stop: &Stop, mut stdout: File) -> ExitCode {
+pub async fn run(args: &Args, shutdown: &Shutdown, mut stdout: File) -> ExitCode {
     let screen = Screen::open();
-    screen.conclude(sign_in(args, stop, &screen, &mut stdout))
+    screen.conclude(sign_in(args, shutdown, &screen, &mut stdout).await)
 }
 
-fn sign_in(args: &Args, stop: &Stop, screen: &Screen, stdout: &mut File) -> Result<()> {
+async fn sign_in(args: &Args, shutdown: &Shutdown, screen: &Screen, stdout: &mut File) -> Result<()> {
     let client = client(args)?;
-    let shim = Shim::resolve(&args.source, stop.clone())?;
+    let shim = Shim::resolve(&args.source, shutdown.clone())?;
     let config = match args.config.read(shim.folder.as_deref())? {
         Some(config) => {
             secrets::redact(&config);
@@ -74,7 +75,7 @@ fn sign_in(args: &Args, stop: &Stop, screen: &Screen, stdout: &mut File) -> Resu
         None => Map::new(),
     };
     screen.status("asking the connector for its spec");
-    let described = shim.describe()?;
+    let described = shim.describe().await?;
     let Some(oauth2) = described.oauth2 else {
         let why = described.missing.unwrap_or_else(|| "the connector declares none".to_owned());
         bail!("there is no OAuth to try: {why}");
@@ -98,9 +99,9 @@ fn sign_in(args: &Args, stop: &Stop, screen: &Screen, stdout: &mut File) -> Resu
     screen.print(&["Open this URL and sign in:".to_owned(), format!("  {url}")]);
     open_browser(&url);
     screen.status("waiting for the sign-in");
-    let code = callback.code(&state, stop)?;
+    let code = callback.code(&state, shutdown).await?;
     screen.status("asking for the token");
-    let response = exchanged(&exchange.token_request(&code)?)?;
+    let response = exchanged(exchange.token_request(&code)?, shutdown).await?;
     let credentials = exchange.credentials(&response)?;
     let config = with_credentials(config, &described.config_schema, credentials);
     screen.settle();
@@ -171,15 +172,17 @@ fn open_browser(url: &str) {
         let command =
             Command::new("xdg-open").arg(url).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         if let Ok(mut child) = command {
-            std::thread::spawn(move || child.wait());
+            // Reaped when it ends; nobody waits for it.
+            drop(thread::spawn("browser", move || child.wait()));
         }
     }
 }
 
 /// Sends the token request. What the server says of an error is told, but for tokens.
-fn exchanged(request: &TokenRequest) -> Result<Value> {
-    let answer = http::post(&request.url, &request.headers, request.body.as_bytes())?;
-    let host = http::host(&request.url);
+async fn exchanged(request: TokenRequest, shutdown: &Shutdown) -> Result<Value> {
+    let url = request.url.clone();
+    let answer = http::post_async(request.url, request.headers, request.body.into_bytes(), shutdown).await?;
+    let host = http::host(&url);
     let response: Option<Value> = serde_json::from_slice(&answer.body).ok();
     let text = |name: &str| response.as_ref().and_then(|it| it.get(name)?.as_str()).map(str::to_owned);
     let details: Vec<String> = ["error", "error_description", "message"].into_iter().filter_map(text).collect();

@@ -1,4 +1,4 @@
-//! Commands: `--about`, `--discover`, and a sync, each a run of the tap.
+//! The commands `--about`, `--discover` and a sync: each is one run of the tap.
 
 use crate::error::Stopped;
 use anyhow::{Context, Result, anyhow, bail};
@@ -16,18 +16,22 @@ use crate::json::compact::compact;
 use crate::json::hints::Hints;
 use crate::json::repair::repair;
 use crate::json::scan::{Kind, Scanner};
-use crate::process::launch::{Files, Launcher, Prepared};
-use crate::process::supervise::{Activity, Connector, End, Finished, Reading};
+use crate::process::activity::Activity;
+use crate::process::files::Files;
+use crate::process::launch::{Launcher, Prepared, in_words};
+use crate::process::stderr::Stderr;
+use crate::process::supervise::{Connector, End, Exit, Finished, Reading};
+use crate::process::thread;
 use crate::upstream::{ErrorLog, Stream, SyncRequest};
 
-/// The names of the private files.
+/// Names of the private files.
 pub const CONFIG: &str = "config.json";
 const CATALOG: &str = "catalog.json";
 const STATE: &str = "state.json";
 
-/// The config schema as `--about` tells it; none where the tap has no such option, or nothing to say.
-pub fn about(launcher: &Launcher) -> Result<Option<Value>> {
-    let run = run(launcher, launcher.prepare()?, &["--about", "--format=json"])?;
+/// The config schema that `--about` prints; none if the tap has no such option or prints no settings.
+pub async fn about(launcher: &Launcher) -> Result<Option<Value>> {
+    let run = run(launcher, launcher.prepare().await?, &["--about", "--format=json"]).await?;
     let settings = document(&run.stdout, "settings").and_then(|it| {
         #[derive(Deserialize)]
         struct About {
@@ -38,31 +42,35 @@ pub fn about(launcher: &Launcher) -> Result<Option<Value>> {
     Ok(settings.filter(Value::is_object))
 }
 
-pub fn discover(launcher: &Launcher, config: &RawValue) -> Result<Vec<Stream>> {
-    let prepared = launcher.prepare()?;
+pub async fn discover(launcher: &Launcher, config: &RawValue) -> Result<Vec<Stream>> {
+    let prepared = launcher.prepare().await?;
     let path = prepared.write(CONFIG, config.get())?;
-    let run = run(launcher, prepared, &["--config", &path, "--discover"])?;
-    if run.code != 0 {
-        return Err(ErrorLog::default().explain(run.code, run.last_error.as_deref()));
-    }
-    let Some(catalog) = document(&run.stdout, "streams") else {
-        bail!("the tap printed no catalog when it was to discover its streams: is it a Singer tap?",);
-    };
-    if let Some(config) = rewritten(&run.files, config) {
+    let run = run(launcher, prepared, &["--config", &path, "--discover"]).await?;
+    if let Some(config) = run.config.as_deref().and_then(|it| changed(it, config)) {
         launcher.rotated.leave(config);
     }
-    catalog::streams(&catalog)
+    let failure = || ErrorLog::default().explain(run.exit, &run.stderr);
+    match document(&run.stdout, "streams") {
+        Some(catalog) => {
+            if run.exit != Exit::Code(0) {
+                warn!("the tap printed its catalog, but then failed: {:#}", failure());
+            }
+            catalog::streams(&catalog)
+        }
+        None if run.exit != Exit::Code(0) => Err(failure()),
+        None => bail!("the tap printed no catalog with --discover: is it a Singer tap?"),
+    }
 }
 
-pub fn read(singer: &Singer, launcher: &Launcher, sync: &SyncRequest) -> Result<Connector> {
-    let prepared = launcher.prepare()?;
+pub async fn read(singer: &Singer, launcher: &Launcher, sync: &SyncRequest<'_>) -> Result<Connector> {
+    let prepared = launcher.prepare().await?;
     let path = prepared.write(CONFIG, sync.config.get())?;
     let mut arguments = vec!["--config".to_owned(), path];
     let option = match singer.catalog {
         CatalogOption::Catalog => Some(("--catalog", Form::Metadata)),
         CatalogOption::Properties => Some(("--properties", Form::Schemas)),
         CatalogOption::None => None,
-        CatalogOption::Auto => Some(taken(launcher, sync)?),
+        CatalogOption::Auto => Some(taken(launcher, sync).await?),
     };
     if let Some((option, form)) = option {
         let content = selection::catalog(sync, form)?;
@@ -71,16 +79,16 @@ pub fn read(singer: &Singer, launcher: &Launcher, sync: &SyncRequest) -> Result<
     if let Some(value) = state::join(sync) {
         arguments.extend(["--state".to_owned(), prepared.write(STATE, value.get())?]);
     }
-    prepared.start(arguments)
+    prepared.start(arguments).await
 }
 
-/// How the tap takes its catalog. Only taps that write no metadata are old enough to be asked.
-fn taken(launcher: &Launcher, sync: &SyncRequest) -> Result<(&'static str, Form)> {
+/// How the tap takes its catalog. Only taps that write no metadata are old enough to need the question.
+async fn taken(launcher: &Launcher, sync: &SyncRequest<'_>) -> Result<(&'static str, Form)> {
     let has_metadata = |text: &RawValue| text.get().contains("\"metadata\"");
     if sync.streams.iter().any(|it| has_metadata(&it.stream.declared)) {
         return Ok(("--catalog", Form::Metadata));
     }
-    let run = run(launcher, launcher.prepare()?, &["--help"])?;
+    let run = run(launcher, launcher.prepare().await?, &["--help"]).await?;
     let help = String::from_utf8_lossy(&run.stdout);
     if help.contains("--properties") && !help.contains("--catalog") {
         return Ok(("--properties", Form::Schemas));
@@ -88,9 +96,13 @@ fn taken(launcher: &Launcher, sync: &SyncRequest) -> Result<(&'static str, Form)
     Ok(("--catalog", Form::Metadata))
 }
 
-/// The config file as the tap left it, if it says something else than before (S11).
+/// The config file as the tap left it, if it differs from what it was given (S11).
 pub fn rewritten(files: &Files, given: &RawValue) -> Option<Box<RawValue>> {
-    let now: Box<RawValue> = serde_json::from_slice(&files.read(CONFIG).ok()?).ok()?;
+    changed(&files.read(CONFIG).ok()?, given)
+}
+
+fn changed(left: &[u8], given: &RawValue) -> Option<Box<RawValue>> {
+    let now: Box<RawValue> = serde_json::from_slice(left).ok()?;
     let value = |it: &RawValue| serde_json::from_str::<Value>(it.get()).ok();
     (value(&now) != value(given)).then_some(now)
 }
@@ -98,32 +110,54 @@ pub fn rewritten(files: &Files, given: &RawValue) -> Option<Box<RawValue>> {
 /// A run of the tap whose output is one document.
 struct Run {
     stdout: Vec<u8>,
-    code: i32,
-    last_error: Option<String>,
-    files: Files,
+    exit: Exit,
+    stderr: Stderr,
+    /// The config file after the run.
+    config: Option<Vec<u8>>,
 }
 
-fn run(launcher: &Launcher, prepared: Prepared, arguments: &[&str]) -> Result<Run> {
-    let connector = prepared.start(arguments.iter().map(|it| (*it).to_owned()).collect())?;
-    let Finished { end, output, last_error, files } =
-        connector.supervise(&launcher.stop, &Activity::default(), None, || (), read_all)?;
+async fn run(launcher: &Launcher, prepared: Prepared, arguments: &[&str]) -> Result<Run> {
+    let mut connector = prepared.start(arguments.iter().map(|it| (*it).to_owned()).collect()).await?;
+    let (stdout, activity) = (connector.take_stdout()?, Activity::default());
+    let seen = activity.clone();
+    let reader = thread::spawn("output", move || read_all(stdout, &seen))?;
+    let limit = Some(launcher.idle_timeout);
+    let Finished { end, output, stderr, files } =
+        connector.supervise(&launcher.shutdown, &activity, limit, || (), reader).await?;
+    let config = files.read(CONFIG).ok();
+    files.close(launcher.shutdown.deadline()).await;
+    let options = || arguments.iter().filter(|it| it.starts_with("--")).copied().collect::<Vec<_>>().join(" ");
     match end {
         End::Stopped(reason) => Err(Stopped(reason).into()),
-        End::Silent | End::NotExiting => Err(anyhow!("the tap does not end when it was asked about itself")),
-        End::Exited(code) => {
+        End::Silent => {
+            let limit = in_words(launcher.idle_timeout);
+            Err(anyhow!("the tap said nothing for {limit} when it was run with {} and was stopped", options()))
+        }
+        End::NotExiting => {
+            Err(anyhow!("the tap closed its output but did not exit when it was run with {}, and was killed", options()))
+        }
+        End::Exited(exit) => {
             let stdout = output.unwrap_or(Ok(Vec::new())).context("can't read the tap's output")?;
-            Ok(Run { stdout, code, last_error, files })
+            Ok(Run { stdout, exit, stderr, config })
         }
     }
 }
 
-fn read_all(mut stdout: ChildStdout) -> (io::Result<Vec<u8>>, Reading) {
+fn read_all(mut stdout: ChildStdout, activity: &Activity) -> (io::Result<Vec<u8>>, Reading) {
     let mut bytes = Vec::new();
-    (stdout.read_to_end(&mut bytes).map(|_| bytes), Reading::Ended)
+    let mut piece = vec![0; 64 * 1024];
+    loop {
+        match activity.while_waiting(|| stdout.read(&mut piece)) {
+            Ok(0) => return (Ok(bytes), Reading::Ended),
+            Ok(count) => bytes.extend_from_slice(&piece[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return (Err(error), Reading::Ended),
+        }
+    }
 }
 
-/// The object with this member that begins a line somewhere in an output, be it printed on one line or on many. What
-/// is around it is logged.
+/// The object with this member that begins at the start of a line of the output. It may span lines. The text around it
+/// is logged.
 fn document(output: &[u8], member: &str) -> Option<Box<RawValue>> {
     let mut found = None;
     let mut at = 0;
@@ -165,11 +199,11 @@ fn object_with(text: &[u8], member: &str) -> Option<(Box<RawValue>, usize)> {
     has.then_some((raw, scanner.position()))
 }
 
-/// The config schema of a tap: shim.yaml's, else its own, else one that takes anything.
-pub fn config_schema(singer: &Singer, launcher: &Launcher) -> Result<Value> {
+/// The config schema of a tap: from shim.yaml, else from the tap, else one that accepts anything.
+pub async fn config_schema(singer: &Singer, launcher: &Launcher) -> Result<Value> {
     let mut schema = match &singer.config_schema {
         Some(schema) => schema.clone(),
-        None => about(launcher)?.unwrap_or_else(|| {
+        None => about(launcher).await?.unwrap_or_else(|| {
             warn!("{}", "the tap does not tell what its config looks like (no --about): say it as configSchema in shim.yaml, to have a form and a check of it",);
             about::permissive()
         }),

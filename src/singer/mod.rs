@@ -10,13 +10,15 @@ mod selection;
 mod state;
 
 use anyhow::Result;
+use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::json::hints::Hints;
 use crate::logging::{Fields, Level};
-use crate::process::launch::{Files, Launcher};
+use crate::process::files::Files;
+use crate::process::launch::Launcher;
 use crate::upstream::{
     Batch, Broken, Decoder, Event, FullRefreshPolicy, LegacyCell, LegacyState, Record, Resource, Rows, Source, Spec,
     Started, Stream, StreamId, StreamSchema, SyncRequest,
@@ -48,6 +50,7 @@ pub enum CatalogOption {
     None,
 }
 
+#[async_trait(?Send)]
 impl Source for Singer {
     fn protocol(&self) -> &'static str {
         "singer"
@@ -57,18 +60,18 @@ impl Source for Singer {
         (resource::schema(), resource::POINTERS)
     }
 
-    fn spec(&self, launcher: &Launcher) -> Result<Spec> {
-        Ok(Spec { config_schema: command::config_schema(self, launcher)?, ..Spec::default() })
+    async fn spec(&self, launcher: &Launcher) -> Result<Spec> {
+        Ok(Spec { config_schema: command::config_schema(self, launcher).await?, ..Spec::default() })
     }
 
     /// Never `--test`: it reads a record of all streams, and says that all is well when it could not.
-    fn check(&self, launcher: &Launcher, config: &RawValue, resources: &[Resource]) -> Result<()> {
-        about::validate(&command::config_schema(self, launcher)?, config)?;
-        resource::check(&command::discover(launcher, config)?, resources)
+    async fn check(&self, launcher: &Launcher, config: &RawValue, resources: &[Resource]) -> Result<()> {
+        about::validate(&command::config_schema(self, launcher).await?, config)?;
+        resource::check(&command::discover(launcher, config).await?, resources)
     }
 
-    fn discover(&self, launcher: &Launcher, config: &RawValue) -> Result<Vec<Stream>> {
-        command::discover(launcher, config)
+    async fn discover(&self, launcher: &Launcher, config: &RawValue) -> Result<Vec<Stream>> {
+        command::discover(launcher, config).await
     }
 
     fn stream(&self, declared: Box<RawValue>) -> Result<Stream> {
@@ -91,10 +94,10 @@ impl Source for Singer {
         catalog::unselected_entry(stream)
     }
 
-    fn read(&self, launcher: &Launcher, sync: &SyncRequest) -> Result<Started> {
+    async fn read(&self, launcher: &Launcher, sync: &SyncRequest<'_>) -> Result<Started> {
         let names = Names::new(sync, self.catalog == CatalogOption::None)?;
         Ok(Started {
-            connector: command::read(self, launcher, sync)?,
+            connector: command::read(self, launcher, sync).await?,
             decoder: Box::new(Messages { names, hints: Hints::default() }),
         })
     }

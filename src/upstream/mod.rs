@@ -4,6 +4,7 @@
 pub mod line;
 
 use anyhow::{Error, Result, anyhow};
+use async_trait::async_trait;
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
@@ -16,10 +17,13 @@ use serde_json::value::RawValue;
 use crate::error::Failure;
 use crate::json::scan::Fault;
 use crate::logging::{self, Fields, Level};
-use crate::process::launch::{Files, Launcher};
-use crate::process::supervise::Connector;
+use crate::process::files::Files;
+use crate::process::launch::Launcher;
+use crate::process::stderr::Stderr;
+use crate::process::supervise::{Connector, Exit};
 
 /// A vocabulary, and what it takes to run a connector that speaks it.
+#[async_trait(?Send)]
 pub trait Source: Send + Sync {
     /// What the protocol is called, for people.
     fn protocol(&self) -> &'static str;
@@ -27,12 +31,12 @@ pub trait Source: Send + Sync {
     /// The schema of a resource config, and the pointers that make its resource path (F17).
     fn resource_schema(&self) -> (Value, &'static [&'static str]);
 
-    fn spec(&self, launcher: &Launcher) -> Result<Spec>;
+    async fn spec(&self, launcher: &Launcher) -> Result<Spec>;
 
     /// Whether these streams can be read with this config; the failure is the user's to read.
-    fn check(&self, launcher: &Launcher, config: &RawValue, resources: &[Resource]) -> Result<()>;
+    async fn check(&self, launcher: &Launcher, config: &RawValue, resources: &[Resource]) -> Result<()>;
 
-    fn discover(&self, launcher: &Launcher, config: &RawValue) -> Result<Vec<Stream>>;
+    async fn discover(&self, launcher: &Launcher, config: &RawValue) -> Result<Vec<Stream>>;
 
     /// A stream as it was discovered, from its own [`Stream::declared`].
     fn stream(&self, declared: Box<RawValue>) -> Result<Stream>;
@@ -52,7 +56,7 @@ pub trait Source: Send + Sync {
     fn unselected_entry(&self, stream: &Stream) -> Option<Box<RawValue>>;
 
     /// Starts a sync.
-    fn read(&self, launcher: &Launcher, sync: &SyncRequest) -> Result<Started>;
+    async fn read(&self, launcher: &Launcher, sync: &SyncRequest<'_>) -> Result<Started>;
 
     /// The config as a connector left it behind, where that differs from what it was given and is to be used from now
     /// on.
@@ -351,21 +355,28 @@ impl ErrorLog {
         Some(Failure { message: sentence, fields: error.fields.clone() }.into())
     }
 
-    /// Why the connector ended with this code, as far as anybody knows.
-    pub fn explain(&self, code: i32, last_stderr_error: Option<&str>) -> Error {
+    /// Why the connector ended, as far as it said.
+    pub fn explain(&self, exit: Exit, stderr: &Stderr) -> Error {
         if let Some(failure) = self.reported() {
             return failure;
         }
-        let how = match code {
-            137 => "the connector was killed by signal 9 (often: out of memory)".to_owned(),
-            129.. => format!("the connector was killed by signal {}", code - 128),
-            _ => format!("the connector ended with exit code {code}"),
+        let how = match exit {
+            Exit::Signal(9) => "the connector was killed by signal 9 (often: out of memory)".to_owned(),
+            Exit::Signal(signal) => format!("the connector was killed by signal {signal}"),
+            Exit::KeeperKilled => {
+                return anyhow!("the connector's keeper process was killed (often: out of memory), and the connector with it");
+            }
+            // What a shell or a container reports of a killed process.
+            Exit::Code(137) => "the connector ended with exit code 137 (often: killed, out of memory)".to_owned(),
+            Exit::Code(code) => format!("the connector ended with exit code {code}"),
         };
-        let last = self.last_log.as_deref().or(last_stderr_error);
+        // A plain line is the reason of an exit (sh, ld.so, argparse), but never of a kill.
+        let last_line = stderr.last_line.as_deref().filter(|_| matches!(exit, Exit::Code(_)));
+        let last = self.last_log.as_deref().or(stderr.last_error.as_deref()).or(last_line);
         // One sentence on one line: of a stack trace, the line that says most.
         match last.map(summary) {
             Some(said) if !said.is_empty() => anyhow!("{how}: {said}"),
-            _ => anyhow!("{how} and said nothing of why"),
+            _ => anyhow!("{how} and gave no reason"),
         }
     }
 }
