@@ -132,8 +132,10 @@ fn ask(launcher: &Launcher, command: &str, config: Option<&RawValue>) -> Result<
         arguments.push("--config".to_owned());
         arguments.push(prepared.write(CONFIG, config.get())?);
     }
-    let connector = prepared.start(arguments)?;
-    let finished = connector.supervise(&launcher.stop, &Activity::default(), None, || (), read_answers)?;
+    let mut connector = prepared.start(arguments)?;
+    let stdout = connector.take_stdout()?;
+    let read = move || read_answers(stdout);
+    let finished = connector.supervise(&launcher.stop, &Activity::default(), None, || (), read)?;
     match finished.end {
         End::Stopped(reason) => Err(Stopped(reason).into()),
         End::Silent | End::NotExiting => Err(anyhow!("the connector does not end after {command}")),

@@ -20,9 +20,9 @@ use tracing::{info, warn};
 use crate::error::Reason;
 use crate::flow::request::Open;
 use crate::flow::response::{Output, Response};
-use crate::process::supervise::{End, Finished};
+use crate::process::supervise::{Activity, End, Finished};
 use crate::shim::{Shim, endpoint, secrets};
-use crate::upstream::{Resource, Selected, Started, Stream, SyncRequest};
+use crate::upstream::{Opened, Resource, Selected, Stream, SyncRequest};
 
 use ledger::{Entry, Ledger, Stored};
 use pump::{Binding, Pump};
@@ -90,7 +90,8 @@ fn sync<W: Write + Send + 'static>(shim: &Shim, open: &Open, mut out: Output<W>)
     if let Some(catalog) = catalog.refreshed {
         ledger.keep_catalog(catalog);
     }
-    let Started { connector, decoder } = {
+    let activity = Activity::default();
+    let Opened { connector, feed } = {
         let selected = |(index, (stream, resource))| Selected {
             stream,
             resource,
@@ -99,14 +100,15 @@ fn sync<W: Write + Send + 'static>(shim: &Shim, open: &Open, mut out: Output<W>)
         };
         let streams = streams.iter().zip(&resources).enumerate().map(selected).collect();
         let others = &catalog.others;
-        let request = SyncRequest { config: &config, streams, others, shared_state: ledger.shared() };
-        shim.source.read(&shim.launcher, &request)?
+        let shared_state = ledger.shared();
+        let request = SyncRequest { config: &config, streams, others, shared_state, activity: activity.clone() };
+        shim.source.open(&shim.launcher, &request)?
     };
     let (rotations, rotated) = mpsc::channel();
-    let mut pump = Pump::new(out, ledger, bindings, shim.max_document, rotations.clone());
+    let mut pump = Pump::new(out, ledger, bindings, shim.max_document, rotations.clone(), activity.clone());
     send_schemas(&mut pump, streams)?;
 
-    let (statuses, activity) = (pump.statuses.clone(), pump.activity.clone());
+    let statuses = pump.statuses.clone();
     let tick = || statuses.lock().unwrap_or_else(PoisonError::into_inner).show();
     thread::scope(|scope| {
         // Beside the pump: to publish a config takes a request to a server.
@@ -116,9 +118,8 @@ fn sync<W: Write + Send + 'static>(shim: &Shim, open: &Open, mut out: Output<W>)
                 shim.publish(&changed, &spec.config, way);
             }
         });
-        let finished = connector.supervise(&shim.launcher.stop, &activity, Some(shim.idle_timeout.0), tick, |stdout| {
-            pump.run(decoder, stdout)
-        });
+        let idle_timeout = Some(shim.idle_timeout.0);
+        let finished = connector.supervise(&shim.launcher.stop, &activity, idle_timeout, tick, || pump.run(feed));
         if let Ok(finished) = &finished
             && let Some(changed) = shim.source.config_after(&finished.files, &config)
         {

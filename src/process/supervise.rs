@@ -129,25 +129,28 @@ impl Connector {
         Self { files }
     }
 
-    /// Runs the connector to its end: `read` gets its stdout on a thread of its own. `tick` is called once a second.
+    /// The connector's stdout, for whoever reads it. It can be taken once.
+    pub fn take_stdout(&mut self) -> Result<ChildStdout> {
+        self.files.keeper.child.stdout.take().ok_or_else(no_pipes)
+    }
+
+    /// Runs the connector to its end: `read` reads its stdout on a thread of its own. `tick` is called once a second.
     pub fn supervise<T: Send + 'static>(
         mut self,
         stop: &Stop,
         activity: &Activity,
         patience: Option<Duration>,
         mut tick: impl FnMut(),
-        read: impl FnOnce(ChildStdout) -> (T, Reading) + Send + 'static,
+        read: impl FnOnce() -> (T, Reading) + Send + 'static,
     ) -> Result<Finished<T>> {
         let (events, inbox) = mpsc::channel();
-        let lost = || anyhow!("the connector was started without pipes");
-        let stdout = self.files.keeper.child.stdout.take().ok_or_else(lost)?;
-        let errors = self.files.keeper.child.stderr.take().ok_or_else(lost)?;
+        let errors = self.files.keeper.child.stderr.take().ok_or_else(no_pipes)?;
         let mut socket = self.files.keeper.socket.try_clone().context("can't wait for the connector")?;
         let pid = Pid::from_child(&self.files.keeper.child);
 
         let sender = events.clone();
         thread::spawn(move || {
-            let (output, reading) = read(stdout);
+            let (output, reading) = read();
             let _ = sender.send(Event::Read(output, reading));
         });
         let (sender, seen) = (events.clone(), activity.clone());
@@ -224,6 +227,10 @@ impl Connector {
         let end = ended_by_us.unwrap_or(End::Exited(exited.unwrap_or(KILLED)));
         Ok(Finished { end, output, last_error, files: self.files })
     }
+}
+
+fn no_pipes() -> anyhow::Error {
+    anyhow!("the connector was started without pipes")
 }
 
 /// When patience with the connector ends.

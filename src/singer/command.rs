@@ -104,9 +104,11 @@ struct Run {
 }
 
 fn run(launcher: &Launcher, prepared: Prepared, arguments: &[&str]) -> Result<Run> {
-    let connector = prepared.start(arguments.iter().map(|it| (*it).to_owned()).collect())?;
+    let mut connector = prepared.start(arguments.iter().map(|it| (*it).to_owned()).collect())?;
+    let stdout = connector.take_stdout()?;
+    let read = move || read_all(stdout);
     let Finished { end, output, last_error, files } =
-        connector.supervise(&launcher.stop, &Activity::default(), None, || (), read_all)?;
+        connector.supervise(&launcher.stop, &Activity::default(), None, || (), read)?;
     match end {
         End::Stopped(reason) => Err(Stopped(reason).into()),
         End::Silent | End::NotExiting => Err(anyhow!("the tap does not end when it was asked about itself")),
