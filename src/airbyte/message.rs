@@ -11,7 +11,7 @@ use crate::json::hints::Hints;
 use crate::json::scan::{Fault, Kind, Scanner, string_text};
 use crate::logging::{Fields, Level};
 use crate::upstream::line;
-use crate::upstream::{Broken, Data, Event, Phase, Record, SourceError, Status, StreamId};
+use crate::upstream::{Broken, Event, Payload, Phase, Record, SourceError, Status, StreamId};
 
 /// A message that is no record.
 pub enum Message {
@@ -101,7 +101,8 @@ fn scan<'a>(line: &'a [u8], hints: &mut Hints) -> Result<Scanned<'a>, Broken> {
     }
     match (parts.stream, parts.data) {
         (Some(stream), Some(data)) => {
-            Ok(Scanned::Record(Record { stream, namespace: parts.namespace, data, changes: parts.changes }))
+            let Parts { namespace, changes, .. } = parts;
+            Ok(Scanned::Record(Record { stream, namespace, data, changes, repairs: &[] }))
         }
         (_, None) => Err(Broken::lost(stream(), "a RECORD has no data object")),
         (None, _) => Err(Broken::lost(None, "a RECORD names no stream")),
@@ -114,7 +115,7 @@ struct Parts<'a> {
     kind: Option<&'a [u8]>,
     stream: Option<&'a [u8]>,
     namespace: Option<&'a [u8]>,
-    data: Option<Data<'a>>,
+    data: Option<Payload<'a>>,
     changes: Option<&'a [u8]>,
 }
 

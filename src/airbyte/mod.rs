@@ -11,11 +11,10 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::json::hints::Hints;
-use crate::process::files::Files;
 use crate::process::launch::Launcher;
 use crate::upstream::{
-    Broken, Decoder, Event, FullRefreshPolicy, LegacyCell, LegacyState, Resource, Rows, Source, Spec, Started, Stream,
-    StreamId, SyncRequest,
+    Broken, Decoder, Discovery, Event, FullRefreshPolicy, Legacy, LegacyCell, LegacyState, LineFeed, Opened, Protocol,
+    Resource, Rows, Spec, Stream, StreamId, SyncRequest, Upstream,
 };
 
 pub use state::StateFormat;
@@ -43,8 +42,7 @@ impl Decoder for Messages {
     }
 }
 
-#[async_trait(?Send)]
-impl Source for Airbyte {
+impl Protocol for Airbyte {
     fn protocol(&self) -> &'static str {
         "airbyte"
     }
@@ -76,6 +74,52 @@ impl Source for Airbyte {
         (schema, &["/namespace", "/stream"])
     }
 
+    fn resource(&self, config: &RawValue) -> Result<Resource> {
+        catalog::resource(config)
+    }
+
+    /// A12; a connector that announces streams does so in statuses.
+    fn full_refresh_policy(&self) -> FullRefreshPolicy {
+        FullRefreshPolicy { keeps_state: false, announced: false }
+    }
+
+    fn resumes(&self, stream: &Stream, state: &RawValue, _rows: Rows) -> bool {
+        state::resumes(stream, state)
+    }
+}
+
+impl Discovery for Airbyte {
+    fn stream(&self, declared: Box<RawValue>) -> Result<Stream> {
+        catalog::stream(declared)
+    }
+
+    fn choose_cursor(&self, stream: &mut Stream, path: &[String]) {
+        catalog::choose_cursor(stream, path);
+    }
+
+    fn full_refresh(&self, stream: &Stream) -> Option<Value> {
+        catalog::full_refresh(stream)
+    }
+
+    /// A configured catalog contains only what is to be read (A9).
+    fn unselected_entry(&self, _stream: &Stream) -> Option<Box<RawValue>> {
+        None
+    }
+}
+
+impl Legacy for Airbyte {
+    fn legacy_cell(&self, cell: &RawValue) -> LegacyCell {
+        state::legacy_cell(cell)
+    }
+
+    fn legacy_state(&self, state: &Map<String, Value>, streams: &[&StreamId]) -> LegacyState {
+        state::older(state, streams)
+    }
+}
+
+/// A rotated config arrives in a CONTROL message (A18). The config file is not read back: migrations rewrite it (A17).
+#[async_trait(?Send)]
+impl Upstream for Airbyte {
     async fn spec(&self, launcher: &Launcher) -> Result<Spec> {
         command::spec(launcher).await
     }
@@ -88,52 +132,10 @@ impl Source for Airbyte {
         command::discover(launcher, config).await
     }
 
-    fn stream(&self, declared: Box<RawValue>) -> Result<Stream> {
-        catalog::stream(declared)
-    }
-
-    fn resource(&self, config: &RawValue) -> Result<Resource> {
-        catalog::resource(config)
-    }
-
-    fn choose_cursor(&self, stream: &mut Stream, path: &[String]) {
-        catalog::choose_cursor(stream, path);
-    }
-
-    fn full_refresh(&self, stream: &Stream) -> Option<Value> {
-        catalog::full_refresh(stream)
-    }
-
-    /// A configured catalog holds what is to be read, and nothing else (A9).
-    fn unselected_entry(&self, _stream: &Stream) -> Option<Box<RawValue>> {
-        None
-    }
-
-    async fn read(&self, launcher: &Launcher, sync: &SyncRequest<'_>) -> Result<Started> {
-        let connector = command::read(launcher, sync, self.state_format).await?;
+    async fn open(&self, launcher: &Launcher, sync: &SyncRequest<'_>) -> Result<Opened> {
+        let mut connector = command::read(launcher, sync, self.state_format).await?;
         let messages = Messages { state_format: self.state_format, ..Messages::default() };
-        Ok(Started { connector, decoder: Box::new(messages) })
-    }
-
-    /// What is to be used again is told in a CONTROL message (A18); the file is rewritten by mere migrations (A17).
-    fn config_after(&self, _files: &Files, _given: &RawValue) -> Option<Box<RawValue>> {
-        None
-    }
-
-    /// A12; who tells of streams at all does so in statuses.
-    fn full_refresh_policy(&self) -> FullRefreshPolicy {
-        FullRefreshPolicy { keeps_state: false, announced: false }
-    }
-
-    fn resumes(&self, stream: &Stream, state: &RawValue, _rows: Rows) -> bool {
-        state::resumes(stream, state)
-    }
-
-    fn legacy_cell(&self, cell: &RawValue) -> LegacyCell {
-        state::legacy_cell(cell)
-    }
-
-    fn legacy_state(&self, state: &Map<String, Value>, streams: &[&StreamId]) -> LegacyState {
-        state::older(state, streams)
+        let feed = LineFeed::new(connector.take_stdout()?, messages, sync.activity.clone());
+        Ok(Opened { connector, feed: Box::new(feed) })
     }
 }

@@ -56,11 +56,7 @@ impl<W: Write> Pump<W> {
             };
             anyhow!("{}: {reason}", self.place(batch, file))
         })?;
-        let record = Record { stream: &batch.stream, namespace: None, data, changes: None };
-        if let Some(index) = self.binding_of(&record) {
-            found.into_iter().for_each(|it| self.note_repaired(index, it));
-        }
-        self.record(record)
+        self.record(Record { stream: &batch.stream, namespace: None, data, changes: None, repairs: &found })
     }
 
     fn place(&self, batch: &Batch, file: &Path) -> String {

@@ -6,7 +6,7 @@ use crate::dates::Dates;
 use crate::flow::response::Output;
 use crate::json::hints::Hints;
 use crate::json::scan::{Kind, Scanner};
-use crate::upstream::{Data, Meta};
+use crate::upstream::{Meta, Payload};
 
 /// What the shim adds to a document.
 pub struct Added<'a> {
@@ -44,23 +44,23 @@ const AROUND: usize = br#"18446744073709551615,"op":"u"},}}"#.len() + 1;
 
 /// An upper bound for the bytes of the message that [`write()`] makes.
 #[inline]
-pub fn size(head: &[u8], added: &Added, data: &Data) -> usize {
+pub fn size(head: &[u8], added: &Added, data: &Payload) -> usize {
     head.len() + AROUND + data.bytes.len() + added.changes.map_or(0, |it| it.len() + 12)
 }
 
 /// The record with its dates brought to RFC 3339; none where they are.
 #[inline]
-pub fn normalize<'a>(data: &Data, dates: &'a mut Dates) -> Option<Data<'a>> {
+pub fn normalize<'a>(data: &Payload, dates: &'a mut Dates) -> Option<Payload<'a>> {
     let mut marks = data.meta.as_ref().map_or([0; 3], |it| [it.member.start, it.value.start, it.value.end]);
     let bytes = dates.normalize(data.bytes, &mut marks)?;
     let [member, start, end] = marks;
     let meta = data.meta.as_ref().map(|_| Meta { member: member..end, value: start..end });
-    Some(Data { bytes, meta, deleted: data.deleted })
+    Some(Payload { bytes, meta, deleted: data.deleted })
 }
 
 /// Writes a whole `captured` message.
 #[inline]
-pub fn write<W: Write>(out: &mut Output<W>, head: &[u8], added: &Added, data: &Data) -> io::Result<()> {
+pub fn write<W: Write>(out: &mut Output<W>, head: &[u8], added: &Added, data: &Payload) -> io::Result<()> {
     out.text(head)?;
     out.text(itoa::Buffer::new().format(added.row_id).as_bytes())?;
     out.text(added.op.member())?;
@@ -81,12 +81,12 @@ pub fn write<W: Write>(out: &mut Output<W>, head: &[u8], added: &Added, data: &D
 /// A tombstone for a row that is gone.
 pub fn write_tombstone<W: Write>(out: &mut Output<W>, head: &[u8], row_id: u64) -> io::Result<()> {
     let added = Added { row_id, op: Op::Delete, changes: None };
-    write(out, head, &added, &Data { bytes: b"{}", meta: None, deleted: true })
+    write(out, head, &added, &Payload { bytes: b"{}", meta: None, deleted: true })
 }
 
 /// A record that brings a `_meta` keeps its members, all but those that we set.
 #[cold]
-fn with_own_meta<W: Write>(out: &mut Output<W>, added: &Added, data: &Data) -> io::Result<()> {
+fn with_own_meta<W: Write>(out: &mut Output<W>, added: &Added, data: &Payload) -> io::Result<()> {
     let Some(meta) = &data.meta else { return Ok(()) };
     let value = &data.bytes[meta.value.clone()];
     let mut hints = Hints::default();

@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 
-use crate::upstream::{FullRefreshPolicy, Mode, Rows, Source, StateUpdate, Stream, StreamId};
+use crate::upstream::{FullRefreshPolicy, Mode, Rows, StateUpdate, Stream, StreamId, Upstream};
 
 pub use cell::Cell;
 use cell::{StoredCell, number, raw_text, unwrap_cell, wrap_cell};
@@ -86,7 +86,7 @@ pub struct Entry<'a> {
 
 impl Ledger {
     /// Takes up the state where the last session left it.
-    pub fn open(stored: Stored, entries: &[Entry], source: &dyn Source) -> Result<Self> {
+    pub fn open(stored: Stored, entries: &[Entry], source: &dyn Upstream) -> Result<Self> {
         let what = "the state that Flow keeps for this capture can't be read";
         let mut ledger = Self {
             cells: Vec::new(),
@@ -121,7 +121,7 @@ impl Ledger {
     }
 
     /// An older wrapper's state at the top holds for bindings that never ran under this one.
-    fn take_over_top(&mut self, stored: &Stored, entries: &[Entry], source: &dyn Source) -> serde_json::Result<()> {
+    fn take_over_top(&mut self, stored: &Stored, entries: &[Entry], source: &dyn Upstream) -> serde_json::Result<()> {
         if stored.older.is_empty() {
             return Ok(());
         }

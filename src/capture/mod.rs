@@ -22,12 +22,13 @@ use serde_json::value::RawValue;
 use crate::error::Reason;
 use crate::flow::request::Open;
 use crate::flow::response::{Output, Response};
+use crate::process::activity::Activity;
 use crate::process::launch::in_words;
 use crate::process::stderr::Stderr;
 use crate::process::supervise::{End, Exit, Finished};
 use crate::process::thread;
 use crate::shim::{Shim, endpoint, secrets};
-use crate::upstream::{Resource, Selected, Started, Stream, SyncRequest};
+use crate::upstream::{Opened, Resource, Selected, Stream, SyncRequest};
 
 use ledger::{Entry, Ledger, Stored};
 use pump::{Binding, Pump};
@@ -84,13 +85,13 @@ async fn wait_for_interval(shim: &Shim, open: &Open, since: Instant) {
 }
 
 async fn sync<W: Write + Send + 'static>(shim: &Shim, open: &Open, out: Output<W>) -> Result<(), Ended> {
-    let Some((started, pump, catalog, config)) = start(shim, open, out).await.map_err(Ended::BeforeTheStart)? else {
+    let Some((opened, pump, catalog, config)) = start(shim, open, out).await.map_err(Ended::BeforeTheStart)? else {
         return Ok(());
     };
-    pump_and_publish(shim, open, started, pump, &catalog, &config).await.map_err(Ended::Later)
+    pump_and_publish(shim, open, opened, pump, &catalog, &config).await.map_err(Ended::Later)
 }
 
-type Prepared<W> = (Started, Pump<W>, catalog::Catalog, Box<RawValue>);
+type Prepared<W> = (Opened, Pump<W>, catalog::Catalog, Box<RawValue>);
 
 /// Starts the connector; none if there is nothing to capture.
 async fn start<W: Write>(shim: &Shim, open: &Open, out: Output<W>) -> Result<Option<Prepared<W>>> {
@@ -131,7 +132,8 @@ async fn start<W: Write>(shim: &Shim, open: &Open, out: Output<W>) -> Result<Opt
     if let Some(catalog) = catalog.refreshed.take() {
         ledger.keep_catalog(catalog);
     }
-    let started = {
+    let activity = Activity::default();
+    let opened = {
         let streams = &catalog.streams;
         let selected = |(index, (stream, resource))| Selected {
             stream,
@@ -141,27 +143,27 @@ async fn start<W: Write>(shim: &Shim, open: &Open, out: Output<W>) -> Result<Opt
         };
         let streams = streams.iter().zip(&resources).enumerate().map(selected).collect();
         let others = &catalog.others;
-        let request = SyncRequest { config: &config, streams, others, shared_state: ledger.shared() };
-        shim.source.read(&shim.launcher, &request).await?
+        let shared_state = ledger.shared();
+        let request = SyncRequest { config: &config, streams, others, shared_state, activity: activity.clone() };
+        shim.source.open(&shim.launcher, &request).await?
     };
-    let mut pump = Pump::new(out, ledger, bindings, shim.max_document, watch::Sender::new(None));
+    let mut pump = Pump::new(out, ledger, bindings, shim.max_document, watch::Sender::new(None), activity);
     send_schemas(&mut pump, &catalog.streams)?;
-    Ok(Some((started, pump, catalog, config)))
+    Ok(Some((opened, pump, catalog, config)))
 }
 
 /// Pumps the connector's output until its end, and publishes the configs that it rotates beside that.
 async fn pump_and_publish<W: Write + Send + 'static>(
     shim: &Shim,
     open: &Open,
-    Started { mut connector, decoder }: Started,
+    Opened { connector, feed }: Opened,
     pump: Pump<W>,
     catalog: &catalog::Catalog,
     config: &RawValue,
 ) -> Result<()> {
     let (statuses, activity, rotations) = (pump.statuses.clone(), pump.activity.clone(), pump.rotations.clone());
     let tick = || statuses.lock().unwrap_or_else(PoisonError::into_inner).show();
-    let stdout = connector.take_stdout()?;
-    let reader = thread::spawn("pump", move || pump.run(decoder, stdout))?;
+    let reader = thread::spawn("pump", move || pump.run(feed))?;
     let (shutdown, idle) = (&shim.launcher.shutdown, Some(shim.launcher.idle_timeout));
     let ended = tokio::sync::Notify::new();
     let supervised = async {

@@ -7,7 +7,6 @@ use crate::error::Stopped;
 use anyhow::{Error, Result, anyhow};
 use std::collections::HashMap;
 use std::io::{self, Write};
-use std::process::ChildStdout;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 use tracing::{debug, warn};
@@ -21,15 +20,13 @@ use super::status::StreamStatuses;
 use crate::dates::Dates;
 use crate::error::Reason;
 use crate::flow::response::{Output, Response, StateUpdate};
-use crate::json::repair::{Repair, What, repair};
+use crate::json::repair::{Repair, What};
 use crate::json::scan::string_text;
-use crate::logging::{self, Level};
 use crate::process::activity::Activity;
-use crate::process::lines::{Line, Lines};
 use crate::process::supervise::Reading;
 use crate::shim::streams::StreamOptions;
 use crate::shim::{SchemaMode, secrets};
-use crate::upstream::{self, Broken, Decoder, ErrorLog, Event, Record, Rows, StreamId};
+use crate::upstream::{self, ErrorLog, Event, Feed, FeedError, Record, Rows, StreamId};
 
 pub struct Pump<W> {
     pub out: Output<W>,
@@ -81,7 +78,7 @@ struct LastStream {
     binding: usize,
 }
 
-/// Where rotated configs go. Only the newest counts: each replaces the one before.
+/// Where new configs of the connector's go; none ends it.
 pub type Rotations = watch::Sender<Option<Box<RawValue>>>;
 
 /// What ends the pump.
@@ -109,6 +106,7 @@ impl<W: Write> Pump<W> {
         bindings: Vec<Binding>,
         max_document: usize,
         rotations: Rotations,
+        activity: Activity,
     ) -> Self {
         let statuses = StreamStatuses::new(ledger.cells.iter().map(|it| it.id().clone()));
         Self {
@@ -116,7 +114,7 @@ impl<W: Write> Pump<W> {
             ledger,
             bindings,
             statuses: Arc::new(Mutex::new(statuses)),
-            activity: Activity::default(),
+            activity,
             errors: ErrorLog::default(),
             max_document,
             pending: 0,
@@ -130,55 +128,38 @@ impl<W: Write> Pump<W> {
     }
 
     /// Pumps until the connector's output ends.
-    pub fn run(mut self, mut decoder: Box<dyn Decoder>, stdout: ChildStdout) -> (Self, Reading) {
-        match self.pump(&mut *decoder, stdout) {
+    pub fn run(mut self, mut feed: Box<dyn Feed>) -> (Self, Reading) {
+        match self.pump(&mut *feed) {
             Ok(()) => (self, Reading::Ended),
-            Err(halt) => {
-                // What was complete before it went wrong is committed all the same.
-                let flushed = if matches!(halt, PumpError::Failed(_)) { self.out.flush() } else { Ok(()) };
-                self.failure = Some(flushed.map_or_else(PumpError::from, |()| halt).into());
+            Err(error) => {
+                // Flush the complete messages that precede the failure.
+                let flushed = if matches!(error, PumpError::Failed(_)) { self.out.flush() } else { Ok(()) };
+                self.failure = Some(flushed.map_or_else(PumpError::from, |()| error).into());
                 (self, Reading::Aborted)
             }
         }
     }
 
-    fn pump(&mut self, decoder: &mut dyn Decoder, stdout: ChildStdout) -> Result<(), PumpError> {
-        let mut lines = Lines::new(stdout);
-        let mut more = true;
-        while more {
-            // Nobody waits for what we hold while more is coming anyway.
-            if !self.out.is_empty() && !lines.ready() {
+    fn pump(&mut self, feed: &mut dyn Feed) -> Result<(), PumpError> {
+        loop {
+            // Flush only when no more input is immediately available.
+            if !feed.ready() && !self.out.is_empty() {
                 self.out.flush()?;
             }
-            let filled = self.activity.while_waiting(|| lines.fill());
-            more = filled.map_err(|error| anyhow!("can't read the connector's output: {error}"))?;
-            while let Some(line) = lines.take() {
-                match line {
-                    Line::Whole(line) => self.line(decoder, line)?,
-                    Line::Cut(line) => match self.line(decoder, line) {
-                        Err(PumpError::Failed(failure)) => self.cut = Some(failure),
-                        other => other?,
-                    },
-                    Line::TooLong { head, length } => Err(self.too_long(decoder, head, length))?,
-                }
+            match feed.next() {
+                Ok(Some(Event::Record(record))) => self.record(record)?,
+                Ok(Some(event)) => self.event(event)?,
+                Ok(None) => return Ok(self.out.flush()?),
+                Err(FeedError::Truncated(error)) => self.cut = Some(error),
+                Err(FeedError::Failed(error)) => return Err(error.into()),
             }
-        }
-        Ok(self.out.flush()?)
-    }
-
-    #[inline]
-    fn line(&mut self, decoder: &mut dyn Decoder, line: &[u8]) -> Result<(), PumpError> {
-        match decoder.decode(line) {
-            Ok(Event::Record(record)) => self.record(record),
-            Ok(event) => self.event(event),
-            Err(Broken::Repairable) => self.repaired_line(decoder, line),
-            Err(broken) => self.broken(broken, line),
         }
     }
 
     #[inline]
     pub(super) fn record(&mut self, record: Record) -> Result<(), PumpError> {
         let Some(index) = self.binding_of(&record) else { return Ok(()) };
+        record.repairs.iter().for_each(|it| self.note_repaired(index, it));
         let binding = &mut self.bindings[index];
         let row_id = self.ledger.next_row(index);
         let op = match record.data.deleted {
@@ -199,7 +180,7 @@ impl<W: Write> Pump<W> {
 
     /// The binding of a record; none where the stream is not bound.
     #[inline]
-    pub(super) fn binding_of(&mut self, record: &Record) -> Option<usize> {
+    fn binding_of(&mut self, record: &Record) -> Option<usize> {
         let last = &self.last;
         if last.stream == record.stream && last.namespace.as_deref() == record.namespace {
             return Some(last.binding);
@@ -240,6 +221,7 @@ impl<W: Write> Pump<W> {
             Event::Estimate { stream, rows, bytes } => self.estimate(stream, rows, bytes),
             Event::Config(config) => {
                 secrets::redact(&config);
+                // Nobody takes it where the capture is at its end: so be it.
                 self.rotations.send_replace(Some(config));
             }
             Event::Noise => {}
@@ -280,29 +262,8 @@ impl<W: Write> Pump<W> {
         Ok(())
     }
 
-    /// A message that is none before it is repaired.
     #[cold]
-    fn repaired_line(&mut self, decoder: &mut dyn Decoder, line: &[u8]) -> Result<(), PumpError> {
-        let (repaired, found) = repair(line);
-        match decoder.decode(&repaired) {
-            Ok(Event::Record(record)) => {
-                if let Some(index) = self.binding_of(&record) {
-                    found.into_iter().for_each(|it| self.note_repaired(index, it));
-                }
-                self.record(record)
-            }
-            // A state has to come back exactly as it was.
-            Ok(Event::State(_)) if found.iter().any(|it| it.what != What::Control) => {
-                let fields: Vec<&str> = found.iter().map(|it| it.field.as_str()).collect();
-                let reason = "the connector's STATE holds what JSON can't carry (NaN, Infinity or broken text)";
-                Err(anyhow!("{reason} at {}", fields.join(", ")).into())
-            }
-            Ok(event) => self.event(event),
-            Err(broken) => self.broken(broken, &repaired),
-        }
-    }
-
-    pub(super) fn note_repaired(&mut self, index: usize, repaired: Repair) {
+    fn note_repaired(&mut self, index: usize, repaired: &Repair) {
         let id = self.ledger.cells[index].id();
         let field = field_in_record(&repaired.field);
         let what = match repaired.what {
@@ -311,34 +272,11 @@ impl<W: Write> Pump<W> {
             What::Control => "a raw control character: it is escaped",
         };
         let message = format!("stream {id}: {field} holds {what}");
-        let count = self.repaired.entry((index, repaired)).or_default();
+        let count = self.repaired.entry((index, repaired.clone())).or_default();
         if *count == 0 {
             warn!("{}", message);
         }
         *count += 1;
-    }
-
-    #[cold]
-    fn broken(&mut self, broken: Broken, line: &[u8]) -> Result<(), PumpError> {
-        match broken {
-            Broken::Lost { stream, reason } => {
-                let of = stream.map_or(String::new(), |it| format!(" of stream {it}"));
-                let sentence = format!(
-                    "the connector printed a message{of} that can't be read: {reason}; nothing may be skipped, so the capture stops here"
-                );
-                Err(anyhow!(sentence).into())
-            }
-            Broken::Repairable | Broken::Noise => {
-                let text = String::from_utf8_lossy(line);
-                match text.trim() {
-                    "" => {}
-                    text => {
-                        logging::emit(Level::Info, &text.chars().take(4096).collect::<String>(), logging::Fields::new())
-                    }
-                }
-                Ok(())
-            }
-        }
     }
 
     #[cold]
@@ -349,15 +287,6 @@ impl<W: Write> Pump<W> {
             "stream {id}: a document of {size} bytes exceeds the {} that one may have{key}; raise maxDocument in shim.yaml (Flow takes up to 64MiB) or leave the row out at the source",
             self.max_document
         )
-    }
-
-    #[cold]
-    fn too_long(&self, decoder: &mut dyn Decoder, head: &[u8], length: usize) -> Error {
-        let stream = match decoder.decode(head) {
-            Err(Broken::Lost { stream: Some(stream), .. }) => format!("stream {stream}: "),
-            _ => String::new(),
-        };
-        anyhow!("{stream}the connector printed a message of {length} bytes, more than Flow can take (64 MiB)")
     }
 
     /// Says how often it happened what was warned of once.

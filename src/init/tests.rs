@@ -6,7 +6,7 @@ use super::image::Image;
 use super::package::Package;
 use super::*;
 use crate::singer::Singer;
-use crate::upstream::Source;
+use crate::upstream::Protocol as _;
 
 fn fields(schema: &Value) -> Vec<Field> {
     config::fields(schema)

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::json::pointer;
 use crate::serve;
 use crate::shim::streams::StreamRules;
-use crate::upstream::{Source, Stream};
+use crate::upstream::{Discovery, Stream};
 
 /// A stream, bound to a collection of its recommended name.
 pub struct Binding {
@@ -72,7 +72,7 @@ pub fn select(mut bindings: Vec<Binding>, globs: &[GlobMatcher]) -> Result<Vec<B
 }
 
 /// Reads all streams by full refresh that can be read so.
-pub fn refresh_fully(bindings: &mut [Binding], source: &dyn Source) {
+pub fn refresh_fully(bindings: &mut [Binding], source: &dyn Discovery) {
     for binding in bindings {
         match source.full_refresh(&binding.stream) {
             Some(resource) => binding.resource = resource,

@@ -31,6 +31,8 @@ pub struct Lines<R> {
     start: usize,
     searched: usize,
     end: usize,
+    /// Where the next newline is, once it has been found.
+    newline: Option<usize>,
     longest: usize,
     /// Bytes already dropped of a line that is too long.
     dropped: usize,
@@ -43,17 +45,18 @@ impl<R: Read + AsFd> Lines<R> {
     }
 
     fn with_limits(input: R, size: usize, longest: usize) -> Self {
-        Self { input, buffer: vec![0; size], start: 0, searched: 0, end: 0, longest, dropped: 0, ended: false }
+        let buffer = vec![0; size];
+        Self { input, buffer, start: 0, searched: 0, end: 0, newline: None, longest, dropped: 0, ended: false }
     }
 
     /// The next line out of the buffer; none: [`Lines::fill`] it.
     #[inline]
     pub fn take(&mut self) -> Option<Line<'_>> {
-        let Some(offset) = memchr::memchr(b'\n', &self.buffer[self.searched..self.end]) else {
-            self.searched = self.end;
-            return self.rest();
-        };
-        let (from, newline) = (self.start, self.searched + offset);
+        if self.newline.is_none() {
+            self.search();
+        }
+        let Some(newline) = self.newline.take() else { return self.rest() };
+        let from = self.start;
         self.start = newline + 1;
         self.searched = self.start;
         let line = &self.buffer[from..newline];
@@ -62,6 +65,36 @@ impl<R: Read + AsFd> Lines<R> {
             return Some(Line::TooLong { head: &line[..line.len().min(HEAD)], length });
         }
         Some(Line::Whole(line))
+    }
+
+    #[inline]
+    fn search(&mut self) {
+        let offset = memchr::memchr(b'\n', &self.buffer[self.searched..self.end]);
+        self.newline = offset.map(|it| self.searched + it);
+        self.searched = self.newline.unwrap_or(self.end);
+    }
+
+    /// Whether [`Lines::take`] gives a line, or the input has ended: there is nothing to wait for.
+    #[inline]
+    pub fn has_next(&mut self) -> bool {
+        if self.newline.is_none() {
+            self.search();
+        }
+        self.newline.is_some() || self.ended
+    }
+
+    /// Reads what can be read without waiting, up to the end of the next line. Whether there is nothing to wait for.
+    pub fn fill_ready(&mut self) -> bool {
+        while !self.has_next() {
+            if !self.ready() {
+                return false;
+            }
+            if self.fill().is_err() {
+                // The next read reports it.
+                return true;
+            }
+        }
+        true
     }
 
     fn rest(&mut self) -> Option<Line<'_>> {
@@ -79,6 +112,7 @@ impl<R: Read + AsFd> Lines<R> {
             self.buffer.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.searched -= self.start;
+            self.newline = self.newline.map(|it| it - self.start);
             self.start = 0;
         }
         if self.end >= self.longest {

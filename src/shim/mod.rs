@@ -27,7 +27,7 @@ use crate::oauth::OAuthSetting;
 use crate::process::launch::{Launcher, RotatedConfig, Target};
 use crate::process::shutdown::Shutdown;
 use crate::singer::Singer;
-use crate::upstream::{Resource, Source, Stream};
+use crate::upstream::{Resource, Stream, Upstream};
 
 use endpoint::{ConfigMapping, Endpoint};
 pub use file::Protocol;
@@ -39,7 +39,7 @@ use values::{Interval, OAuth2};
 
 /// A connector, and how it is wrapped.
 pub struct Shim {
-    pub source: Arc<dyn Source>,
+    pub source: Arc<dyn Upstream>,
     pub launcher: Launcher,
     pub documentation_url: Option<String>,
     /// The largest message that a document may make (F23).
@@ -100,7 +100,7 @@ impl Shim {
 
     fn build(found: Found, target: Target, protocol: Option<Protocol>, shutdown: Shutdown) -> Result<Self> {
         let Found { file, folder, settings } = found;
-        let source: Arc<dyn Source> = match protocol.or(file.protocol).unwrap_or(Protocol::Airbyte) {
+        let source: Arc<dyn Upstream> = match protocol.or(file.protocol).unwrap_or(Protocol::Airbyte) {
             Protocol::Airbyte => Arc::new(Airbyte { state_format: file.state_format.unwrap_or_default() }),
             Protocol::Singer => Arc::new(Singer {
                 config_schema: file

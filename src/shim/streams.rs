@@ -10,7 +10,7 @@ use std::path::Path;
 use globset::{Glob, GlobMatcher};
 
 use super::values::{Document, SchemaMode};
-use crate::upstream::{Source, Stream, StreamId};
+use crate::upstream::{Discovery, Stream, StreamId};
 
 pub use options::{Component, CursorField, Normalizations, Normalize, StreamOptions};
 
@@ -56,7 +56,7 @@ impl StreamRules {
     }
 
     /// The stream as Flow is to see it.
-    pub fn apply(&self, source: &dyn Source, stream: &mut Stream) {
+    pub fn apply(&self, source: &dyn Discovery, stream: &mut Stream) {
         let options = self.of(&stream.id);
         options.change(&mut stream.schema, &mut stream.key);
         if let Some(CursorField(path)) = &options.cursor_field {

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use crate::json::hints::Hints;
 use crate::json::scan::{Kind, Scanner, string_text};
 use crate::upstream::line;
-use crate::upstream::{Broken, Data};
+use crate::upstream::{Broken, Payload};
 
 /// CDC taps set this in rows that were deleted at the source.
 pub const DELETED_AT: &str = "_sdc_deleted_at";
@@ -18,7 +18,7 @@ pub enum Message<'a> {
     /// The stream is a JSON string as it stands in the line.
     Record {
         stream: &'a [u8],
-        data: Data<'a>,
+        data: Payload<'a>,
     },
     Schema {
         stream: String,

@@ -20,8 +20,8 @@ use crate::logging::{Fields, Level};
 use crate::process::files::Files;
 use crate::process::launch::Launcher;
 use crate::upstream::{
-    Batch, Broken, Decoder, Event, FullRefreshPolicy, LegacyCell, LegacyState, Record, Resource, Rows, Source, Spec,
-    Started, Stream, StreamId, StreamSchema, SyncRequest,
+    Batch, Broken, Decoder, Discovery, Event, FullRefreshPolicy, Legacy, LegacyCell, LegacyState, LineFeed, Opened,
+    Protocol, Record, Resource, Rows, Spec, Stream, StreamId, StreamSchema, SyncRequest, Upstream,
 };
 
 use message::{DELETED_AT, Message};
@@ -50,8 +50,7 @@ pub enum CatalogOption {
     None,
 }
 
-#[async_trait(?Send)]
-impl Source for Singer {
+impl Protocol for Singer {
     fn protocol(&self) -> &'static str {
         "singer"
     }
@@ -60,20 +59,21 @@ impl Source for Singer {
         (resource::schema(), resource::POINTERS)
     }
 
-    async fn spec(&self, launcher: &Launcher) -> Result<Spec> {
-        Ok(Spec { config_schema: command::config_schema(self, launcher).await?, ..Spec::default() })
+    fn resource(&self, config: &RawValue) -> Result<Resource> {
+        resource::resource(config)
     }
 
-    /// Never `--test`: it reads a record of all streams, and says that all is well when it could not.
-    async fn check(&self, launcher: &Launcher, config: &RawValue, resources: &[Resource]) -> Result<()> {
-        about::validate(&command::config_schema(self, launcher).await?, config)?;
-        resource::check(&command::discover(launcher, config).await?, resources)
+    /// S4; a SCHEMA precedes a stream's records, even if there are none.
+    fn full_refresh_policy(&self) -> FullRefreshPolicy {
+        FullRefreshPolicy { keeps_state: true, announced: true }
     }
 
-    async fn discover(&self, launcher: &Launcher, config: &RawValue) -> Result<Vec<Stream>> {
-        command::discover(launcher, config).await
+    fn resumes(&self, _stream: &Stream, _state: &RawValue, rows: Rows) -> bool {
+        state::resumes(rows)
     }
+}
 
+impl Discovery for Singer {
     fn stream(&self, declared: Box<RawValue>) -> Result<Stream> {
         catalog::stream(declared)
     }
@@ -86,42 +86,48 @@ impl Source for Singer {
         catalog::full_refresh(stream)
     }
 
-    fn resource(&self, config: &RawValue) -> Result<Resource> {
-        resource::resource(config)
-    }
-
     fn unselected_entry(&self, stream: &Stream) -> Option<Box<RawValue>> {
         catalog::unselected_entry(stream)
     }
+}
 
-    async fn read(&self, launcher: &Launcher, sync: &SyncRequest<'_>) -> Result<Started> {
-        let names = Names::new(sync, self.catalog == CatalogOption::None)?;
-        Ok(Started {
-            connector: command::read(self, launcher, sync).await?,
-            decoder: Box::new(Messages { names, hints: Hints::default() }),
-        })
-    }
-
-    fn config_after(&self, files: &Files, given: &RawValue) -> Option<Box<RawValue>> {
-        command::rewritten(files, given)
-    }
-
-    /// S4; a SCHEMA comes before the records of a stream, be there none.
-    fn full_refresh_policy(&self) -> FullRefreshPolicy {
-        FullRefreshPolicy { keeps_state: true, announced: true }
-    }
-
-    fn resumes(&self, _stream: &Stream, _state: &RawValue, rows: Rows) -> bool {
-        state::resumes(rows)
-    }
-
+impl Legacy for Singer {
     fn legacy_cell(&self, cell: &RawValue) -> LegacyCell {
         state::legacy_cell(cell)
     }
 
-    /// No older wrapper kept anything but cells.
+    /// CaptureShim kept nothing but cells.
     fn legacy_state(&self, _state: &Map<String, Value>, _streams: &[&StreamId]) -> LegacyState {
         LegacyState::default()
+    }
+}
+
+#[async_trait(?Send)]
+impl Upstream for Singer {
+    async fn spec(&self, launcher: &Launcher) -> Result<Spec> {
+        Ok(Spec { config_schema: command::config_schema(self, launcher).await?, ..Spec::default() })
+    }
+
+    /// Never runs `--test`: it reads a record of every stream, and reports success when it could not.
+    async fn check(&self, launcher: &Launcher, config: &RawValue, resources: &[Resource]) -> Result<()> {
+        about::validate(&command::config_schema(self, launcher).await?, config)?;
+        resource::check(&command::discover(launcher, config).await?, resources)
+    }
+
+    async fn discover(&self, launcher: &Launcher, config: &RawValue) -> Result<Vec<Stream>> {
+        command::discover(launcher, config).await
+    }
+
+    async fn open(&self, launcher: &Launcher, sync: &SyncRequest<'_>) -> Result<Opened> {
+        let names = Names::new(sync, self.catalog == CatalogOption::None)?;
+        let mut connector = command::read(self, launcher, sync).await?;
+        let messages = Messages { names, hints: Hints::default() };
+        let feed = LineFeed::new(connector.take_stdout()?, messages, sync.activity.clone());
+        Ok(Opened { connector, feed: Box::new(feed) })
+    }
+
+    fn config_after(&self, files: &Files, given: &RawValue) -> Option<Box<RawValue>> {
+        command::rewritten(files, given)
     }
 }
 
@@ -137,7 +143,7 @@ impl Decoder for Messages {
         match message::message(line, &mut self.hints)? {
             Message::Record { stream, data } => {
                 let stream = self.names.resolve_quoted(stream)?;
-                Ok(Event::Record(Record { stream, namespace: None, data, changes: None }))
+                Ok(Event::Record(Record { stream, namespace: None, data, changes: None, repairs: &[] }))
             }
             other => self.other(other),
         }

@@ -98,7 +98,7 @@ pub fn stream_id(tap_stream_id: &str) -> StreamId {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upstream::{Resource, Selected, Source, Stream};
+    use crate::upstream::{Discovery, Protocol, Resource, Selected, Stream};
     use proptest::prelude::*;
     use serde_json::Value;
 
@@ -121,7 +121,13 @@ mod tests {
             .map(|(stream, resource)| Selected { stream, resource, state: state(&resource.id), fresh: false })
             .collect();
         let config = RawValue::NULL;
-        join(&SyncRequest { config, streams, others: &[], shared_state: update.shared.as_deref() })
+        join(&SyncRequest {
+            config,
+            streams,
+            others: &[],
+            shared_state: update.shared.as_deref(),
+            activity: Default::default(),
+        })
     }
 
     fn json() -> impl Strategy<Value = Value> {

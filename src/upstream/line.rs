@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Broken, Data, Meta};
+use super::{Broken, Meta, Payload};
 use crate::json::hints::Hints;
 use crate::json::scan::{Fault, Kind, Scanner};
 
@@ -22,7 +22,7 @@ pub fn without_bom(line: &[u8]) -> &[u8] {
 /// Scans the object that a record's payload is. `deleted_at` is the member that is set in rows that were deleted at the
 /// source.
 #[inline]
-pub fn payload<'a>(line: &'a [u8], scanner: &mut Scanner<'a, '_>, deleted_at: &str) -> Result<Data<'a>, Fault> {
+pub fn payload<'a>(line: &'a [u8], scanner: &mut Scanner<'a, '_>, deleted_at: &str) -> Result<Payload<'a>, Fault> {
     let start = scanner.position();
     let (mut meta, mut deleted) = (None, false);
     scanner.object(|it, key| {
@@ -40,11 +40,11 @@ pub fn payload<'a>(line: &'a [u8], scanner: &mut Scanner<'a, '_>, deleted_at: &s
         }
         it.value().map(|_| ())
     })?;
-    Ok(Data { bytes: &line[start..scanner.position()], meta, deleted })
+    Ok(Payload { bytes: &line[start..scanner.position()], meta, deleted })
 }
 
 /// A line that is a payload and nothing else.
-pub fn bare_payload<'a>(line: &'a [u8], deleted_at: &str) -> Result<Data<'a>, Broken> {
+pub fn bare_payload<'a>(line: &'a [u8], deleted_at: &str) -> Result<Payload<'a>, Broken> {
     let mut hints = Hints::default();
     let mut scanner = Scanner::new(line, &mut hints);
     // Where the payload begins is where its brace stands.

@@ -1,389 +1,114 @@
-//! The one interface that the upstream vocabularies share. What is behind it speaks Airbyte or Singer; what is in front
-//! of it (the capture, the RPCs, the preview) knows neither.
+//! The only interface to a connector. Implementations speak Airbyte or Singer; their users (capture, RPCs, preview) know
+//! neither.
+//!
+//! - [`Protocol`], [`Discovery`] and [`Legacy`] are pure: they interpret configs, streams and states.
+//! - [`Upstream`] runs the connector. [`Upstream::open`] starts a sync.
+//! - [`Feed`] yields the sync's events, wherever they come from. [`line_feed::LineFeed`] reads lines from a stdout.
 
+mod error_log;
+mod event;
 pub mod line;
+mod line_feed;
+mod stream;
 
-use anyhow::{Error, Result, anyhow};
+use anyhow::{Error, Result};
 use async_trait::async_trait;
-use std::borrow::Cow;
-use std::fmt;
-use std::ops::Range;
-use std::path::PathBuf;
-use std::time::Duration;
 
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
-use crate::error::Failure;
-use crate::json::scan::Fault;
-use crate::logging::{self, Fields, Level};
 use crate::process::files::Files;
 use crate::process::launch::Launcher;
-use crate::process::stderr::Stderr;
-use crate::process::supervise::{Connector, Exit};
+use crate::process::supervise::Connector;
 
-/// A vocabulary, and what it takes to run a connector that speaks it.
-#[async_trait(?Send)]
-pub trait Source: Send + Sync {
-    /// What the protocol is called, for people.
+pub use error_log::ErrorLog;
+pub use event::{Batch, Broken, Event, Meta, Payload, Phase, Record, SourceError, StateUpdate, Status, StreamSchema};
+pub use line_feed::{Decoder, LineFeed};
+pub use stream::{
+    FullRefreshPolicy, LegacyCell, LegacyState, Mode, Resource, Rows, Selected, Spec, Stream, StreamId, SyncRequest,
+};
+
+/// What a protocol means by its configs and states. Runs nothing.
+pub trait Protocol: Send + Sync {
+    /// The protocol's name, for people.
     fn protocol(&self) -> &'static str;
 
     /// The schema of a resource config, and the pointers that make its resource path (F17).
     fn resource_schema(&self) -> (Value, &'static [&'static str]);
 
+    /// What a binding's resource config asks for. Legacy forms are accepted (F18).
+    fn resource(&self, config: &RawValue) -> Result<Resource>;
+
+    fn full_refresh_policy(&self) -> FullRefreshPolicy;
+
+    /// Whether an interrupted full refresh continues from this state instead of starting over.
+    fn resumes(&self, stream: &Stream, state: &RawValue, rows: Rows) -> bool;
+}
+
+/// What can be made of a discovered stream. Runs nothing.
+pub trait Discovery {
+    /// Parses a stream from its [`Stream::declared`].
+    fn stream(&self, declared: Box<RawValue>) -> Result<Stream>;
+
+    /// Makes discovery recommend this cursor field, if the stream lets users choose one.
+    fn choose_cursor(&self, stream: &mut Stream, path: &[String]);
+
+    /// The resource config that reads a stream by full refresh; `None` if it has no such mode.
+    fn full_refresh(&self, stream: &Stream) -> Option<Value>;
+
+    /// The reduced catalog entry for an unselected stream, if the protocol needs one.
+    fn unselected_entry(&self, stream: &Stream) -> Option<Box<RawValue>>;
+}
+
+/// What earlier wrappers of the same connectors left in Flow's state.
+pub trait Legacy {
+    /// What is in a binding's cell.
+    fn legacy_cell(&self, cell: &RawValue) -> LegacyCell;
+
+    /// The states at the top of Flow's state, by stream.
+    fn legacy_state(&self, state: &Map<String, Value>, streams: &[&StreamId]) -> LegacyState;
+}
+
+/// Runs a connector.
+#[async_trait(?Send)]
+pub trait Upstream: Protocol + Discovery + Legacy {
     async fn spec(&self, launcher: &Launcher) -> Result<Spec>;
 
-    /// Whether these streams can be read with this config; the failure is the user's to read.
+    /// Whether these streams can be read with this config; the error is for the user.
     async fn check(&self, launcher: &Launcher, config: &RawValue, resources: &[Resource]) -> Result<()>;
 
     async fn discover(&self, launcher: &Launcher, config: &RawValue) -> Result<Vec<Stream>>;
 
-    /// A stream as it was discovered, from its own [`Stream::declared`].
-    fn stream(&self, declared: Box<RawValue>) -> Result<Stream>;
+    /// Starts a sync.
+    async fn open(&self, launcher: &Launcher, sync: &SyncRequest<'_>) -> Result<Opened>;
 
-    /// Makes the discovery recommend to read a stream by this cursor field, where the stream lets it be chosen.
-    fn choose_cursor(&self, stream: &mut Stream, path: &[String]);
-
-    /// What a binding's resource config asks for. Old shapes are understood (F18).
-    fn resource(&self, config: &RawValue) -> Result<Resource>;
-
-    /// The resource config that reads a stream by full refresh; none where the stream has no such mode.
-    fn full_refresh(&self, _stream: &Stream) -> Option<Value> {
+    /// The config file as the connector left it, if it differs from the given config and has to be used from now on.
+    fn config_after(&self, _files: &Files, _given: &RawValue) -> Option<Box<RawValue>> {
         None
     }
-
-    /// As much of a stream that no binding reads as a sync has to be told of it; mostly nothing.
-    fn unselected_entry(&self, stream: &Stream) -> Option<Box<RawValue>>;
-
-    /// Starts a sync.
-    async fn read(&self, launcher: &Launcher, sync: &SyncRequest<'_>) -> Result<Started>;
-
-    /// The config as a connector left it behind, where that differs from what it was given and is to be used from now
-    /// on.
-    fn config_after(&self, files: &Files, given: &RawValue) -> Option<Box<RawValue>>;
-
-    fn full_refresh_policy(&self) -> FullRefreshPolicy;
-
-    /// Whether a full refresh that was interrupted goes on from this state, instead of beginning anew.
-    fn resumes(&self, stream: &Stream, state: &RawValue, rows: Rows) -> bool;
-
-    /// What an older wrapper left in a binding's state.
-    fn legacy_cell(&self, cell: &RawValue) -> LegacyCell;
-
-    /// States that an older wrapper left at the top of Flow's state, by the stream they belong to.
-    fn legacy_state(&self, state: &serde_json::Map<String, Value>, streams: &[&StreamId]) -> LegacyState;
 }
 
 /// A sync that was started.
-pub struct Started {
+pub struct Opened {
     pub connector: Connector,
-    pub decoder: Box<dyn Decoder>,
+    pub feed: Box<dyn Feed>,
 }
 
-/// Understands the lines of one sync, and remembers of them what it needs for the next.
-pub trait Decoder: Send {
-    fn decode<'a>(&'a mut self, line: &'a [u8]) -> Result<Event<'a>, Broken>;
+/// The events of one sync. A feed blocks, so its reader runs on a thread of its own.
+pub trait Feed: Send {
+    /// The next event; `None` at the end. The event borrows from the feed's buffer.
+    fn next(&mut self) -> Result<Option<Event<'_>>, FeedError>;
+
+    /// Whether [`Feed::next`] would return without waiting for the connector.
+    fn ready(&mut self) -> bool;
 }
 
-/// How a protocol goes about full refreshes.
-#[derive(Clone, Copy)]
-pub struct FullRefreshPolicy {
-    /// The state that a complete one ends with is handed back to the next one, instead of being none of its business.
-    pub keeps_state: bool,
-    /// A stream that is read is announced, be it empty: one that was not was passed over, and its rows are still there.
-    pub announced: bool,
-}
-
-/// What tells the rows of a collection apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rows {
-    /// The source's own key: a row that comes twice is one.
-    Keyed,
-    /// Their row ids alone: a row that comes twice is two.
-    ByRowId,
-}
-
-#[derive(Default)]
-pub struct Spec {
-    pub config_schema: Value,
-    pub documentation_url: Option<String>,
-    /// How users may sign in by OAuth, in Airbyte's words (oauth.md).
-    pub advanced_auth: Option<Value>,
-    /// What came before `advanced_auth`.
-    pub auth_specification: Option<Value>,
-}
-
-/// A stream is a name in a namespace; an empty namespace is not an absent one (A13).
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct StreamId {
-    pub namespace: Option<String>,
-    pub name: String,
-}
-
-impl fmt::Display for StreamId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.namespace.as_deref() {
-            None | Some("") => f.write_str(&self.name),
-            Some(namespace) => write!(f, "{namespace}/{}", self.name),
-        }
-    }
-}
-
-/// A stream as the connector's discovery tells of it.
-#[derive(Clone)]
-pub struct Stream {
-    pub id: StreamId,
-    pub schema: Value,
-    /// Paths of the key's components; empty where the source defines none.
-    pub key: Vec<Vec<String>>,
-    /// The resource config that discovery recommends.
-    pub resource: Value,
-    pub mode: Mode,
-    /// For people: the modes that it supports, in the protocol's own words, and its cursor field.
-    pub modes: Vec<String>,
-    pub cursor: Option<String>,
-    /// The discovered object itself, all fields included (A10).
-    pub declared: Box<RawValue>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Each sync continues where the last one ended.
-    Incremental,
-    /// Each sync is a sweep over everything.
-    FullRefresh,
-}
-
-/// A binding's resource config, understood.
-pub struct Resource {
-    pub id: StreamId,
-    /// Its resource path (F17).
-    pub path: Vec<String>,
-    pub mode: Mode,
-    /// As the vocabulary needs it again to start a sync.
-    pub config: Value,
-}
-
-/// All that a sync is started with.
-pub struct SyncRequest<'a> {
-    pub config: &'a RawValue,
-    pub streams: Vec<Selected<'a>>,
-    /// The [`Source::unselected_entry`]s of the streams that no binding reads.
-    pub others: &'a [Box<RawValue>],
-    /// What the last [`StateUpdate::shared`] was.
-    pub shared_state: Option<&'a RawValue>,
-}
-
-pub struct Selected<'a> {
-    pub stream: &'a Stream,
-    pub resource: &'a Resource,
-    pub state: Option<&'a RawValue>,
-    /// It never ran before, or its backfill counter was raised: no state of its own is to be used.
-    pub fresh: bool,
-}
-
-pub enum Event<'a> {
-    Record(Record<'a>),
-    State(StateUpdate),
-    /// What the source declares of a stream, from here on; the stream is being read (S2).
-    Schema(StreamSchema),
-    /// Rows of the stream that were sent before its present sweep are gone (S13).
-    ActivateVersion(StreamId),
-    Batch(Batch),
-    Log {
-        level: Level,
-        message: String,
-        fields: Fields,
-    },
-    Error(SourceError),
-    Status(Status),
-    Estimate {
-        stream: Option<StreamId>,
-        rows: Option<f64>,
-        bytes: Option<f64>,
-    },
-    /// The connector's config has changed: it is to be used from now on (A18).
-    Config(Box<RawValue>),
-    Noise,
-}
-
-pub struct Record<'a> {
-    /// JSON strings as they stand in the line, quotes included: a hot comparison needs no unescaping.
-    pub stream: &'a [u8],
-    pub namespace: Option<&'a [u8]>,
-    pub data: Data<'a>,
-    /// What the source changed in the record's values, a JSON array (A16).
-    pub changes: Option<&'a [u8]>,
-}
-
-pub struct StreamSchema {
-    pub stream: StreamId,
-    pub schema: Value,
-    pub key: Vec<Vec<String>>,
-}
-
-/// Records in files, an object a line (S13).
-pub struct Batch {
-    /// As in [`Record::stream`].
-    pub stream: Vec<u8>,
-    pub files: Vec<PathBuf>,
-    pub gzip: bool,
-    /// The member that tells of a deletion.
-    pub deleted_at: &'static str,
-}
-
-/// A record's payload, an object sliced out of its line.
-#[derive(Clone)]
-pub struct Data<'a> {
-    pub bytes: &'a [u8],
-    /// The value of its own `_meta`, where it has one.
-    pub meta: Option<Meta>,
-    /// The source tells that the row was deleted.
-    pub deleted: bool,
-}
-
-#[derive(Clone)]
-pub struct Meta {
-    /// From the quote of its name to the end of its value.
-    pub member: Range<usize>,
-    pub value: Range<usize>,
-}
-
-/// A connector's state, cut where Flow's state is cut.
-#[derive(Default)]
-pub struct StateUpdate {
-    pub streams: Vec<(StreamId, Option<Box<RawValue>>)>,
-    /// What belongs to no single stream.
-    pub shared: Option<Box<RawValue>>,
-    /// Streams that are not named have no state any more.
-    pub complete: bool,
-    /// How many records the source says it sent since its last state (A15).
-    pub record_count: Option<f64>,
-}
-
-#[derive(Default)]
-pub struct LegacyCell {
-    pub row_id: u64,
-    pub state: Option<Box<RawValue>>,
-}
-
-#[derive(Default)]
-pub struct LegacyState {
-    pub streams: Vec<(StreamId, Box<RawValue>)>,
-    pub shared: Option<Box<RawValue>>,
-}
-
-pub struct Status {
-    pub stream: StreamId,
-    pub phase: Phase,
-    /// It will be silent for that long, and alive (A5).
-    pub pause: Option<Duration>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Phase {
-    Started,
-    Running,
-    Complete,
-    Incomplete,
-}
-
-/// An error that the connector reports itself (A4).
-#[derive(Clone, Debug, Default)]
-pub struct SourceError {
-    pub message: String,
-    pub stream: Option<StreamId>,
-    pub fields: Fields,
-}
-
-impl SourceError {
-    pub fn log(&self) {
-        logging::emit(Level::Error, &self.message, self.fields.clone());
-    }
-}
-
-/// Why a line can't be used.
-#[derive(Debug)]
-pub enum Broken {
-    /// It is a message once its flaws are repaired.
-    Repairable,
-    /// It is no message, and carries none.
-    Noise,
-    /// It carries data that can't be read: to skip it would be to lose it (A1).
-    Lost { stream: Option<String>, reason: String },
-}
-
-impl Broken {
-    pub fn lost(stream: Option<Cow<'_, str>>, reason: impl fmt::Display) -> Self {
-        Self::Lost { stream: stream.map(Cow::into_owned), reason: reason.to_string() }
-    }
-}
-
-impl From<Fault> for Broken {
-    fn from(fault: Fault) -> Self {
-        Self::lost(None, fault)
-    }
-}
-
-/// What a connector said of its own troubles, for the one sentence at the end.
-#[derive(Default)]
-pub struct ErrorLog {
-    errors: Vec<SourceError>,
-    last_log: Option<String>,
-}
-
-impl ErrorLog {
-    pub fn error(&mut self, error: SourceError) {
-        error.log();
-        self.errors.push(error);
-    }
-
-    pub fn log(&mut self, level: Level, message: String, fields: Fields) {
-        logging::emit(level, &message, fields);
-        if level == Level::Error {
-            self.last_log = Some(message);
-        }
-    }
-
-    /// The first error that the connector reported.
-    pub fn reported(&self) -> Option<Error> {
-        let error = self.errors.first()?;
-        let sentence = match &error.stream {
-            Some(stream) => format!("stream {stream}: {}", error.message),
-            None => error.message.clone(),
-        };
-        Some(Failure { message: sentence, fields: error.fields.clone() }.into())
-    }
-
-    /// Why the connector ended, as far as it said.
-    pub fn explain(&self, exit: Exit, stderr: &Stderr) -> Error {
-        if let Some(failure) = self.reported() {
-            return failure;
-        }
-        let how = match exit {
-            Exit::Signal(9) => "the connector was killed by signal 9 (often: out of memory)".to_owned(),
-            Exit::Signal(signal) => format!("the connector was killed by signal {signal}"),
-            Exit::KeeperKilled => {
-                return anyhow!("the connector's keeper process was killed (often: out of memory), and the connector with it");
-            }
-            // What a shell or a container reports of a killed process.
-            Exit::Code(137) => "the connector ended with exit code 137 (often: killed, out of memory)".to_owned(),
-            Exit::Code(code) => format!("the connector ended with exit code {code}"),
-        };
-        // A plain line is the reason of an exit (sh, ld.so, argparse), but never of a kill.
-        let last_line = stderr.last_line.as_deref().filter(|_| matches!(exit, Exit::Code(_)));
-        let last = self.last_log.as_deref().or(stderr.last_error.as_deref()).or(last_line);
-        // One sentence on one line: of a stack trace, the line that says most.
-        match last.map(summary) {
-            Some(said) if !said.is_empty() => anyhow!("{how}: {said}"),
-            _ => anyhow!("{how} and gave no reason"),
-        }
-    }
-}
-
-/// The line of a text that tells most: the first, or the last where the text is a Python traceback.
-fn summary(text: &str) -> &str {
-    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let first = lines.next().unwrap_or_default();
-    if first.starts_with("Traceback") { lines.next_back().unwrap_or(first) } else { first }
+#[derive(Debug, thiserror::Error)]
+pub enum FeedError {
+    /// The feed can't go on.
+    #[error("{0:#}")]
+    Failed(Error),
+    /// The output ended within a message. The connector's exit code may explain that better.
+    #[error("{0:#}")]
+    Truncated(Error),
 }

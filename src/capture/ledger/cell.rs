@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::Entry;
-use crate::upstream::{Mode, Rows, Source, Stream, StreamId};
+use crate::upstream::{Mode, Rows, Stream, StreamId, Upstream};
 
 /// What a session keeps of one binding.
 pub struct Cell {
@@ -89,7 +89,7 @@ impl Cell {
     }
 
     /// Goes on from a cell of this wrapper's own. One with a `highRowId` was left by a full refresh.
-    pub(super) fn resume(&mut self, found: StoredCell, stream: &Stream, source: &dyn Source) {
+    pub(super) fn resume(&mut self, found: StoredCell, stream: &Stream, source: &dyn Upstream) {
         self.fresh = false;
         self.committed_row_id = found.row_id;
         self.committed_high = found.high_row_id;
@@ -119,7 +119,7 @@ impl Cell {
     }
 
     /// Goes on from what an older wrapper kept of a binding.
-    pub(super) fn take_over(&mut self, raw: &RawValue, stream: &Stream, source: &dyn Source) {
+    pub(super) fn take_over(&mut self, raw: &RawValue, stream: &Stream, source: &dyn Upstream) {
         let older = source.legacy_cell(raw);
         let names: BTreeMap<String, Box<RawValue>> = serde_json::from_str(raw.get()).unwrap_or_default();
         self.stale = names.into_keys().filter(|it| !["rowId", "highRowId", "state"].contains(&it.as_str())).collect();
@@ -127,7 +127,7 @@ impl Cell {
     }
 
     /// Older wrappers never resumed a full refresh: it begins anew, over the rows that it had.
-    pub(super) fn adopt(&mut self, row_id: u64, state: Option<Box<RawValue>>, stream: &Stream, source: &dyn Source) {
+    pub(super) fn adopt(&mut self, row_id: u64, state: Option<Box<RawValue>>, stream: &Stream, source: &dyn Upstream) {
         let state = state.and_then(|it| RawValue::from_string(format!("[{}]", it.get())).ok());
         self.resume(StoredCell { row_id: Some(row_id), high_row_id: None, state, complete: false }, stream, source);
         (self.committed_row_id, self.state_changed) = (None, true);

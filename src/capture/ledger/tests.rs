@@ -6,7 +6,7 @@ use serde_json::json;
 use super::*;
 use crate::airbyte::{Airbyte, Messages};
 use crate::json::merge::merge;
-use crate::upstream::{Decoder, Event};
+use crate::upstream::{Decoder, Discovery, Event};
 
 fn raw(value: &Value) -> Box<RawValue> {
     to_raw_value(value).unwrap()

@@ -1,0 +1,138 @@
+//! A feed over the lines of a connector's stdout: repairs what is almost JSON, logs what is not a message, and fails on
+//! lines that carry data but can't be read.
+
+use anyhow::{Error, anyhow};
+use std::io::Read;
+use std::os::fd::AsFd;
+
+use super::event::{Broken, Event};
+use super::{Feed, FeedError};
+use crate::json::repair::{Repair, What, repair};
+use crate::logging::{self, Fields, Level};
+use crate::process::activity::Activity;
+use crate::process::lines::{Line, Lines};
+
+
+/// Decodes the lines of one sync, and remembers what it needs for the following ones.
+pub trait Decoder: Send {
+    fn decode<'a>(&'a mut self, line: &'a [u8]) -> Result<Event<'a>, Broken>;
+}
+
+pub struct LineFeed<R, D> {
+    lines: Lines<R>,
+    decoder: D,
+    activity: Activity,
+    /// A line that has to be decoded again. An event borrows from the decoder, so the same call of `next` can't use the
+    /// decoder twice: it returns [`Event::Noise`], and the following call decodes this.
+    pending: Option<Repaired>,
+}
+
+struct Repaired {
+    line: Vec<u8>,
+    repairs: Vec<Repair>,
+    /// Whether it was decoded, so that only the event still borrows from it.
+    decoded: bool,
+    truncated: bool,
+}
+
+/// How much of a line that is not a message is logged, in characters.
+const LOGGED: usize = 4096;
+
+impl<R: Read + AsFd, D: Decoder> LineFeed<R, D> {
+    pub fn new(stdout: R, decoder: D, activity: Activity) -> Self {
+        Self { lines: Lines::new(stdout), decoder, activity, pending: None }
+    }
+
+    #[cold]
+    fn next_repaired(&mut self) -> Result<Option<Event<'_>>, FeedError> {
+        let Some(Repaired { line, repairs, decoded, truncated }) = &mut self.pending else { return Ok(None) };
+        *decoded = true;
+        match self.decoder.decode(line) {
+            Ok(Event::Record(mut record)) => {
+                record.repairs = repairs;
+                Ok(Some(Event::Record(record)))
+            }
+            // A state has to come back exactly as it was.
+            Ok(Event::State(_)) if repairs.iter().any(|it| it.what != What::Control) => {
+                let fields: Vec<&str> = repairs.iter().map(|it| it.field.as_str()).collect();
+                let reason = "the connector's STATE contains what JSON can't represent (NaN, Infinity or invalid text)";
+                Err(FeedError::Failed(anyhow!("{reason} at {}", fields.join(", "))))
+            }
+            Ok(event) => Ok(Some(event)),
+            Err(broken) => unusable(broken, line, *truncated),
+        }
+    }
+
+    #[cold]
+    fn too_long(decoder: &mut D, head: &[u8], length: usize) -> FeedError {
+        let stream = match decoder.decode(head) {
+            Err(Broken::Lost { stream: Some(stream), .. }) => format!("stream {stream}: "),
+            _ => String::new(),
+        };
+        FeedError::Failed(anyhow!(
+            "{stream}the connector printed a message of {length} bytes, more than Flow can take (64 MiB)"
+        ))
+    }
+}
+
+impl<R: Read + AsFd + Send, D: Decoder> Feed for LineFeed<R, D> {
+    #[inline]
+    fn next(&mut self) -> Result<Option<Event<'_>>, FeedError> {
+        if let Some(pending) = &self.pending {
+            if !pending.decoded {
+                return self.next_repaired();
+            }
+            self.pending = None;
+        }
+        while !self.lines.has_next() {
+            let filled = self.activity.while_waiting(|| self.lines.fill());
+            filled.map_err(|error| FeedError::Failed(anyhow!("can't read the connector's output: {error}")))?;
+        }
+        let (line, truncated) = match self.lines.take() {
+            None => return Ok(None),
+            Some(Line::Whole(line)) => (line, false),
+            Some(Line::Cut(line)) => (line, true),
+            Some(Line::TooLong { head, length }) => return Err(Self::too_long(&mut self.decoder, head, length)),
+        };
+        match self.decoder.decode(line) {
+            Ok(event) => Ok(Some(event)),
+            Err(Broken::Repairable) => {
+                let (line, repairs) = repair(line);
+                self.pending = Some(Repaired { line, repairs, decoded: false, truncated });
+                Ok(Some(Event::Noise))
+            }
+            Err(broken) => unusable(broken, line, truncated),
+        }
+    }
+
+    #[inline]
+    fn ready(&mut self) -> bool {
+        self.lines.has_next() || self.pending.as_ref().is_some_and(|it| !it.decoded) || self.lines.fill_ready()
+    }
+}
+
+/// What becomes of a line that no event can be made of.
+#[cold]
+fn unusable<'a>(broken: Broken, line: &[u8], truncated: bool) -> Result<Option<Event<'a>>, FeedError> {
+    match broken {
+        Broken::Lost { stream, reason } => {
+            let error = lost(stream.as_deref(), &reason);
+            Err(if truncated { FeedError::Truncated(error) } else { FeedError::Failed(error) })
+        }
+        Broken::Repairable | Broken::Noise => {
+            let text = String::from_utf8_lossy(line);
+            let text = text.trim();
+            if !text.is_empty() {
+                logging::emit(Level::Info, &text.chars().take(LOGGED).collect::<String>(), Fields::new());
+            }
+            Ok(Some(Event::Noise))
+        }
+    }
+}
+
+fn lost(stream: Option<&str>, reason: &str) -> Error {
+    let of = stream.map_or(String::new(), |it| format!(" of stream {it}"));
+    anyhow!(
+        "the connector printed a message{of} that can't be read: {reason}; skipping it would lose data, so the capture stops here"
+    )
+}
