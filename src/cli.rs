@@ -72,7 +72,6 @@ enum Command {
 
 /// Does what the command line says.
 pub fn run() -> ExitCode {
-    logging::init();
     let cli = Cli::parse();
     let done = match cli.command.unwrap_or(Command::Serve(cli.source)) {
         Command::Serve(source) => on_stdout(|stop, stdout| serve_stdio(&source, stop, stdout)),
@@ -83,14 +82,17 @@ pub fn run() -> ExitCode {
         Command::DemoSource { arguments } => return demo::run(arguments.into_iter()),
         Command::Keeper(args) => return ExitCode::from(keeper::run(args)),
     };
-    match done {
+    let code = match done {
         Ok(code) => code,
         Err(failure) => ExitCode::from(error::report(&failure)),
-    }
+    };
+    logging::flush();
+    code
 }
 
 /// Gives what stops a command: signals, and the end of whoever reads its stdout.
 fn on_stdout(command: impl FnOnce(&Stop, File) -> Result<ExitCode>) -> Result<ExitCode> {
+    logging::init();
     let stop = Stop::default();
     stop_on_signals(&stop)?;
     // Unbuffered, past the standard library's line buffer.
@@ -118,6 +120,7 @@ fn stop_on_signals(stop: &Stop) -> Result<()> {
             let reason = if signal == SIGINT { Reason::Interrupt } else { Reason::Terminate };
             if !stop.request(reason) {
                 terminal::echo::restore();
+                logging::flush();
                 // The keeper ends the connector and removes what we leave.
                 std::process::exit(reason.exit_code().into());
             }

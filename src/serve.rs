@@ -15,7 +15,8 @@ use crate::flow::request::{Request, Validate};
 use crate::flow::response::{DiscoveredBinding, Output, Response, Spec, ValidatedBinding};
 use crate::schema;
 use crate::shim::streams::StreamRules;
-use crate::shim::{SchemaMode, Shim, secrets};
+use crate::secrets;
+use crate::shim::{SchemaMode, Shim};
 use crate::upstream::{Mode, Resource, Stream};
 
 /// What reaches the loop.
@@ -52,17 +53,17 @@ where
         let sent = match Request::parse(&line)? {
             Request::Spec => out.send(&Response::Spec(&spec(shim)?)),
             Request::Discover(it) => {
-                secrets::redact(&it.config);
+                secrets::redact_config(&it.config, None);
                 out.send(&Response::Discovered { bindings: discovered(shim.discover(&it.config)?, &shim.streams) })
             }
             Request::Validate(it) => {
-                secrets::redact(&it.config);
+                secrets::redact_config(&it.config, None);
                 out.send(&Response::Validated { bindings: validate(shim, &it)? })
             }
             // F21: nothing to do, and no connector needed.
             Request::Apply => out.send(&Response::Applied {}),
             Request::Open(open) => {
-                secrets::redact(&open.capture.config);
+                secrets::redact_config(&open.capture.config, None);
                 return capture::run(shim, &open, out);
             }
             Request::Acknowledge => Ok(()),

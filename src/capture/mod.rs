@@ -21,7 +21,8 @@ use crate::error::Reason;
 use crate::flow::request::Open;
 use crate::flow::response::{Output, Response};
 use crate::process::supervise::{End, Finished};
-use crate::shim::{Shim, endpoint, secrets};
+use crate::secrets;
+use crate::shim::{Shim, endpoint};
 use crate::upstream::{Resource, Selected, Started, Stream, SyncRequest};
 
 use ledger::{Entry, Ledger, Stored};
@@ -122,7 +123,7 @@ fn sync<W: Write + Send + 'static>(shim: &Shim, open: &Open, mut out: Output<W>)
         if let Ok(finished) = &finished
             && let Some(changed) = shim.source.config_after(&finished.files, &config)
         {
-            secrets::redact(&changed);
+            secrets::redact_config(&changed, None);
             let _ = rotations.send(Some(changed));
         }
         // The pump may be stuck, and keep its end of the channel.

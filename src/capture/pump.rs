@@ -26,7 +26,8 @@ use crate::logging::{self, Level};
 use crate::process::lines::{Line, Lines};
 use crate::process::supervise::{Activity, Reading};
 use crate::shim::streams::StreamOptions;
-use crate::shim::{SchemaMode, secrets};
+use crate::secrets;
+use crate::shim::SchemaMode;
 use crate::upstream::{self, Broken, Decoder, ErrorLog, Event, Record, Rows, StreamId};
 
 pub struct Pump<W> {
@@ -237,7 +238,7 @@ impl<W: Write> Pump<W> {
             Event::Status(status) => self.status(status)?,
             Event::Estimate { stream, rows, bytes } => self.estimate(stream, rows, bytes),
             Event::Config(config) => {
-                secrets::redact(&config);
+                secrets::redact_config(&config, None);
                 // Nobody takes it where the capture is at its end: so be it.
                 let _ = self.rotations.send(Some(config));
             }
@@ -332,7 +333,7 @@ impl<W: Write> Pump<W> {
                 match text.trim() {
                     "" => {}
                     text => {
-                        logging::emit(Level::Info, &text.chars().take(4096).collect::<String>(), logging::Fields::new())
+                        logging::connector_line(Level::Info, secrets::shorten(text, 4096), logging::Fields::new())
                     }
                 }
                 Ok(())

@@ -18,7 +18,8 @@ use crate::process::shutdown::Stop;
 use crate::schema::Change;
 use crate::serve;
 use crate::shim::config::ConfigArg;
-use crate::shim::{Settings, Shim, SourceArgs, secrets};
+use crate::secrets;
+use crate::shim::{Settings, Shim, SourceArgs};
 use crate::terminal::Screen;
 
 #[derive(clap::Args, Debug)]
@@ -105,7 +106,7 @@ fn inspect(args: &Args, stop: &Stop, screen: &Screen, stdout: &mut File) -> Resu
     let mut report = report(&shim)?;
     let mut discovery = Ok(());
     if let Some(config) = &given {
-        secrets::redact(config);
+        secrets::redact_config(config, None);
         screen.status("discovering streams");
         discovery = shim.discover(config).map(|found| {
             let found = streams::describe(found, &shim.streams);

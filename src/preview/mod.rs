@@ -28,7 +28,8 @@ use crate::capture;
 use crate::error::Reason;
 use crate::process::shutdown::Stop;
 use crate::shim::config::ConfigArg;
-use crate::shim::{Shim, SourceArgs, secrets};
+use crate::secrets;
+use crate::shim::{Shim, SourceArgs};
 use crate::terminal::Screen;
 use crate::terminal::figures::plural;
 use crate::upstream::Stream;
@@ -105,7 +106,7 @@ fn preview(args: &Args, stop: &Stop, screen: &Screen, stdout: File) -> Result<()
         Some(config) => config.clone(),
         None => RawValue::from_string("{}".to_owned()).context("can't make a config")?,
     };
-    secrets::redact(&config);
+    secrets::redact_config(&config, None);
 
     let mut session = Session::start(shim.clone())?;
     screen.status("asking the connector for its spec");

@@ -1,4 +1,4 @@
-//! A connector's stderr, line by line into our logs, each at the level that it seems to have.
+//! Forwards a connector's stderr to our logs, line by line, each at the level that it seems to have.
 
 use std::io::{BufRead, BufReader, Read};
 use std::sync::LazyLock;
@@ -7,38 +7,43 @@ use regex::Regex;
 use serde_json::Value;
 
 use crate::logging::{self, Fields, Level};
+use crate::secrets;
 
-/// A longer line goes out in pieces: it is only a log.
-const LONGEST: u64 = 64 * 1024;
+/// A longer line is logged in pieces.
+const LONGEST: usize = 64 * 1024;
 
-/// Forwards all lines until the pipe closes; `touch` is called for each. Gives the last error among them.
+/// Forwards all lines until the pipe closes, and calls `touch` for each. Returns the last error among them.
 pub fn forward(stderr: impl Read, touch: impl Fn()) -> Option<String> {
     let mut last_error = None;
     let mut reader = BufReader::new(stderr);
     let mut line = Vec::new();
     let mut levels = Levels::default();
     loop {
-        line.clear();
-        match reader.by_ref().take(LONGEST).read_until(b'\n', &mut line) {
-            Ok(0) | Err(_) => return last_error,
+        let room = (LONGEST + secrets::LOOKAHEAD).saturating_sub(line.len());
+        match reader.by_ref().take(room as u64).read_until(b'\n', &mut line) {
+            Ok(0) if line.is_empty() => return last_error,
+            Err(_) => return last_error,
             Ok(_) => touch(),
         }
-        let text = String::from_utf8_lossy(&line);
+        // A secret must not be divided between two pieces: neither would show it as a whole.
+        let is_piece = line.len() >= LONGEST + secrets::LOOKAHEAD && !line.ends_with(b"\n");
+        let end = if is_piece { secrets::safe_cut(&line, LONGEST) } else { line.len() };
+        let text = String::from_utf8_lossy(&line[..end]);
         let text = text.trim_end();
-        if text.is_empty() {
-            continue;
+        if !text.is_empty() {
+            let (level, message, fields) = structured(text)
+                .or_else(|| metric(text))
+                .unwrap_or_else(|| (levels.of(text), text.to_owned(), Fields::new()));
+            logging::connector_line(level, &message, fields);
+            if level == Level::Error {
+                last_error = Some(message);
+            }
         }
-        let (level, message, fields) = structured(text)
-            .or_else(|| metric(text))
-            .unwrap_or_else(|| (levels.of(text), text.to_owned(), Fields::new()));
-        logging::emit(level, &message, fields);
-        if level == Level::Error {
-            last_error = Some(message);
-        }
+        line.drain(..end);
     }
 }
 
-/// A line that is a structured log already.
+/// Reads a line that is a structured log: a JSON object with a message.
 fn structured(line: &str) -> Option<(Level, String, Fields)> {
     if !line.starts_with('{') {
         return None;
@@ -56,7 +61,7 @@ fn structured(line: &str) -> Option<(Level, String, Fields)> {
     Some((level, message, fields))
 }
 
-/// A measurement that a tap logs as JSON within a plain line (S15): `INFO METRIC: {"type": "counter", ...}`.
+/// Reads a metric that a tap logs as JSON within a plain line (S15): `INFO METRIC: {"type": "counter", ...}`.
 fn metric(line: &str) -> Option<(Level, String, Fields)> {
     let (_, metric) = line.split_once("METRIC: ")?;
     let fields: Fields = serde_json::from_str(metric).ok()?;
@@ -67,7 +72,7 @@ fn metric(line: &str) -> Option<(Level, String, Fields)> {
     Some((Level::Debug, message, fields))
 }
 
-/// Levels of plain lines: what a line says itself, else what the line before it had, where it continues that one.
+/// The levels of plain lines: the one that a line names, or that of the line before for a continuation.
 struct Levels {
     last: Level,
     in_traceback: bool,
@@ -89,7 +94,7 @@ impl Levels {
         let head: String = line.chars().take(80).collect();
         let word = LEVEL_WORD.as_ref().and_then(|regex| regex.captures(&head));
         let named = word.and_then(|it| it.iter().skip(1).flatten().next().and_then(|word| Level::named(word.as_str())));
-        // What `docker run` says of itself is why there is no connector.
+        // An error of `docker run` itself is the reason why the connector did not start.
         let named = named.or(line.starts_with("docker: ").then_some(Level::Error));
         let continues = line.starts_with([' ', '\t']);
         self.last = if line.starts_with("Traceback (most recent call last)") {

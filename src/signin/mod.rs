@@ -20,7 +20,8 @@ use serde_json::{Map, Value, json};
 use crate::http;
 use crate::process::shutdown::Stop;
 use crate::shim::config::ConfigArg;
-use crate::shim::{Shim, SourceArgs, secrets};
+use crate::secrets;
+use crate::shim::{Shim, SourceArgs};
 use crate::terminal::Screen;
 
 use callback::Callback;
@@ -68,7 +69,7 @@ fn sign_in(args: &Args, stop: &Stop, screen: &Screen, stdout: &mut File) -> Resu
     let shim = Shim::resolve(&args.source, stop.clone())?;
     let config = match args.config.read(shim.folder.as_deref())? {
         Some(config) => {
-            secrets::redact(&config);
+            secrets::redact_config(&config, None);
             serde_json::from_str(config.get()).context("the config can't be read")?
         }
         None => Map::new(),
