@@ -70,21 +70,23 @@ enum Command {
 
 /// Runs the command that the command line names.
 pub fn run() -> ExitCode {
-    logging::init();
     let cli = Cli::parse();
     let done = match cli.command.unwrap_or(Command::Serve(cli.source)) {
         Command::DemoSource { arguments } => return demo::run(arguments.into_iter()),
         Command::Keeper(args) => return ExitCode::from(keeper::run(args)),
         command => run_async(command),
     };
-    match done {
+    let code = match done {
         Ok(code) => code,
         Err(failure) => ExitCode::from(error::report(&failure)),
-    }
+    };
+    logging::flush();
+    code
 }
 
 /// Runs a command on the runtime, guarded: signals and the end of whoever reads its stdout request a shutdown.
 fn run_async(command: Command) -> Result<ExitCode> {
+    logging::init();
     guard::reset_signals()?;
     guard::forbid_core_dumps();
     let shutdown = Shutdown::default();
@@ -93,7 +95,10 @@ fn run_async(command: Command) -> Result<ExitCode> {
     // A larger pipe wakes both ends less often.
     let _ = rustix::pipe::fcntl_setpipe_size(&stdout, PIPE);
     let watched = stdout.try_clone().context("can't use stdout")?;
-    guard::start(&shutdown, watched, terminal::echo::restore)?;
+    guard::start(&shutdown, watched, || {
+        terminal::echo::restore();
+        logging::flush();
+    })?;
     let runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = { runtime }.enable_io().enable_time().build().context("can't start the async runtime")?;
     let stdout = File::from(stdout);

@@ -72,14 +72,14 @@ pub fn sentence(error: &anyhow::Error) -> String {
 pub fn report(error: &anyhow::Error) -> u8 {
     match stopped(error) {
         Some(reason) => {
-            tracing::info!("{reason}");
+            logging::last(Level::Info, &reason.to_string(), Fields::new());
             reason.exit_code()
         }
         None => {
             for cause in error.chain().skip(1) {
                 tracing::debug!("caused by: {cause}");
             }
-            logging::emit(Level::Error, &sentence(error), fields(error));
+            logging::last(Level::Error, &sentence(error), fields(error));
             1
         }
     }

@@ -16,6 +16,7 @@ pub mod oauth;
 pub mod preview;
 pub mod process;
 pub mod schema;
+pub mod secrets;
 pub mod serve;
 pub mod shim;
 pub mod signin;

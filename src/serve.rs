@@ -14,7 +14,8 @@ use crate::flow::response::{DiscoveredBinding, Output, Response, Spec, Validated
 use crate::process::thread;
 use crate::schema;
 use crate::shim::streams::StreamRules;
-use crate::shim::{SchemaMode, Shim, secrets};
+use crate::secrets;
+use crate::shim::{SchemaMode, Shim};
 use crate::upstream::{Mode, Resource, Stream};
 
 /// What reaches the loop.
@@ -48,17 +49,17 @@ where
         let sent = match Request::parse(&line)? {
             Request::Spec => out.send(&Response::Spec(&spec(shim).await?)),
             Request::Discover(it) => {
-                secrets::redact(&it.config);
+                secrets::redact_config(&it.config, None);
                 out.send(&Response::Discovered { bindings: discovered(shim.discover(&it.config).await?, &shim.streams) })
             }
             Request::Validate(it) => {
-                secrets::redact(&it.config);
+                secrets::redact_config(&it.config, None);
                 out.send(&Response::Validated { bindings: validate(shim, &it).await? })
             }
             // F21: nothing to do, and no connector needed.
             Request::Apply => out.send(&Response::Applied {}),
             Request::Open(open) => {
-                secrets::redact(&open.capture.config);
+                secrets::redact_config(&open.capture.config, None);
                 return capture::run(shim, &open, out).await;
             }
             Request::Acknowledge => Ok(()),

@@ -27,7 +27,8 @@ use crate::process::launch::in_words;
 use crate::process::stderr::Stderr;
 use crate::process::supervise::{End, Exit, Finished};
 use crate::process::thread;
-use crate::shim::{Shim, endpoint, secrets};
+use crate::secrets;
+use crate::shim::{Shim, endpoint};
 use crate::upstream::{Opened, Resource, Selected, Stream, SyncRequest};
 
 use ledger::{Entry, Ledger, Stored};
@@ -171,7 +172,7 @@ async fn pump_and_publish<W: Write + Send + 'static>(
         if let Ok(finished) = &finished
             && let Some(changed) = shim.source.config_after(&finished.files, config)
         {
-            secrets::redact(&changed);
+            secrets::redact_config(&changed, None);
             rotations.send_replace(Some(changed));
         }
         ended.notify_one();

@@ -25,7 +25,8 @@ use crate::json::scan::string_text;
 use crate::process::activity::Activity;
 use crate::process::supervise::Reading;
 use crate::shim::streams::StreamOptions;
-use crate::shim::{SchemaMode, secrets};
+use crate::secrets;
+use crate::shim::SchemaMode;
 use crate::upstream::{self, ErrorLog, Event, Feed, FeedError, Record, Rows, StreamId};
 
 pub struct Pump<W> {
@@ -220,7 +221,7 @@ impl<W: Write> Pump<W> {
             Event::Status(status) => self.status(status)?,
             Event::Estimate { stream, rows, bytes } => self.estimate(stream, rows, bytes),
             Event::Config(config) => {
-                secrets::redact(&config);
+                secrets::redact_config(&config, None);
                 // Nobody takes it where the capture is at its end: so be it.
                 self.rotations.send_replace(Some(config));
             }

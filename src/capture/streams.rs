@@ -99,12 +99,11 @@ impl<W: Write> Pump<W> {
         };
         let number = |it: Option<f64>| it.map_or(Value::Null, |it| (it as u64).into());
         let fields = logging::fields([
-            ("eventType", "estimate".into()),
             ("stream", id.to_string().into()),
             ("rows", number(rows)),
             ("bytes", number(bytes)),
         ]);
-        logging::emit(Level::Debug, &format!("the connector estimates the size of stream {id}"), fields);
+        logging::event(Level::Debug, "estimate", &format!("the connector estimates the size of stream {id}"), fields);
         if let Some(rows) = rows {
             self.on_board(|statuses| statuses.estimate(index, rows));
         }

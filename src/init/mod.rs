@@ -31,7 +31,8 @@ use crate::process::shutdown::Shutdown;
 use crate::serve;
 use crate::shim::config::ConfigArg;
 use crate::shim::endpoint::Described;
-use crate::shim::{Protocol, Shim, secrets};
+use crate::secrets;
+use crate::shim::{Protocol, Shim};
 use crate::terminal::Screen;
 
 use origin::{Base, Found, Origin};
@@ -161,7 +162,7 @@ async fn ask(
     };
     let bindings = match given {
         Some(config) => {
-            secrets::redact(config);
+            secrets::redact_config(config, None);
             screen.status("discovering streams");
             let streams = shim.discover(config).await.context("can't discover the streams")?;
             Some(serve::discovered(streams, &shim.streams))

@@ -3,7 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use crate::process::launch::Target;
-use crate::shim::{Protocol, secrets};
+use crate::secrets;
+use crate::shim::Protocol;
 
 use super::{Subject, yaml};
 
@@ -62,7 +63,7 @@ pub fn schema_of(config: &Map<String, Value>) -> Value {
             Value::String(_) | Value::Null => "string",
         };
         let mut property = json!({"type": kind, "title": title(name)});
-        if kind == "string" && secrets::is_named(name) {
+        if kind == "string" && secrets::is_secret_name(name) {
             property["secret"] = true.into();
         }
         properties.insert(name.clone(), property);

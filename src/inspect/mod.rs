@@ -18,7 +18,8 @@ use crate::process::shutdown::Shutdown;
 use crate::schema::Change;
 use crate::serve;
 use crate::shim::config::ConfigArg;
-use crate::shim::{Settings, Shim, SourceArgs, secrets};
+use crate::secrets;
+use crate::shim::{Settings, Shim, SourceArgs};
 use crate::terminal::Screen;
 
 #[derive(clap::Args, Debug)]
@@ -105,7 +106,7 @@ async fn inspect(args: &Args, shutdown: &Shutdown, screen: &Screen, stdout: &mut
     let mut report = report(&shim).await?;
     let mut discovery = Ok(());
     if let Some(config) = &given {
-        secrets::redact(config);
+        secrets::redact_config(config, None);
         screen.status("discovering streams");
         discovery = shim.discover(config).await.map(|found| {
             let found = streams::describe(found, &shim.streams);

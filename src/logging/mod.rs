@@ -1,210 +1,240 @@
-//! Structured logs on stderr (F6): one JSON object a line with `ts`, `level`, `message` and `fields`.
-//!
-//! Secrets that were made known by [`redact`] are masked in all that passes here, the connector's own lines included.
+//! Log lines on stderr (F6). Our own come from `tracing`; a connector's lines and Flow's events (F7) have fields that only
+//! the data knows and are written directly. All of them pass through [`send`], the one place that filters by level, limits
+//! repetitions and redacts secrets, and end in a [`Sink`] that formats them.
 
-use std::fmt;
-use std::io::Write;
-use std::sync::{LazyLock, RwLock};
+mod json;
+mod layer;
+mod level;
+mod repeats;
+mod writer;
+
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
-use tracing::field::{Field, Visit};
-use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::layer::SubscriberExt;
+
+use crate::secrets;
+use json::JsonLines;
+pub use layer::{rpc_span, stream_span};
+pub use level::Level;
+use repeats::{Repeats, Suppressed};
+use writer::WRITER;
+pub use writer::Priority;
 
 pub type Fields = Map<String, Value>;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    Trace,
-    Debug,
-    Info,
-    Warn,
-    Error,
+/// The field by which Flow tells its events from other lines, and the events that it knows.
+pub const EVENT_TYPE: &str = "eventType";
+pub const CONNECTOR_STATUS: &str = "connectorStatus";
+const CONFIG_UPDATE: &str = "configUpdate";
+
+/// How long the end of the process waits for stderr to be read.
+const FLUSH: Duration = Duration::from_millis(1500);
+
+/// How much of a suppressed line its report shows.
+const SAMPLE: usize = 200;
+
+/// A line that is ready to be formatted: filtered and redacted.
+pub struct Line<'a> {
+    pub level: Level,
+    pub message: &'a str,
+    pub fields: &'a Fields,
+    pub priority: Priority,
 }
 
-impl Level {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Trace => "trace",
-            Self::Debug => "debug",
-            Self::Info => "info",
-            Self::Warn => "warn",
-            Self::Error => "error",
-        }
-    }
-
-    fn of(level: tracing::Level) -> Self {
-        match level {
-            tracing::Level::TRACE => Self::Trace,
-            tracing::Level::DEBUG => Self::Debug,
-            tracing::Level::INFO => Self::Info,
-            tracing::Level::WARN => Self::Warn,
-            tracing::Level::ERROR => Self::Error,
-        }
-    }
-
-    /// The level that a word names, in the spellings of Flow, Python, Java and Airbyte.
-    pub fn named(word: &str) -> Option<Self> {
-        Some(match word.to_ascii_lowercase().as_str() {
-            "trace" | "finest" | "finer" => Self::Trace,
-            "debug" | "fine" => Self::Debug,
-            "info" | "information" | "notice" | "config" => Self::Info,
-            "warn" | "warning" => Self::Warn,
-            "error" | "fatal" | "critical" | "severe" | "panic" => Self::Error,
-            _ => return None,
-        })
-    }
-}
-
-/// Where log lines go: stderr as Flow wants it, or a person's terminal.
+/// Formats log lines: for Flow, or for a person.
 pub trait Sink: Send + Sync {
-    fn log(&self, level: Level, message: &str, fields: &Fields);
-}
+    fn log(&self, line: &Line);
 
-struct Logger {
-    sink: Box<dyn Sink>,
-    secrets: Vec<String>,
-}
+    /// Takes an event, whatever its level, instead of having it logged.
+    fn takes(&self, _event: &Line) -> bool {
+        false
+    }
 
-static LOGGER: LazyLock<RwLock<Logger>> =
-    LazyLock::new(|| RwLock::new(Logger { sink: Box::new(JsonLines::from_env()), secrets: Vec::new() }));
-
-/// Sends all logs elsewhere from now on.
-pub fn redirect(sink: Box<dyn Sink>) {
-    if let Ok(mut logger) = LOGGER.write() {
-        logger.sink = sink;
+    /// Whether Flow reads the lines: it gets its events at every level.
+    fn is_for_flow(&self) -> bool {
+        false
     }
 }
 
-/// Masks these texts in every log line from now on.
-pub fn redact(secrets: impl IntoIterator<Item = String>) {
-    if let Ok(mut logger) = LOGGER.write() {
-        for secret in secrets {
-            if !logger.secrets.contains(&secret) {
-                logger.secrets.push(secret);
-            }
-        }
-        // A secret that contains another one is masked first.
-        logger.secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+static SINK: LazyLock<RwLock<Arc<dyn Sink>>> = LazyLock::new(|| RwLock::new(Arc::new(JsonLines)));
+static REPEATS: LazyLock<Mutex<Repeats>> = LazyLock::new(|| Mutex::new(Repeats::new(Instant::now())));
+
+/// Sends the events of `tracing` and the messages of panics where log lines go, and reports an unknown `LOG_LEVEL`. A
+/// second call has no effect.
+pub fn init() {
+    if tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer::LogLayer)).is_err() {
+        return;
+    }
+    std::panic::set_hook(Box::new(|panic| {
+        let payload = panic.payload();
+        let message = payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
+        let message = message.unwrap_or("no message");
+        let place = panic.location().map(|it| format!(" at {}:{}", it.file(), it.line())).unwrap_or_default();
+        emit(Level::Error, &format!("flow-shim has failed{place}: {message}; please report this bug"), Fields::new());
+        flush();
+    }));
+    if let Some(word) = level::unknown() {
+        tracing::warn!("LOG_LEVEL is {word:?}, not one of trace, debug, info, warn and error: info is used");
     }
 }
 
-pub fn emit(level: Level, message: &str, mut fields: Fields) {
-    let Ok(logger) = LOGGER.read() else { return };
-    let mut message = std::borrow::Cow::Borrowed(message);
-    for secret in &logger.secrets {
-        if message.contains(secret.as_str()) {
-            message = message.replace(secret.as_str(), MASK).into();
-        }
-        fields.values_mut().for_each(|value| mask(value, secret));
-    }
-    logger.sink.log(level, &message, &fields);
+/// Sends all lines to another sink from now on.
+pub fn redirect(sink: Arc<dyn Sink>) {
+    *SINK.write().unwrap_or_else(PoisonError::into_inner) = sink;
 }
 
-const MASK: &str = "***";
+/// Queues a line for stderr that is not a log line: a table, a hint.
+pub fn write(line: String, priority: Priority) {
+    WRITER.push(line, priority);
+}
 
-fn mask(value: &mut Value, secret: &str) {
-    match value {
-        Value::String(text) if text.contains(secret) => *text = text.replace(secret, MASK),
-        Value::Array(items) => items.iter_mut().for_each(|item| mask(item, secret)),
-        Value::Object(members) => members.values_mut().for_each(|member| mask(member, secret)),
-        _ => {}
-    }
+/// Where a line comes from, which decides what of it is redacted and limited.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// The names of fields are ours.
+    Shim,
+    /// The names of fields are data.
+    Connector,
+    /// Not limited; an event that Flow knows is written at every level.
+    Event { flow: bool },
+    /// A config that is encrypted: only the message is redacted.
+    ConfigUpdate,
+}
+
+/// Logs a line of ours with fields that only the data knows. Without such fields, use the macros of `tracing`.
+pub fn emit(level: Level, message: &str, fields: Fields) {
+    send(level, message, fields, Origin::Shim);
+}
+
+/// Logs a connector's own line.
+pub fn connector_line(level: Level, message: &str, mut fields: Fields) {
+    // Flow would take the line for one of our events (F7): a status, or a config to publish.
+    fields.shift_remove(EVENT_TYPE);
+    send(level, message, fields, Origin::Connector);
+}
+
+/// Logs an event that a program looks for.
+pub fn event(level: Level, event_type: &str, message: &str, mut fields: Fields) {
+    fields.shift_insert(0, EVENT_TYPE.to_owned(), event_type.into());
+    send(level, message, fields, Origin::Event { flow: event_type == CONNECTOR_STATUS });
 }
 
 /// Tells Flow what the task is doing, to be shown as its status (F7).
 pub fn connector_status(message: &str) {
-    emit(Level::Info, message, fields([("eventType", "connectorStatus".into())]));
+    event(Level::Info, CONNECTOR_STATUS, message, Fields::new());
 }
 
-/// Gives Flow a new config for the capture, encrypted (F7). Masking could only harm it: nothing in it is plain.
+/// Gives Flow a new config for the capture (F7), which must be encrypted: it is written unchanged.
 pub fn config_update(message: &str, encrypted: Value) {
-    let fields = fields([("eventType", "configUpdate".into()), ("config", encrypted)]);
-    if let Ok(logger) = LOGGER.read() {
-        logger.sink.log(Level::Info, message, &fields);
+    let fields = fields([(EVENT_TYPE, CONFIG_UPDATE.into()), ("config", encrypted)]);
+    send(Level::Info, message, fields, Origin::ConfigUpdate);
+}
+
+/// Logs the last line: nothing is written after it.
+pub fn last(level: Level, message: &str, fields: Fields) {
+    report_suppressed(Repeats::report);
+    report_dropped();
+    if level < level::least() {
+        return flush();
     }
+    let fields = redact_fields(fields, Origin::Shim);
+    let line = Line { level, message: &secrets::redacted(message), fields: &fields, priority: Priority::Always };
+    sink().log(&line);
+    WRITER.close();
+    flush();
+}
+
+/// Waits until all lines are written, but not for a reader who has stopped reading.
+pub fn flush() {
+    report_suppressed(Repeats::report);
+    report_dropped();
+    WRITER.flush(FLUSH);
 }
 
 pub fn fields<const N: usize>(pairs: [(&str, Value); N]) -> Fields {
     pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// JSON lines on stderr, from `LOG_LEVEL` upwards.
-struct JsonLines {
-    least: Level,
+fn sink() -> Arc<dyn Sink> {
+    SINK.read().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-impl JsonLines {
-    fn from_env() -> Self {
-        let least = std::env::var("LOG_LEVEL").ok().and_then(|word| Level::named(&word)).unwrap_or(Level::Info);
-        Self { least }
-    }
-}
-
-impl Sink for JsonLines {
-    fn log(&self, level: Level, message: &str, fields: &Fields) {
-        if level < self.least {
-            return;
+fn send(level: Level, message: &str, fields: Fields, origin: Origin) {
+    let is_shown = level >= level::least();
+    match origin {
+        Origin::Shim | Origin::Connector => {
+            if !is_shown || is_repetition(level, message) {
+                return;
+            }
+            report_suppressed(Repeats::due);
+            report_dropped();
+            write_line(level, message, fields, origin);
         }
-        let mut line = serde_json::json!({
-            "ts": jiff::Timestamp::now().to_string(),
-            "level": level.name(),
-            "message": message,
-        });
-        if !fields.is_empty() {
-            line["fields"] = Value::Object(fields.clone());
-        }
-        let mut line = line.to_string();
-        line.push('\n');
-        // Nobody is left to be told when stderr is closed.
-        let _ = std::io::stderr().lock().write_all(line.as_bytes());
-    }
-}
-
-/// Sends the events of `tracing` where log lines go. A second call has no effect.
-pub fn init() {
-    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(LogLayer));
-}
-
-/// Turns an event of `tracing` into a log line.
-struct LogLayer;
-
-impl<S: tracing::Subscriber> Layer<S> for LogLayer {
-    fn on_event(&self, event: &tracing::Event<'_>, _context: Context<'_, S>) {
-        let mut line = Line::default();
-        event.record(&mut line);
-        emit(Level::of(*event.metadata().level()), &line.message, line.fields);
-    }
-}
-
-#[derive(Default)]
-struct Line {
-    message: String,
-    fields: Fields,
-}
-
-impl Line {
-    fn take(&mut self, field: &Field, value: Value) {
-        match (field.name(), value) {
-            ("message", Value::String(text)) => self.message = text,
-            (name, value) => drop(self.fields.insert(name.to_owned(), value)),
+        Origin::Event { .. } | Origin::ConfigUpdate => {
+            let sink = sink();
+            let fields = redact_fields(fields, origin);
+            let message = secrets::redacted(message);
+            let is_for_flow = sink.is_for_flow() && origin != Origin::Event { flow: false };
+            let priority = if is_for_flow { Priority::Always } else { Priority::of(level) };
+            let line = Line { level, message: &message, fields: &fields, priority };
+            if !sink.takes(&line) && (is_shown || is_for_flow) {
+                sink.log(&line);
+            }
         }
     }
 }
 
-impl Visit for Line {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.take(field, format!("{value:?}").into());
-    }
+fn write_line(level: Level, message: &str, fields: Fields, origin: Origin) {
+    let fields = redact_fields(fields, origin);
+    let message = secrets::redacted(message);
+    sink().log(&Line { level, message: &message, fields: &fields, priority: Priority::of(level) });
+}
 
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.take(field, value.into());
+fn redact_fields(fields: Fields, origin: Origin) -> Fields {
+    if fields.is_empty() || origin == Origin::ConfigUpdate {
+        return fields;
     }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.take(field, value.into());
+    let mut fields = Value::Object(fields);
+    match (&mut fields, origin) {
+        (Value::Object(members), Origin::Shim | Origin::Event { .. }) => {
+            let members = members.iter_mut().filter(|(name, _)| *name != EVENT_TYPE);
+            members.for_each(|(_, it)| secrets::redact_value(it, false));
+        }
+        (fields, _) => secrets::redact_value(fields, true),
     }
+    match fields {
+        Value::Object(fields) => fields,
+        _ => Fields::new(),
+    }
+}
 
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.take(field, value.into());
+fn repeats() -> std::sync::MutexGuard<'static, Repeats> {
+    REPEATS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn is_repetition(level: Level, message: &str) -> bool {
+    let sample = || secrets::shorten(message, SAMPLE).to_owned();
+    !repeats().allows(level, message, Instant::now(), sample)
+}
+
+fn report_suppressed(which: impl FnOnce(&mut Repeats, Instant) -> Vec<Suppressed>) {
+    let suppressed = which(&mut repeats(), Instant::now());
+    for it in suppressed {
+        let lines = if it.count == 1 { "line was" } else { "lines were" };
+        let message = format!("{} similar {lines} not logged: {}", it.count, it.sample);
+        write_line(it.level, &message, Fields::new(), Origin::Connector);
+    }
+}
+
+fn report_dropped() {
+    match WRITER.take_dropped() {
+        0 => {}
+        1 => write_line(Level::Warn, "1 log line was dropped: stderr is not read", Fields::new(), Origin::Shim),
+        count => {
+            let message = format!("{count} log lines were dropped: stderr is not read fast enough");
+            write_line(Level::Warn, &message, Fields::new(), Origin::Shim);
+        }
     }
 }

@@ -9,7 +9,7 @@ use console::{Alignment, Style, Term, truncate_str};
 use indicatif::ProgressBar;
 
 use super::tally::{Stream, Tally};
-use crate::logging::{self, Fields, Level, Sink};
+use crate::logging::{self, CONNECTOR_STATUS, EVENT_TYPE, Line, Sink};
 use crate::terminal::Screen;
 use crate::terminal::figures::{columns, count, seconds, size};
 
@@ -34,7 +34,7 @@ impl Display {
         if !screen.is_live() {
             return None;
         }
-        logging::redirect(Box::new(Listener { screen: screen.clone(), tally: tally.clone() }));
+        logging::redirect(Arc::new(Listener { screen: screen.clone(), tally: tally.clone() }));
         let height = usize::from(Term::stderr().size().0).saturating_sub(4).max(1);
         let lines: Vec<ProgressBar> = (0..tally.streams.len().min(height)).filter_map(|_| screen.line()).collect();
         let (end, ended) = mpsc::channel();
@@ -55,7 +55,7 @@ impl Display {
     pub fn end(self, screen: &Screen) {
         drop(self.end);
         let _ = self.drawing.join();
-        logging::redirect(Box::new(screen.clone()));
+        logging::redirect(Arc::new(screen.clone()));
     }
 }
 
@@ -66,17 +66,24 @@ struct Listener {
 }
 
 impl Sink for Listener {
-    fn log(&self, level: Level, message: &str, fields: &Fields) {
-        let number = |name: &str| fields.get(name).and_then(|it| it.as_u64());
-        match fields.get("eventType").and_then(|it| it.as_str()) {
+    fn log(&self, line: &Line) {
+        self.screen.log(line);
+    }
+
+    fn takes(&self, event: &Line) -> bool {
+        let number = |name: &str| event.fields.get(name).and_then(|it| it.as_u64());
+        match event.fields.get(EVENT_TYPE).and_then(|it| it.as_str()) {
             Some("estimate") => {
-                let stream = fields.get("stream").and_then(|it| it.as_str()).unwrap_or_default();
+                let stream = event.fields.get("stream").and_then(|it| it.as_str()).unwrap_or_default();
                 self.tally.estimate(stream, number("rows"), number("bytes"));
+                false
             }
-            Some("connectorStatus") => return self.screen.status(message),
-            _ => {}
+            Some(CONNECTOR_STATUS) => {
+                self.screen.status(event.message);
+                true
+            }
+            _ => false,
         }
-        self.screen.log(level, message, fields);
     }
 }
 

@@ -31,7 +31,8 @@ use crate::error::Reason;
 use crate::process::shutdown::Shutdown;
 use crate::process::thread;
 use crate::shim::config::ConfigArg;
-use crate::shim::{Shim, SourceArgs, secrets};
+use crate::secrets;
+use crate::shim::{Shim, SourceArgs};
 use crate::terminal::Screen;
 use crate::terminal::figures::plural;
 use crate::upstream::Stream;
@@ -121,7 +122,7 @@ fn preview(args: &Args, stop: &Shutdown, screen: &Screen, stdout: File, runtime:
         Some(config) => config.clone(),
         None => RawValue::from_string("{}".to_owned()).context("can't make a config")?,
     };
-    secrets::redact(&config);
+    secrets::redact_config(&config, None);
 
     let mut session = Session::start(shim.clone(), runtime.clone())?;
     screen.status("asking the connector for its spec");

@@ -1,4 +1,4 @@
-//! Forwards a connector's stderr to our logs, line by line, each at the level that the line seems to have.
+//! Forwards a connector's stderr to our logs, line by line, each at the level that it seems to have.
 
 use std::io::{BufRead, BufReader, Read};
 use std::sync::LazyLock;
@@ -7,11 +7,12 @@ use regex::Regex;
 use serde_json::Value;
 
 use crate::logging::{self, Fields, Level};
+use crate::secrets;
 
 /// A longer line is logged in pieces.
-const LONGEST: u64 = 64 * 1024;
+const LONGEST: usize = 64 * 1024;
 
-/// What the connector's stderr may say about its end.
+/// What a connector's stderr may tell about its end.
 #[derive(Clone, Debug, Default)]
 pub struct Stderr {
     /// The last message that was logged as an error.
@@ -20,35 +21,39 @@ pub struct Stderr {
     pub last_line: Option<String>,
 }
 
-/// Forwards all lines until the pipe closes; `touch` is called for each.
+/// Forwards all lines until the pipe closes, and calls `touch` for each.
 pub fn forward(stderr: impl Read, touch: impl Fn()) -> Stderr {
     let mut said = Stderr::default();
     let mut reader = BufReader::new(stderr);
     let mut line = Vec::new();
     let mut levels = Levels::default();
     loop {
-        line.clear();
-        match reader.by_ref().take(LONGEST).read_until(b'\n', &mut line) {
-            Ok(0) | Err(_) => return said,
+        let room = (LONGEST + secrets::LOOKAHEAD).saturating_sub(line.len());
+        match reader.by_ref().take(room as u64).read_until(b'\n', &mut line) {
+            Ok(0) if line.is_empty() => return said,
+            Err(_) => return said,
             Ok(_) => touch(),
         }
-        let text = String::from_utf8_lossy(&line);
+        // A secret must not be divided between two pieces: neither would show it as a whole.
+        let is_piece = line.len() >= LONGEST + secrets::LOOKAHEAD && !line.ends_with(b"\n");
+        let end = if is_piece { secrets::safe_cut(&line, LONGEST) } else { line.len() };
+        let text = String::from_utf8_lossy(&line[..end]);
         let text = text.trim_end();
-        if text.is_empty() {
-            continue;
+        if !text.is_empty() {
+            let (level, message, fields) = structured(text)
+                .or_else(|| metric(text))
+                .unwrap_or_else(|| (levels.of(text), text.to_owned(), Fields::new()));
+            logging::connector_line(level, &message, fields);
+            if level == Level::Error {
+                said.last_error = Some(message.clone());
+            }
+            said.last_line = Some(message);
         }
-        let (level, message, fields) = structured(text)
-            .or_else(|| metric(text))
-            .unwrap_or_else(|| (levels.of(text), text.to_owned(), Fields::new()));
-        logging::emit(level, &message, fields);
-        if level == Level::Error {
-            said.last_error = Some(message.clone());
-        }
-        said.last_line = Some(message);
+        line.drain(..end);
     }
 }
 
-/// A line that is a structured log already.
+/// Reads a line that is a structured log: a JSON object with a message.
 fn structured(line: &str) -> Option<(Level, String, Fields)> {
     if !line.starts_with('{') {
         return None;
@@ -66,7 +71,7 @@ fn structured(line: &str) -> Option<(Level, String, Fields)> {
     Some((level, message, fields))
 }
 
-/// A measurement that a tap logs as JSON within a plain line (S15): `INFO METRIC: {"type": "counter", ...}`.
+/// Reads a metric that a tap logs as JSON within a plain line (S15): `INFO METRIC: {"type": "counter", ...}`.
 fn metric(line: &str) -> Option<(Level, String, Fields)> {
     let (_, metric) = line.split_once("METRIC: ")?;
     let fields: Fields = serde_json::from_str(metric).ok()?;
@@ -77,7 +82,7 @@ fn metric(line: &str) -> Option<(Level, String, Fields)> {
     Some((Level::Debug, message, fields))
 }
 
-/// Levels of plain lines: what a line says itself, else what the line before it had, where it continues that one.
+/// The levels of plain lines: the one that a line names, or that of the line before for a continuation.
 struct Levels {
     last: Level,
     in_traceback: bool,
@@ -99,7 +104,7 @@ impl Levels {
         let head: String = line.chars().take(80).collect();
         let word = LEVEL_WORD.as_ref().and_then(|regex| regex.captures(&head));
         let named = word.and_then(|it| it.iter().skip(1).flatten().next().and_then(|word| Level::named(word.as_str())));
-        // What `docker run` says of itself is why there is no connector.
+        // An error of `docker run` itself is the reason why the connector did not start.
         let named = named.or(line.starts_with("docker: ").then_some(Level::Error));
         let continues = line.starts_with([' ', '\t']);
         self.last = if line.starts_with("Traceback (most recent call last)") {

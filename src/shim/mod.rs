@@ -8,7 +8,6 @@ mod file;
 mod json_schema;
 mod map;
 mod rotation;
-pub mod secrets;
 pub mod streams;
 mod values;
 

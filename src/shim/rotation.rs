@@ -8,9 +8,10 @@ use serde_json::{Map, Value, json};
 use tracing::{error, warn};
 
 use super::endpoint::ConfigMapping;
-use super::{Shim, secrets};
+use super::Shim;
 use crate::http;
 use crate::logging;
+use crate::secrets;
 
 /// Where the encryption service is.
 const ENCRYPTION_URL: &str = "ENCRYPTION_URL";
@@ -19,7 +20,7 @@ impl Shim {
     /// Takes over a config that the connector rotated during check or discover: this process uses it from now on.
     pub(super) async fn apply_rotated(&self, config: &RawValue, way: &ConfigMapping) {
         if let Some(rotated) = self.launcher.rotated.take() {
-            secrets::redact(&rotated);
+            secrets::redact_config(&rotated, None);
             self.endpoint.keep_rotated(config, &rotated);
             self.publish(&rotated, config, way).await;
         }
@@ -115,7 +116,7 @@ fn shows_secrets(encrypted: &Value, config: &Value) -> bool {
             _ => false,
         }
     }
-    any_of(encrypted, &secrets::of(config))
+    any_of(encrypted, &secrets::find(config, None))
 }
 
 #[cfg(test)]

@@ -21,7 +21,8 @@ use crate::http;
 use crate::process::shutdown::Shutdown;
 use crate::process::thread;
 use crate::shim::config::ConfigArg;
-use crate::shim::{Shim, SourceArgs, secrets};
+use crate::secrets;
+use crate::shim::{Shim, SourceArgs};
 use crate::terminal::Screen;
 
 use callback::Callback;
@@ -69,7 +70,7 @@ async fn sign_in(args: &Args, shutdown: &Shutdown, screen: &Screen, stdout: &mut
     let shim = Shim::resolve(&args.source, shutdown.clone())?;
     let config = match args.config.read(shim.folder.as_deref())? {
         Some(config) => {
-            secrets::redact(&config);
+            secrets::redact_config(&config, None);
             serde_json::from_str(config.get()).context("the config can't be read")?
         }
         None => Map::new(),

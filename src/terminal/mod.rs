@@ -6,7 +6,7 @@ pub mod figures;
 
 use anyhow::Result;
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,14 +16,13 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::Value;
 
 use crate::error;
-use crate::logging::{self, Fields, Level, Sink};
+use crate::logging::{self, EVENT_TYPE, Fields, Level, Line, Priority, Sink};
 
 /// What stands on stderr. Clones show the same.
 #[derive(Clone)]
 pub struct Screen(Arc<Inner>);
 
 struct Inner {
-    least: Level,
     live: Option<Live>,
     /// Programs read the logs: they stay JSON, and nothing else goes to stderr.
     json: bool,
@@ -40,13 +39,12 @@ impl Screen {
     /// Logs are a person's from now on, with lines that change below where stderr is a terminal, unless
     /// `LOG_FORMAT=json` says that a program reads them.
     pub fn open() -> Self {
-        let least = std::env::var("LOG_LEVEL").ok().and_then(|word| Level::named(&word)).unwrap_or(Level::Info);
         let json = std::env::var("LOG_FORMAT").is_ok_and(|it| it.eq_ignore_ascii_case("json"));
         let dumb = std::env::var("TERM").is_ok_and(|it| it == "dumb");
         let live = !json && !dumb && std::io::stderr().is_terminal() && !downstream::shares_our_terminal();
-        let screen = Self(Arc::new(Inner { least, live: live.then(Live::new), json }));
+        let screen = Self(Arc::new(Inner { live: live.then(Live::new), json }));
         if !json {
-            logging::redirect(Box::new(screen.clone()));
+            logging::redirect(Arc::new(screen.clone()));
         }
         screen
     }
@@ -97,7 +95,7 @@ impl Screen {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) if error::stopped(&failure).is_none() && !self.is_json() => {
                 // The log fields were shown when they came.
-                logging::emit(Level::Error, &one_line(&error::sentence(&failure)), Fields::new());
+                logging::last(Level::Error, &one_line(&error::sentence(&failure)), Fields::new());
                 ExitCode::FAILURE
             }
             Err(failure) => ExitCode::from(error::report(&failure)),
@@ -106,14 +104,14 @@ impl Screen {
 
     /// Lines for a person, which are no logs.
     pub fn print(&self, lines: &[String]) {
-        lines.iter().for_each(|it| self.write(it));
+        lines.iter().for_each(|it| self.write(it, Priority::Always));
     }
 
-    fn write(&self, line: &str) {
+    fn write(&self, line: &str, priority: Priority) {
         match &self.0.live {
-            // Nobody is left to be told when stderr is closed.
+            // There is nowhere to report that stderr is closed.
             Some(live) => drop(live.lines.println(line)),
-            None => drop(writeln!(std::io::stderr().lock(), "{line}")),
+            None => logging::write(format!("{line}\n"), priority),
         }
     }
 }
@@ -132,12 +130,9 @@ impl Live {
 }
 
 impl Sink for Screen {
-    fn log(&self, level: Level, message: &str, fields: &Fields) {
-        if level < self.0.least {
-            return;
-        }
+    fn log(&self, line: &Line) {
         let time = jiff::Zoned::now().strftime("%H:%M:%S").to_string();
-        self.write(&text(&time, level, message, fields));
+        self.write(&text(&time, line.level, line.message, line.fields), line.priority);
     }
 }
 
@@ -156,7 +151,7 @@ fn text(time: &str, level: Level, message: &str, fields: &Fields) -> String {
     let (first, below) = split(message);
     text += &first;
     let mut blocks = vec![below];
-    for (name, value) in fields.iter().filter(|(name, _)| *name != "eventType") {
+    for (name, value) in fields.iter().filter(|(name, _)| *name != EVENT_TYPE) {
         match value {
             Value::String(it) if it.trim().contains('\n') => {
                 let (first, rest) = split(it);

@@ -22,7 +22,7 @@ impl ErrorLog {
     }
 
     pub fn log(&mut self, level: Level, message: String, fields: Fields) {
-        logging::emit(level, &message, fields);
+        logging::connector_line(level, &message, fields);
         if level == Level::Error {
             self.last_log = Some(message);
         }

@@ -9,6 +9,7 @@ use super::event::{Broken, Event};
 use super::{Feed, FeedError};
 use crate::json::repair::{Repair, What, repair};
 use crate::logging::{self, Fields, Level};
+use crate::secrets;
 use crate::process::activity::Activity;
 use crate::process::lines::{Line, Lines};
 
@@ -35,7 +36,7 @@ struct Repaired {
     truncated: bool,
 }
 
-/// How much of a line that is not a message is logged, in characters.
+/// How much of a line that is not a message is logged, in bytes.
 const LOGGED: usize = 4096;
 
 impl<R: Read + AsFd, D: Decoder> LineFeed<R, D> {
@@ -123,7 +124,7 @@ fn unusable<'a>(broken: Broken, line: &[u8], truncated: bool) -> Result<Option<E
             let text = String::from_utf8_lossy(line);
             let text = text.trim();
             if !text.is_empty() {
-                logging::emit(Level::Info, &text.chars().take(LOGGED).collect::<String>(), Fields::new());
+                logging::connector_line(Level::Info, secrets::shorten(text, LOGGED), Fields::new());
             }
             Ok(Some(Event::Noise))
         }

@@ -1,0 +1,103 @@
+//! Turns events of `tracing` into log lines, with the fields of the spans around them.
+
+use std::fmt;
+
+use serde_json::Value;
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::span::{Attributes, EnteredSpan, Id};
+use tracing::{Metadata, Subscriber};
+use tracing_subscriber::layer::{Context, Layer};
+use tracing_subscriber::registry::LookupSpan;
+
+use super::level::{self, Level};
+use super::{Fields, Origin, send};
+
+/// Adds the field `rpc` to the lines of this thread for as long as the span lives.
+pub fn rpc_span(name: &'static str) -> EnteredSpan {
+    // Of the highest level, so that warnings have the field at each LOG_LEVEL.
+    tracing::error_span!("rpc", rpc = name).entered()
+}
+
+/// Adds the field `stream` to the lines of this thread for as long as the span lives.
+pub fn stream_span(stream: &impl fmt::Display) -> EnteredSpan {
+    tracing::error_span!("stream", %stream).entered()
+}
+
+pub struct LogLayer;
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogLayer {
+    fn enabled(&self, metadata: &Metadata<'_>, _context: Context<'_, S>) -> bool {
+        Level::from(*metadata.level()) >= level::least()
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(match level::least() {
+            Level::Trace => LevelFilter::TRACE,
+            Level::Debug => LevelFilter::DEBUG,
+            Level::Info => LevelFilter::INFO,
+            Level::Warn => LevelFilter::WARN,
+            Level::Error => LevelFilter::ERROR,
+        })
+    }
+
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let mut visitor = Visitor::default();
+        attributes.record(&mut visitor);
+        if let Some(span) = context.span(id) {
+            span.extensions_mut().insert(visitor.fields);
+        }
+    }
+
+    fn on_event(&self, event: &tracing::Event<'_>, context: Context<'_, S>) {
+        let mut visitor = Visitor::default();
+        for span in context.event_scope(event).into_iter().flat_map(|it| it.from_root()) {
+            if let Some(fields) = span.extensions().get::<Fields>() {
+                visitor.fields.extend(fields.clone());
+            }
+        }
+        event.record(&mut visitor);
+        send(Level::from(*event.metadata().level()), &visitor.message, visitor.fields, Origin::Shim);
+    }
+}
+
+#[derive(Default)]
+struct Visitor {
+    message: String,
+    fields: Fields,
+}
+
+impl Visitor {
+    fn take(&mut self, field: &Field, value: Value) {
+        match (field.name(), value) {
+            ("message", Value::String(text)) => self.message = text,
+            (name, value) => drop(self.fields.insert(name.to_owned(), value)),
+        }
+    }
+}
+
+impl Visit for Visitor {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.take(field, format!("{value:?}").into());
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.take(field, value.into());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.take(field, value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.take(field, value.into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.take(field, value.into());
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.take(field, value.into());
+    }
+}

@@ -1,0 +1,150 @@
+//! Limits lines that repeat each other: the runtime has one small buffer for logs and documents (F6), so a flood of logs
+//! slows documents down.
+
+use std::collections::HashMap;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::Hasher;
+use std::time::{Duration, Instant};
+
+use super::Level;
+
+/// How many similar lines may come at once, and how many a second after that.
+struct Limit {
+    burst: f64,
+    each_second: f64,
+}
+
+const INFO: Limit = Limit { burst: 200.0, each_second: 2.0 };
+const WARN: Limit = Limit { burst: 5000.0, each_second: 20.0 };
+
+/// How many shapes of lines are told apart; further ones share a limit.
+const SHAPES: usize = 4096;
+
+/// How often suppressed lines are reported.
+const REPORT: Duration = Duration::from_secs(10);
+
+/// Lines that were not logged.
+#[derive(Debug, PartialEq)]
+pub struct Suppressed {
+    pub count: u64,
+    pub level: Level,
+    /// The first of them, as the caller shortened it.
+    pub sample: String,
+}
+
+pub struct Repeats {
+    shapes: HashMap<u64, Shape>,
+    reported: Instant,
+}
+
+struct Shape {
+    tokens: f64,
+    since: Instant,
+    suppressed: Option<Suppressed>,
+}
+
+impl Repeats {
+    pub fn new(now: Instant) -> Self {
+        Self { shapes: HashMap::new(), reported: now }
+    }
+
+    /// Whether a line is to be logged. `sample` shortens it for the report.
+    pub fn allows(&mut self, level: Level, message: &str, now: Instant, sample: impl FnOnce() -> String) -> bool {
+        let limit = match level {
+            Level::Error => return true,
+            Level::Warn => WARN,
+            _ => INFO,
+        };
+        let mut key = shape(level, message);
+        if self.shapes.len() >= SHAPES && !self.shapes.contains_key(&key) {
+            self.shapes.retain(|_, it| it.suppressed.is_some() || it.tokens_at(now, &limit) < limit.burst);
+            if self.shapes.len() >= SHAPES {
+                key = level as u64;
+            }
+        }
+        let shape =
+            self.shapes.entry(key).or_insert_with(|| Shape { tokens: limit.burst, since: now, suppressed: None });
+        shape.tokens = shape.tokens_at(now, &limit);
+        shape.since = now;
+        if shape.tokens >= 1.0 {
+            shape.tokens -= 1.0;
+            return true;
+        }
+        shape.suppressed.get_or_insert_with(|| Suppressed { count: 0, level, sample: sample() }).count += 1;
+        false
+    }
+
+    /// What was suppressed since the last report, if that was long ago.
+    pub fn due(&mut self, now: Instant) -> Vec<Suppressed> {
+        if now.saturating_duration_since(self.reported) < REPORT { Vec::new() } else { self.report(now) }
+    }
+
+    /// What was suppressed since the last report.
+    pub fn report(&mut self, now: Instant) -> Vec<Suppressed> {
+        self.reported = now;
+        self.shapes.values_mut().filter_map(|it| it.suppressed.take()).collect()
+    }
+}
+
+impl Shape {
+    fn tokens_at(&self, now: Instant, limit: &Limit) -> f64 {
+        let passed = now.saturating_duration_since(self.since).as_secs_f64();
+        (self.tokens + passed * limit.each_second).min(limit.burst)
+    }
+}
+
+/// Equal for lines that differ in numbers only, and in words that contain digits.
+fn shape(level: Level, message: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write_u8(level as u8);
+    let is_word = |it: u8| it.is_ascii_alphanumeric() || it == b'_';
+    for word in message.as_bytes().chunk_by(|a, b| is_word(*a) == is_word(*b)) {
+        let masked = if word.iter().any(u8::is_ascii_digit) { b"0" } else { word };
+        hasher.write(masked);
+    }
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allowed(repeats: &mut Repeats, level: Level, message: &str, now: Instant) -> bool {
+        repeats.allows(level, message, now, || message.to_owned())
+    }
+
+    #[test]
+    fn similar_lines_are_counted_after_a_burst() {
+        let start = Instant::now();
+        let mut repeats = Repeats::new(start);
+        let passed =
+            (0..1000).filter(|it| allowed(&mut repeats, Level::Info, &format!("page {it} of x{it}"), start)).count();
+        assert_eq!(passed, 200);
+        assert!(allowed(&mut repeats, Level::Info, "another line", start));
+        let warnings = (0..6000).filter(|it| allowed(&mut repeats, Level::Warn, &format!("slow {it}"), start)).count();
+        assert_eq!(warnings, 5000);
+        assert!((0..9000).all(|_| allowed(&mut repeats, Level::Error, "no", start)));
+        assert!(repeats.due(start + Duration::from_secs(9)).is_empty());
+        let mut due = repeats.due(start + REPORT);
+        due.sort_by_key(|it| it.count);
+        let suppressed = |count, level, sample: &str| Suppressed { count, level, sample: sample.to_owned() };
+        assert_eq!(
+            due,
+            [suppressed(800, Level::Info, "page 200 of x200"), suppressed(1000, Level::Warn, "slow 5000")]
+        );
+        assert!(repeats.report(start).is_empty());
+        assert!(allowed(&mut repeats, Level::Info, "page 1 of x1", start + Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn shapes_beyond_the_limit_share_one() {
+        let start = Instant::now();
+        let mut repeats = Repeats::new(start);
+        let word = |it: usize| -> String { it.to_string().bytes().map(|it| char::from(it - b'0' + b'a')).collect() };
+        let passed = (0..10_000).filter(|it| allowed(&mut repeats, Level::Info, &word(*it), start)).count();
+        assert_eq!(passed, SHAPES + 200);
+        // A shape that was not used for long makes room.
+        assert!(allowed(&mut repeats, Level::Info, "new", start + Duration::from_secs(200)));
+        assert!(repeats.shapes.len() < 10);
+    }
+}
