@@ -19,7 +19,8 @@ use crate::process::keeper;
 use crate::process::launch::PIPE;
 use crate::process::shutdown::Shutdown;
 use crate::serve;
-use crate::shim::{Shim, SourceArgs};
+use crate::session::Session;
+use crate::settings::SourceArgs;
 use crate::signin;
 use crate::terminal;
 
@@ -117,6 +118,6 @@ fn run_async(command: Command) -> Result<ExitCode> {
 }
 
 async fn serve_stdio(source: &SourceArgs, shutdown: &Shutdown, stdout: File) -> Result<ExitCode> {
-    let shim = Shim::resolve(source, shutdown.clone())?;
-    serve::serve(&shim, std::io::stdin(), stdout).await.map(|()| ExitCode::SUCCESS)
+    let session = Session::resolve(source, shutdown.clone())?;
+    serve::serve(&session, std::io::stdin(), stdout).await.map(|()| ExitCode::SUCCESS)
 }

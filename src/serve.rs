@@ -13,9 +13,10 @@ use crate::flow::request::{Request, Validate};
 use crate::flow::response::{DiscoveredBinding, Output, Response, Spec, ValidatedBinding};
 use crate::process::thread;
 use crate::schema;
-use crate::shim::streams::StreamRules;
 use crate::secrets;
-use crate::shim::{SchemaMode, Shim};
+use crate::session::Session;
+use crate::settings::SchemaMode;
+use crate::settings::streams::StreamRules;
 use crate::upstream::{Mode, Resource, Stream};
 
 /// What reaches the loop.
@@ -26,7 +27,7 @@ enum Incoming {
 }
 
 /// Answers requests until they end, or until a capture does.
-pub async fn serve<R, W>(shim: &Shim, requests: R, responses: W) -> Result<()>
+pub async fn serve<R, W>(session: &Session, requests: R, responses: W) -> Result<()>
 where
     R: Read + Send + 'static,
     W: Write + Send + 'static,
@@ -38,7 +39,7 @@ where
     loop {
         let line = tokio::select! {
             biased;
-            reason = shim.launcher.shutdown.requested() => return Err(Stopped(reason).into()),
+            reason = session.launcher.shutdown.requested() => return Err(Stopped(reason).into()),
             incoming = incoming.recv() => match incoming {
                 Some(Incoming::Line(line)) if line.trim_ascii().is_empty() => continue,
                 Some(Incoming::Line(line)) => line,
@@ -47,20 +48,22 @@ where
             },
         };
         let sent = match Request::parse(&line)? {
-            Request::Spec => out.send(&Response::Spec(&spec(shim).await?)),
+            Request::Spec => out.send(&Response::Spec(&spec(session).await?)),
             Request::Discover(it) => {
                 secrets::redact_config(&it.config, None);
-                out.send(&Response::Discovered { bindings: discovered(shim.discover(&it.config).await?, &shim.streams) })
+                out.send(&Response::Discovered {
+                    bindings: discovered(session.discover(&it.config).await?, &session.settings.streams),
+                })
             }
             Request::Validate(it) => {
                 secrets::redact_config(&it.config, None);
-                out.send(&Response::Validated { bindings: validate(shim, &it).await? })
+                out.send(&Response::Validated { bindings: validate(session, &it).await? })
             }
             // F21: nothing to do, and no connector needed.
             Request::Apply => out.send(&Response::Applied {}),
             Request::Open(open) => {
                 secrets::redact_config(&open.capture.config, None);
-                return capture::run(shim, &open, out).await;
+                return capture::run(session, &open, out).await;
             }
             Request::Acknowledge => Ok(()),
         };
@@ -85,25 +88,25 @@ fn read_lines(requests: impl Read, send: impl Fn(Incoming) -> bool) {
 }
 
 /// What Flow is told of the connector's configuration.
-pub async fn spec(shim: &Shim) -> Result<Spec> {
-    let found = shim.describe().await?;
+pub async fn spec(session: &Session) -> Result<Spec> {
+    let found = session.describe().await?;
     if let Some(missing) = &found.missing {
         warn!("users can't sign in with OAuth: {missing}");
     }
-    let (resource_config_schema, pointers) = shim.source.resource_schema();
+    let (resource_config_schema, pointers) = session.upstream.resource_schema();
     Ok(Spec {
         protocol: PROTOCOL,
         config_schema: found.config_schema,
         resource_config_schema,
         oauth2: found.oauth2,
-        documentation_url: documentation_url(shim, found.documentation_url),
+        documentation_url: documentation_url(session, found.documentation_url),
         resource_path_pointers: pointers.iter().map(|it| (*it).to_owned()).collect(),
     })
 }
 
 /// Where the connector is documented: shim.yaml knows best.
-pub fn documentation_url(shim: &Shim, found: Option<String>) -> String {
-    let url = shim.documentation_url.clone().or(found);
+pub fn documentation_url(session: &Session, found: Option<String>) -> String {
+    let url = session.settings.documentation_url.clone().or(found);
     url.filter(|it| it.starts_with("http")).unwrap_or_else(|| HOME.to_owned())
 }
 
@@ -134,9 +137,9 @@ fn discovered_binding(stream: Stream, rules: &StreamRules, names: &mut Names) ->
     }
 }
 
-async fn validate(shim: &Shim, request: &Validate) -> Result<Vec<ValidatedBinding>> {
+async fn validate(session: &Session, request: &Validate) -> Result<Vec<ValidatedBinding>> {
     let resources: Vec<Resource> =
-        request.bindings.iter().map(|it| shim.source.resource(&it.resource_config)).collect::<Result<_, _>>()?;
-    shim.check(&request.config, &resources).await?;
+        request.bindings.iter().map(|it| session.upstream.resource(&it.resource_config)).collect::<Result<_, _>>()?;
+    session.check(&request.config, &resources).await?;
     Ok(resources.into_iter().map(|it| ValidatedBinding { resource_path: it.path }).collect())
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::message::{self, Message};
-use super::{StateFormat, catalog, state};
+use super::{catalog, state};
 use crate::json::repair::repair;
 use crate::process::activity::Activity;
 use crate::process::launch::{Launcher, in_words};
@@ -18,6 +18,7 @@ use crate::process::lines::{Line, Lines};
 use crate::process::stderr::Stderr;
 use crate::process::supervise::{Connector, End, Exit, Finished, Reading};
 use crate::process::thread;
+use crate::settings::StateFormat;
 use crate::upstream::{Broken, ErrorLog, Spec, Stream, SyncRequest};
 
 /// Names of the private files.
@@ -163,10 +164,13 @@ async fn ask(launcher: &Launcher, command: &'static str, config: Option<&RawValu
     }
     match end {
         End::Stopped(reason) => Err(Stopped(reason).into()),
-        End::Silent => {
-            Err(anyhow!("the connector said nothing for {} during {command} and was stopped", in_words(launcher.idle_timeout)))
+        End::Silent => Err(anyhow!(
+            "the connector said nothing for {} during {command} and was stopped",
+            in_words(launcher.idle_timeout)
+        )),
+        End::NotExiting => {
+            Err(anyhow!("the connector closed its output after {command} but did not exit, and was killed"))
         }
-        End::NotExiting => Err(anyhow!("the connector closed its output after {command} but did not exit, and was killed")),
         End::Exited(exit) => {
             let run = Ended { command, exit, stderr };
             if answers.has_answer(command) && exit != Exit::Code(0) {

@@ -12,12 +12,11 @@ use serde_json::{Map, Value, json};
 
 use crate::json::hints::Hints;
 use crate::process::launch::Launcher;
+use crate::settings::StateFormat;
 use crate::upstream::{
     Broken, Decoder, Discovery, Event, FullRefreshPolicy, Legacy, LegacyCell, LegacyState, LineFeed, Opened, Protocol,
     Resource, Rows, Spec, Stream, StreamId, SyncRequest, Upstream,
 };
-
-pub use state::StateFormat;
 
 #[derive(Default)]
 pub struct Airbyte {

@@ -10,20 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 
+use crate::settings::StateFormat;
 use crate::upstream::{Broken, LegacyCell, LegacyState, Selected, StateUpdate, Stream, StreamId, SyncRequest};
-
-/// What a connector's `--state` file holds (A7).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "lowercase")]
-pub enum StateFormat {
-    /// A list of STATE messages.
-    #[default]
-    List,
-    /// An object of the streams' states by their names, as connectors of before 2022 want it; those that turn out to send
-    /// states by the stream get a list all the same.
-    Bare,
-}
 
 #[derive(Deserialize)]
 pub struct StateMessage {

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::flow::request::Open;
-use crate::shim::Shim;
-use crate::shim::endpoint::ConfigMapping;
+use crate::session::Session;
+use crate::session::mapping::ConfigMapping;
 use crate::upstream::{Resource, Stream, StreamId};
 
 #[derive(Serialize, Deserialize)]
@@ -41,21 +41,21 @@ pub struct Catalog {
 }
 
 /// What is known of the source's streams, or found out now.
-pub async fn of(shim: &Shim, open: &Open, resources: &[Resource], kept: Option<&RawValue>) -> Result<Catalog> {
+pub async fn of(session: &Session, open: &Open, resources: &[Resource], kept: Option<&RawValue>) -> Result<Catalog> {
     let kept = kept.and_then(|it| serde_json::from_str::<Kept>(it.get()).ok());
     let is_current = kept.as_ref().is_some_and(|it| it.version == open.version);
     let remembered = kept.and_then(|it| {
-        let known: Vec<Stream> = it.streams.into_iter().filter_map(|it| shim.stream(it).ok()).collect();
+        let known: Vec<Stream> = it.streams.into_iter().filter_map(|it| session.stream(it).ok()).collect();
         Some(Catalog { streams: pick(&known, resources).ok()?, others: it.others, way: it.way, refreshed: None })
     });
     let config = &open.capture.config;
     let discover = async || -> Result<(Vec<Stream>, ConfigMapping)> {
-        let way = shim.way(config, None).await?;
-        Ok((shim.streams(config, &way).await?, way))
+        let way = session.mapping(config, None).await?;
+        Ok((session.streams(config, &way).await?, way))
     };
     match remembered {
         Some(mut remembered) if is_current => {
-            let way = shim.way(config, Some(&remembered.way)).await?;
+            let way = session.mapping(config, Some(&remembered.way)).await?;
             if way != remembered.way {
                 remembered.way = way;
                 remembered.refreshed = Some(keep(open, &remembered)?);
@@ -63,7 +63,7 @@ pub async fn of(shim: &Shim, open: &Open, resources: &[Resource], kept: Option<&
             Ok(remembered)
         }
         Some(remembered) => match discover().await {
-            Ok((discovered, way)) => refreshed(shim, open, resources, &discovered, way),
+            Ok((discovered, way)) => refreshed(session, open, resources, &discovered, way),
             Err(failure) if error::stopped(&failure).is_some() => Err(failure),
             Err(failure) => {
                 warn!("can't discover the streams again ({failure:#}): going on with what is known of them");
@@ -72,13 +72,13 @@ pub async fn of(shim: &Shim, open: &Open, resources: &[Resource], kept: Option<&
         },
         None => {
             let (discovered, way) = discover().await.context("can't discover the streams to read")?;
-            refreshed(shim, open, resources, &discovered, way)
+            refreshed(session, open, resources, &discovered, way)
         }
     }
 }
 
 fn refreshed(
-    shim: &Shim,
+    session: &Session,
     open: &Open,
     resources: &[Resource],
     discovered: &[Stream],
@@ -87,7 +87,7 @@ fn refreshed(
     let streams = pick(discovered, resources)?;
     let bound: HashSet<&StreamId> = resources.iter().map(|it| &it.id).collect();
     let unbound = discovered.iter().filter(|it| !bound.contains(&it.id));
-    let others: Vec<Box<RawValue>> = unbound.filter_map(|it| shim.source.unselected_entry(it)).collect();
+    let others: Vec<Box<RawValue>> = unbound.filter_map(|it| session.upstream.unselected_entry(it)).collect();
     let mut catalog = Catalog { streams, others, way, refreshed: None };
     catalog.refreshed = Some(keep(open, &catalog)?);
     Ok(catalog)

@@ -28,7 +28,7 @@ use crate::process::stderr::Stderr;
 use crate::process::supervise::{End, Exit, Finished};
 use crate::process::thread;
 use crate::secrets;
-use crate::shim::{Shim, endpoint};
+use crate::session::{Session, mapping};
 use crate::upstream::{Opened, Resource, Selected, Stream, SyncRequest};
 
 use ledger::{Entry, Ledger, Stored};
@@ -36,16 +36,16 @@ use pump::{Binding, Pump};
 pub use reset::reset_bindings;
 
 /// Runs one sync. Ends well only when all that the connector sent is committed (F8).
-pub async fn run<W: Write + Send + 'static>(shim: &Shim, open: &Open, mut out: Output<W>) -> Result<()> {
+pub async fn run<W: Write + Send + 'static>(session: &Session, open: &Open, mut out: Output<W>) -> Result<()> {
     let since = Instant::now();
     out.send(&Response::Opened {}).and_then(|()| out.flush()).context("can't write to the runtime")?;
-    let shutdown = &shim.launcher.shutdown;
+    let shutdown = &session.launcher.shutdown;
     if open.range.as_ref().is_some_and(|it| it.key_begin != 0) {
         // F20: one shard captures. An idle one that ended would be started again and again.
         info!("this shard stays idle: the one that begins at key 0 captures everything");
         return stopped_before_anything(shutdown.requested().await);
     }
-    match sync(shim, open, out).await {
+    match sync(session, open, out).await {
         Err(Ended::BeforeTheStart(failure)) => match error::stopped(&failure) {
             Some(reason) => return stopped_before_anything(reason),
             None => return Err(failure),
@@ -53,7 +53,7 @@ pub async fn run<W: Write + Send + 'static>(shim: &Shim, open: &Open, mut out: O
         Err(Ended::Later(failure)) => return Err(failure),
         Ok(()) => {}
     }
-    wait_for_interval(shim, open, since).await;
+    wait_for_interval(session, open, since).await;
     Ok(())
 }
 
@@ -76,44 +76,48 @@ enum Ended {
 
 /// Waits until the shim's `runInterval` is over, if it has one: everything is committed; a stop request still ends the
 /// wait.
-async fn wait_for_interval(shim: &Shim, open: &Open, since: Instant) {
-    let Some(interval) = shim.run_interval.filter(|_| !endpoint::skips_interval(&open.capture.config)) else { return };
+async fn wait_for_interval(session: &Session, open: &Open, since: Instant) {
+    let Some(interval) = session.settings.run_interval.filter(|_| !mapping::skips_interval(&open.capture.config))
+    else {
+        return;
+    };
     let left = interval.0.saturating_sub(since.elapsed());
-    if !left.is_zero() && shim.launcher.shutdown.reason().is_none() {
+    if !left.is_zero() && session.launcher.shutdown.reason().is_none() {
         info!("staying up until {interval} have gone by since the start");
-        let _ = tokio::time::timeout(left, shim.launcher.shutdown.requested()).await;
+        let _ = tokio::time::timeout(left, session.launcher.shutdown.requested()).await;
     }
 }
 
-async fn sync<W: Write + Send + 'static>(shim: &Shim, open: &Open, out: Output<W>) -> Result<(), Ended> {
-    let Some((opened, pump, catalog, config)) = start(shim, open, out).await.map_err(Ended::BeforeTheStart)? else {
+async fn sync<W: Write + Send + 'static>(session: &Session, open: &Open, out: Output<W>) -> Result<(), Ended> {
+    let Some((opened, pump, catalog, config)) = start(session, open, out).await.map_err(Ended::BeforeTheStart)? else {
         return Ok(());
     };
-    pump_and_publish(shim, open, opened, pump, &catalog, &config).await.map_err(Ended::Later)
+    pump_and_publish(session, open, opened, pump, &catalog, &config).await.map_err(Ended::Later)
 }
 
 type Prepared<W> = (Opened, Pump<W>, catalog::Catalog, Box<RawValue>);
 
 /// Starts the connector; none if there is nothing to capture.
-async fn start<W: Write>(shim: &Shim, open: &Open, out: Output<W>) -> Result<Option<Prepared<W>>> {
+async fn start<W: Write>(session: &Session, open: &Open, out: Output<W>) -> Result<Option<Prepared<W>>> {
     let spec = &open.capture;
     if spec.bindings.is_empty() {
         warn!("the capture has no bindings: there is nothing to do");
         return Ok(None);
     }
     let resources: Vec<Resource> =
-        spec.bindings.iter().map(|it| shim.source.resource(&it.resource_config)).collect::<Result<_, _>>()?;
+        spec.bindings.iter().map(|it| session.upstream.resource(&it.resource_config)).collect::<Result<_, _>>()?;
     let stored = Stored::parse(open.state.as_deref())?;
-    let mut catalog = catalog::of(shim, open, &resources, stored.catalog()).await?;
+    let mut catalog = catalog::of(session, open, &resources, stored.catalog()).await?;
     let streams = &catalog.streams;
-    let config = shim.to_connector(&spec.config, &catalog.way)?;
+    let config = session.endpoint.to_connector(&spec.config, &catalog.way)?;
     let bindings: Vec<Binding> = spec
         .bindings
         .iter()
         .zip(&resources)
         .enumerate()
         .map(|(index, (it, resource))| {
-            Binding::new(index, spec.key(it).to_vec(), shim.streams.schema, shim.streams.of(&resource.id))
+            let rules = &session.settings.streams;
+            Binding::new(index, spec.key(it).to_vec(), rules.schema, rules.of(&resource.id).as_ref().clone())
         })
         .collect();
     let entries: Vec<Entry> = spec
@@ -129,7 +133,7 @@ async fn start<W: Write>(shim: &Shim, open: &Open, out: Output<W>) -> Result<Opt
             stream,
         })
         .collect();
-    let mut ledger = Ledger::open(stored, &entries, shim.source.as_ref())?;
+    let mut ledger = Ledger::open(stored, &entries, session.upstream.as_ref())?;
     if let Some(catalog) = catalog.refreshed.take() {
         ledger.keep_catalog(catalog);
     }
@@ -146,16 +150,16 @@ async fn start<W: Write>(shim: &Shim, open: &Open, out: Output<W>) -> Result<Opt
         let others = &catalog.others;
         let shared_state = ledger.shared();
         let request = SyncRequest { config: &config, streams, others, shared_state, activity: activity.clone() };
-        shim.source.open(&shim.launcher, &request).await?
+        session.upstream.open(&session.launcher, &request).await?
     };
-    let mut pump = Pump::new(out, ledger, bindings, shim.max_document, watch::Sender::new(None), activity);
+    let mut pump = Pump::new(out, ledger, bindings, session.settings.max_document, watch::Sender::new(None), activity);
     send_schemas(&mut pump, &catalog.streams)?;
     Ok(Some((opened, pump, catalog, config)))
 }
 
 /// Pumps the connector's output until its end, and publishes the configs that it rotates beside that.
 async fn pump_and_publish<W: Write + Send + 'static>(
-    shim: &Shim,
+    session: &Session,
     open: &Open,
     Opened { connector, feed }: Opened,
     pump: Pump<W>,
@@ -165,12 +169,12 @@ async fn pump_and_publish<W: Write + Send + 'static>(
     let (statuses, activity, rotations) = (pump.statuses.clone(), pump.activity.clone(), pump.rotations.clone());
     let tick = || statuses.lock().unwrap_or_else(PoisonError::into_inner).show();
     let reader = thread::spawn("pump", move || pump.run(feed))?;
-    let (shutdown, idle) = (&shim.launcher.shutdown, Some(shim.launcher.idle_timeout));
+    let (shutdown, idle) = (&session.launcher.shutdown, Some(session.launcher.idle_timeout));
     let ended = tokio::sync::Notify::new();
     let supervised = async {
         let finished = connector.supervise(shutdown, &activity, idle, tick, reader).await;
         if let Ok(finished) = &finished
-            && let Some(changed) = shim.source.config_after(&finished.files, config)
+            && let Some(changed) = session.upstream.config_after(&finished.files, config)
         {
             secrets::redact_config(&changed, None);
             rotations.send_replace(Some(changed));
@@ -195,13 +199,13 @@ async fn pump_and_publish<W: Write + Send + 'static>(
             // Only the newest is published: it replaces those before it.
             let newest = rotated.borrow_and_update().clone();
             if let Some(changed) = newest {
-                is_published = shim.publish(&changed, &open.capture.config, &catalog.way).await;
+                is_published = session.publish(&changed, &open.capture.config, &catalog.way).await;
             }
         }
     };
     let (finished, is_published) = tokio::join!(supervised, publishing);
     let Finished { end, output, stderr, files } = finished?;
-    let ended = finish(shim, end, output, &stderr);
+    let ended = finish(session, end, output, &stderr);
     files.close(shutdown.deadline()).await;
     ended?;
     // Its next start would use the old config.
@@ -220,7 +224,7 @@ fn send_schemas<W: Write>(pump: &mut Pump<W>, streams: &[Stream]) -> Result<()> 
 }
 
 /// Decides how a sync has ended, once the connector has exited and all of its output was read.
-fn finish<W: Write>(shim: &Shim, end: End, output: Option<Pump<W>>, stderr: &Stderr) -> Result<()> {
+fn finish<W: Write>(session: &Session, end: End, output: Option<Pump<W>>, stderr: &Stderr) -> Result<()> {
     let Some(mut pump) = output else {
         return Err(match end {
             End::Stopped(reason) => Stopped(reason).into(),
@@ -253,7 +257,7 @@ fn finish<W: Write>(shim: &Shim, end: End, output: Option<Pump<W>>, stderr: &Std
         }
         End::NotExiting => Err(anyhow!("the connector closed its output but did not exit, and was killed")),
         End::Silent => {
-            let said_nothing = format!("the connector said nothing for {}", in_words(shim.launcher.idle_timeout));
+            let said_nothing = format!("the connector said nothing for {}", in_words(session.launcher.idle_timeout));
             if pump.pending > 0 {
                 bail!("{said_nothing} and was stopped; {} documents were not committed", pump.pending);
             }

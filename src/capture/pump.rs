@@ -24,9 +24,9 @@ use crate::json::repair::{Repair, What};
 use crate::json::scan::string_text;
 use crate::process::activity::Activity;
 use crate::process::supervise::Reading;
-use crate::shim::streams::StreamOptions;
 use crate::secrets;
-use crate::shim::SchemaMode;
+use crate::settings::SchemaMode;
+use crate::settings::streams::StreamOptions;
 use crate::upstream::{self, ErrorLog, Event, Feed, FeedError, Record, Rows, StreamId};
 
 pub struct Pump<W> {

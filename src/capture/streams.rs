@@ -13,7 +13,7 @@ use crate::dates::{Dates, Normalize, Typed};
 use crate::flow::response::Response;
 use crate::logging::{self, Level};
 use crate::schema::{self, DateFormats};
-use crate::shim::SchemaMode;
+use crate::settings::SchemaMode;
 use crate::upstream::{Mode, Phase, Rows, Status, StreamId, StreamSchema};
 
 impl<W: Write> Pump<W> {
@@ -98,11 +98,8 @@ impl<W: Write> Pump<W> {
             return;
         };
         let number = |it: Option<f64>| it.map_or(Value::Null, |it| (it as u64).into());
-        let fields = logging::fields([
-            ("stream", id.to_string().into()),
-            ("rows", number(rows)),
-            ("bytes", number(bytes)),
-        ]);
+        let fields =
+            logging::fields([("stream", id.to_string().into()), ("rows", number(rows)), ("bytes", number(bytes))]);
         logging::event(Level::Debug, "estimate", &format!("the connector estimates the size of stream {id}"), fields);
         if let Some(rows) = rows {
             self.on_board(|statuses| statuses.estimate(index, rows));

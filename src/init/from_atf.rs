@@ -4,7 +4,7 @@ use anyhow::Result;
 use std::path::Path;
 
 use super::{expect_none, write_all};
-use crate::shim::atf;
+use crate::settings::atf;
 
 const NAME: &str = "shim.yaml";
 

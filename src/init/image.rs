@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use serde::Deserialize;
 
 use crate::process::container;
-use crate::shim::AIRBYTE_ENTRYPOINT;
+use crate::settings::AIRBYTE_ENTRYPOINT;
 
 /// An image that a shim can be put on top of.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -28,11 +28,12 @@ use crate::flow::response::DiscoveredBinding;
 use crate::inspect::config::{self, Field};
 use crate::process::launch::Target;
 use crate::process::shutdown::Shutdown;
-use crate::serve;
-use crate::shim::config::ConfigArg;
-use crate::shim::endpoint::Described;
 use crate::secrets;
-use crate::shim::{Protocol, Shim};
+use crate::serve;
+use crate::session::Described;
+use crate::session::Session;
+use crate::settings::Protocol;
+use crate::settings::config::ConfigArg;
 use crate::terminal::Screen;
 
 use origin::{Base, Found, Origin};
@@ -153,9 +154,9 @@ async fn ask(
     shutdown: &Shutdown,
     screen: &Screen,
 ) -> Result<Subject> {
-    let shim = Shim::bare(found.target.clone(), found.protocol, shutdown.clone())?;
+    let session = Session::bare(found.target.clone(), found.protocol, shutdown.clone())?;
     screen.status("asking the connector for its spec");
-    let Described { config_schema, oauth2, missing, documentation_url, .. } = shim.describe().await?;
+    let Described { config_schema, oauth2, missing, documentation_url, .. } = session.describe().await?;
     let base = match found.base {
         Base::Image(image) => Base::Image(image::inspect(&image.name).await?),
         package @ Base::Package(_) => package,
@@ -164,8 +165,8 @@ async fn ask(
         Some(config) => {
             secrets::redact_config(config, None);
             screen.status("discovering streams");
-            let streams = shim.discover(config).await.context("can't discover the streams")?;
-            Some(serve::discovered(streams, &shim.streams))
+            let streams = session.discover(config).await.context("can't discover the streams")?;
+            Some(serve::discovered(streams, &session.settings.streams))
         }
         None => None,
     };
@@ -185,7 +186,7 @@ async fn ask(
         folder: place.folder.clone(),
         documentation_url: documentation_url.filter(|it| it.starts_with("http") && !it.contains(char::is_whitespace)),
         fields,
-        resource_schema: shim.source.resource_schema().0,
+        resource_schema: session.upstream.resource_schema().0,
         provider: oauth2.map(|it| it["provider"].as_str().unwrap_or("the provider").to_owned()),
         oauth2_missing: missing,
         undescribed,

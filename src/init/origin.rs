@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::process::launch::Target;
 use crate::process::program::search_path;
-use crate::shim::Protocol;
+use crate::settings::Protocol;
 
 use super::image::Image;
 use super::package::{self, Package};

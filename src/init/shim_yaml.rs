@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::process::launch::Target;
 use crate::secrets;
-use crate::shim::Protocol;
+use crate::settings::Protocol;
 
 use super::{Subject, yaml};
 

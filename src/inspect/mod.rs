@@ -16,10 +16,11 @@ use crate::error::Reason;
 use crate::process::launch::Target;
 use crate::process::shutdown::Shutdown;
 use crate::schema::Change;
-use crate::serve;
-use crate::shim::config::ConfigArg;
 use crate::secrets;
-use crate::shim::{Settings, Shim, SourceArgs};
+use crate::serve;
+use crate::session::Session;
+use crate::settings::config::ConfigArg;
+use crate::settings::{Origin, SourceArgs};
 use crate::terminal::Screen;
 
 #[derive(clap::Args, Debug)]
@@ -54,7 +55,7 @@ struct Report<'a> {
     image: Option<String>,
     /// What shim.yaml changes.
     #[serde(skip_serializing_if = "Option::is_none")]
-    settings: Option<&'a Settings>,
+    settings: Option<&'a Origin>,
     /// As Flow is told.
     documentation_url: String,
     /// The source declares how users may sign in by OAuth.
@@ -100,16 +101,16 @@ pub async fn run(args: &Args, shutdown: &Shutdown, mut stdout: File) -> ExitCode
 }
 
 async fn inspect(args: &Args, shutdown: &Shutdown, screen: &Screen, stdout: &mut File) -> Result<()> {
-    let shim = Shim::resolve(&args.source, shutdown.clone())?;
-    let given = args.config.read(shim.folder.as_deref())?;
+    let session = Session::resolve(&args.source, shutdown.clone())?;
+    let given = args.config.read(session.settings.folder.as_deref())?;
     screen.status("asking the connector for its spec");
-    let mut report = report(&shim).await?;
+    let mut report = report(&session).await?;
     let mut discovery = Ok(());
     if let Some(config) = &given {
         secrets::redact_config(config, None);
         screen.status("discovering streams");
-        discovery = shim.discover(config).await.map(|found| {
-            let found = streams::describe(found, &shim.streams);
+        discovery = session.discover(config).await.map(|found| {
+            let found = streams::describe(found, &session.settings.streams);
             report.totals = Some(streams::Totals::of(&found));
             report.streams = Some(found);
         });
@@ -127,18 +128,18 @@ async fn inspect(args: &Args, shutdown: &Shutdown, screen: &Screen, stdout: &mut
 }
 
 /// All that needs no config.
-async fn report(shim: &Shim) -> Result<Report<'_>> {
-    let found = shim.describe().await?;
-    let (command, image) = match &shim.launcher.target {
+async fn report(session: &Session) -> Result<Report<'_>> {
+    let found = session.describe().await?;
+    let (command, image) = match &session.launcher.target {
         Target::Command(command) => (Some(command.clone()), None),
         Target::Image(image) => (None, Some(image.clone())),
     };
     Ok(Report {
-        protocol: shim.source.protocol(),
+        protocol: session.upstream.protocol(),
         command,
         image,
-        settings: shim.settings.as_ref(),
-        documentation_url: serve::documentation_url(shim, found.documentation_url),
+        settings: session.settings.origin.as_ref(),
+        documentation_url: serve::documentation_url(session, found.documentation_url),
         advanced_auth: found.declares_oauth,
         oauth2: found.oauth2,
         oauth2_missing: found.missing,

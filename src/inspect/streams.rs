@@ -6,8 +6,8 @@ use serde_json::Value;
 use super::Rewrite;
 use crate::schema::{self, DateFormats};
 use crate::serve;
-use crate::shim::SchemaMode;
-use crate::shim::streams::StreamRules;
+use crate::settings::SchemaMode;
+use crate::settings::streams::StreamRules;
 use crate::upstream;
 
 #[derive(Serialize)]

@@ -19,8 +19,8 @@ use json::JsonLines;
 pub use layer::{rpc_span, stream_span};
 pub use level::Level;
 use repeats::{Repeats, Suppressed};
-use writer::WRITER;
 pub use writer::Priority;
+use writer::WRITER;
 
 pub type Fields = Map<String, Value>;
 

@@ -128,10 +128,7 @@ mod tests {
         let mut due = repeats.due(start + REPORT);
         due.sort_by_key(|it| it.count);
         let suppressed = |count, level, sample: &str| Suppressed { count, level, sample: sample.to_owned() };
-        assert_eq!(
-            due,
-            [suppressed(800, Level::Info, "page 200 of x200"), suppressed(1000, Level::Warn, "slow 5000")]
-        );
+        assert_eq!(due, [suppressed(800, Level::Info, "page 200 of x200"), suppressed(1000, Level::Warn, "slow 5000")]);
         assert!(repeats.report(start).is_empty());
         assert!(allowed(&mut repeats, Level::Info, "page 1 of x1", start + Duration::from_secs(1)));
     }

@@ -75,19 +75,11 @@ pub struct Writer {
     emptied: Condvar,
 }
 
-pub static WRITER: Writer =
-    Writer { queue: Mutex::new(Queue::new()), filled: Condvar::new(), emptied: Condvar::new() };
+pub static WRITER: Writer = Writer { queue: Mutex::new(Queue::new()), filled: Condvar::new(), emptied: Condvar::new() };
 
 impl Queue {
     const fn new() -> Self {
-        Self {
-            lines: VecDeque::new(),
-            bytes: 0,
-            dropped: 0,
-            is_writing: false,
-            has_thread: false,
-            is_closed: false,
-        }
+        Self { lines: VecDeque::new(), bytes: 0, dropped: 0, is_writing: false, has_thread: false, is_closed: false }
     }
 }
 
@@ -187,7 +179,8 @@ mod tests {
     fn a_full_queue_keeps_room_for_what_is_important() {
         let mut queue = Queue::new();
         let line = || "x".repeat(ROOM / 8);
-        for (priority, fits) in [(Priority::Info, 8), (Priority::Warn, 2), (Priority::Error, 2), (Priority::Always, 9)] {
+        for (priority, fits) in [(Priority::Info, 8), (Priority::Warn, 2), (Priority::Error, 2), (Priority::Always, 9)]
+        {
             let before = (queue.lines.len(), queue.dropped);
             (0..9).for_each(|_| queue.push(line(), priority));
             assert_eq!(queue.lines.len() - before.0, fits, "{priority:?}");

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::json::pointer;
 use crate::serve;
-use crate::shim::streams::StreamRules;
+use crate::settings::streams::StreamRules;
 use crate::upstream::{Discovery, Stream};
 
 /// A stream, bound to a collection of its recommended name.

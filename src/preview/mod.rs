@@ -30,9 +30,10 @@ use crate::capture;
 use crate::error::Reason;
 use crate::process::shutdown::Shutdown;
 use crate::process::thread;
-use crate::shim::config::ConfigArg;
 use crate::secrets;
-use crate::shim::{Shim, SourceArgs};
+use crate::session::Session;
+use crate::settings::SourceArgs;
+use crate::settings::config::ConfigArg;
 use crate::terminal::Screen;
 use crate::terminal::figures::plural;
 use crate::upstream::Stream;
@@ -40,7 +41,7 @@ use crate::upstream::Stream;
 use bindings::{Binding, OpenBinding};
 use display::Display;
 use receive::{Received, Receiver};
-use session::Session;
+use session::Serving;
 use state::StateFile;
 use tally::Tally;
 
@@ -112,11 +113,11 @@ pub async fn run(args: Args, stop: &Shutdown, stdout: File) -> ExitCode {
 }
 
 fn preview(args: &Args, stop: &Shutdown, screen: &Screen, stdout: File, runtime: &Handle) -> Result<()> {
-    let mut shim = Shim::resolve(&args.source, stop.clone())?;
+    let mut shim = Session::resolve(&args.source, stop.clone())?;
     // Nobody waits for a capture to be started again.
-    shim.run_interval = None;
+    shim.settings.run_interval = None;
     let shim = Arc::new(shim);
-    let given = args.config.read(shim.folder.as_deref())?;
+    let given = args.config.read(shim.settings.folder.as_deref())?;
     let mut state = args.state.as_deref().map(StateFile::open).transpose()?;
     let config = match &given {
         Some(config) => config.clone(),
@@ -124,7 +125,7 @@ fn preview(args: &Args, stop: &Shutdown, screen: &Screen, stdout: File, runtime:
     };
     secrets::redact_config(&config, None);
 
-    let mut session = Session::start(shim.clone(), runtime.clone())?;
+    let mut session = Serving::start(shim.clone(), runtime.clone())?;
     screen.status("asking the connector for its spec");
     let Some(spec) = session.ask("spec", &json!({}), "spec") else {
         return Err(unanswered(session, None));
@@ -137,10 +138,12 @@ fn preview(args: &Args, stop: &Shutdown, screen: &Screen, stdout: File, runtime:
         }
     };
     let found = streams.len();
-    let mut bindings =
-        bindings::select(bindings::bind(streams, &shim.streams, &spec["resourcePathPointers"])?, &args.select)?;
+    let mut bindings = bindings::select(
+        bindings::bind(streams, &shim.settings.streams, &spec["resourcePathPointers"])?,
+        &args.select,
+    )?;
     if args.full_refresh {
-        bindings::refresh_fully(&mut bindings, shim.source.as_ref());
+        bindings::refresh_fully(&mut bindings, shim.upstream.as_ref());
         if let Some(file) = &mut state {
             let keys: Vec<String> = bindings.iter().map(Binding::state_key).collect();
             file.state = capture::reset_bindings(std::mem::take(&mut file.state), &keys);
@@ -160,8 +163,8 @@ fn preview(args: &Args, stop: &Shutdown, screen: &Screen, stdout: File, runtime:
 
 /// Check and discover. What fails within the session is told at its end.
 fn find_streams(
-    session: &mut Session,
-    shim: &Shim,
+    session: &mut Serving,
+    shim: &Session,
     config: &RawValue,
     screen: &Screen,
     runtime: &Handle,
@@ -178,7 +181,7 @@ fn find_streams(
 }
 
 /// Why a session got no further, as it tells itself, or as is known outside.
-fn unanswered(session: Session, failure: Option<Error>) -> Error {
+fn unanswered(session: Serving, failure: Option<Error>) -> Error {
     let broken = || anyhow!("flow-shim is broken: a request had no answer");
     session.end().err().or(failure).unwrap_or_else(broken)
 }
@@ -225,7 +228,7 @@ struct Run<'a> {
 }
 
 fn capture(
-    mut session: Session,
+    mut session: Serving,
     bindings: &[Binding],
     config: &RawValue,
     state: Option<StateFile>,

@@ -11,9 +11,9 @@ use tokio::runtime::Handle;
 
 use crate::process::lines::{Line, Lines};
 use crate::serve;
-use crate::shim::Shim;
+use crate::session::Session;
 
-pub struct Session {
+pub struct Serving {
     requests: PipeWriter,
     pub responses: Lines<PipeReader>,
     serving: JoinHandle<Result<()>>,
@@ -22,8 +22,8 @@ pub struct Session {
 /// As much as an unprivileged process may have in a pipe.
 const PIPE: usize = 1024 * 1024;
 
-impl Session {
-    pub fn start(shim: Arc<Shim>, runtime: Handle) -> Result<Self> {
+impl Serving {
+    pub fn start(shim: Arc<Session>, runtime: Handle) -> Result<Self> {
         let what = "can't make a pipe";
         let (theirs, requests) = pipe().context(what)?;
         let (responses, out) = pipe().context(what)?;
@@ -41,7 +41,7 @@ impl Session {
     }
 
     /// Sends a request of one member, and reads the response of one member that has to follow. Where none comes, the
-    /// session has ended, and [`Session::end`] tells why.
+    /// session has ended, and [`Serving::end`] tells why.
     pub fn ask<T: Serialize>(&mut self, kind: &str, body: &T, answer: &str) -> Option<Value> {
         let mut request = serde_json::to_vec(&std::collections::HashMap::from([(kind, body)])).ok()?;
         request.push(b'\n');

@@ -47,10 +47,8 @@ pub fn start(shutdown: &Shutdown, stdout: OwnedFd, last_words: fn()) -> Result<(
         Ok(ours)
     };
     let failed = "can't listen for signals";
-    let signals = [
-        (Reason::Terminate, listen(SIGTERM).context(failed)?),
-        (Reason::Interrupt, listen(SIGINT).context(failed)?),
-    ];
+    let signals =
+        [(Reason::Terminate, listen(SIGTERM).context(failed)?), (Reason::Interrupt, listen(SIGINT).context(failed)?)];
     let shutdown = shutdown.clone();
     let watch = move || {
         let reason = watch(&shutdown, &signals, stdout.as_fd());

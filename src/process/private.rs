@@ -155,7 +155,8 @@ pub fn remove(root: &Path) -> io::Result<()> {
         return Ok(());
     }
     make_writable(root);
-    absent(fs::remove_dir_all(root)).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", root.display())))
+    absent(fs::remove_dir_all(root))
+        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", root.display())))
 }
 
 /// What is gone already is removed.

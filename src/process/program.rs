@@ -47,7 +47,8 @@ fn check(path: &Path) -> Result<()> {
 /// The executable file of a program in PATH.
 pub fn search_path(program: &str) -> Option<String> {
     let path = std::env::var_os("PATH")?;
-    let is_executable = |file: &Path| file.metadata().is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0);
+    let is_executable =
+        |file: &Path| file.metadata().is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0);
     let file = std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| is_executable(file))?;
     file.into_os_string().into_string().ok()
 }
@@ -66,7 +67,9 @@ pub fn not_started(program: &str, errno: i32) -> Error {
             "can't start `{program}`: it is not a program of this machine (a script needs a first line like #!/bin/sh)"
         ),
         _ if errno == rustix::io::Errno::AGAIN.raw_os_error() => {
-            anyhow!("can't start `{program}`: {error} (raise the limit on processes: `ulimit -u`, or the container's PIDs)")
+            anyhow!(
+                "can't start `{program}`: {error} (raise the limit on processes: `ulimit -u`, or the container's PIDs)"
+            )
         }
         _ => anyhow!("can't start `{program}`: {error}"),
     }

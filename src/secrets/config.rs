@@ -15,8 +15,12 @@ const DEEPEST: usize = 16;
 const SHORTEST_PART: usize = 4;
 
 /// `name=value` in connection strings and URLs.
-static PAIR: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new(r#"([A-Za-z][\w.-]*)\s*[=:]\s*(?:(?i:bearer|basic|token)\s+)?(?:'([^']+)'|"([^"]+)"|([^;&,\s'"][^;&\s]*))"#).ok());
+static PAIR: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(
+        r#"([A-Za-z][\w.-]*)\s*[=:]\s*(?:(?i:bearer|basic|token)\s+)?(?:'([^']+)'|"([^"]+)"|([^;&,\s'"][^;&\s]*))"#,
+    )
+    .ok()
+});
 
 /// The password in a URL.
 static URL_PASSWORD: LazyLock<Option<Regex>> =

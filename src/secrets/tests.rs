@@ -183,7 +183,8 @@ fn short_secrets_are_redacted_as_whole_words() {
 #[test]
 fn values_are_redacted_as_deep_as_they_are() {
     let redactor = redactor(&["s3cret-1", "123456789"]);
-    let mut value: Value = json!({"s3cret-1": [{"a": "is s3cret-1"}], "number": 123456789, "other": 12345678, "x": true});
+    let mut value: Value =
+        json!({"s3cret-1": [{"a": "is s3cret-1"}], "number": 123456789, "other": 12345678, "x": true});
     redactor.value(&mut value, true);
     assert_eq!(value, json!({"***": [{"a": "is ***"}], "number": "***", "other": 12345678, "x": true}));
     let mut value: Value = json!({"s3cret-1": "s3cret-1"});

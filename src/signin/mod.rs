@@ -20,9 +20,10 @@ use serde_json::{Map, Value, json};
 use crate::http;
 use crate::process::shutdown::Shutdown;
 use crate::process::thread;
-use crate::shim::config::ConfigArg;
 use crate::secrets;
-use crate::shim::{Shim, SourceArgs};
+use crate::session::Session;
+use crate::settings::SourceArgs;
+use crate::settings::config::ConfigArg;
 use crate::terminal::Screen;
 
 use callback::Callback;
@@ -67,8 +68,8 @@ pub async fn run(args: &Args, shutdown: &Shutdown, mut stdout: File) -> ExitCode
 
 async fn sign_in(args: &Args, shutdown: &Shutdown, screen: &Screen, stdout: &mut File) -> Result<()> {
     let client = client(args)?;
-    let shim = Shim::resolve(&args.source, shutdown.clone())?;
-    let config = match args.config.read(shim.folder.as_deref())? {
+    let session = Session::resolve(&args.source, shutdown.clone())?;
+    let config = match args.config.read(session.settings.folder.as_deref())? {
         Some(config) => {
             secrets::redact_config(&config, None);
             serde_json::from_str(config.get()).context("the config can't be read")?
@@ -76,7 +77,7 @@ async fn sign_in(args: &Args, shutdown: &Shutdown, screen: &Screen, stdout: &mut
         None => Map::new(),
     };
     screen.status("asking the connector for its spec");
-    let described = shim.describe().await?;
+    let described = session.describe().await?;
     let Some(oauth2) = described.oauth2 else {
         let why = described.missing.unwrap_or_else(|| "the connector declares none".to_owned());
         bail!("there is no OAuth to try: {why}");

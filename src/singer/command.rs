@@ -11,7 +11,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::selection::{self, Form};
-use super::{CatalogOption, Singer, about, catalog, state};
+use super::{Singer, about, catalog, state};
 use crate::json::compact::compact;
 use crate::json::hints::Hints;
 use crate::json::repair::repair;
@@ -22,6 +22,7 @@ use crate::process::launch::{Launcher, Prepared, in_words};
 use crate::process::stderr::Stderr;
 use crate::process::supervise::{Connector, End, Exit, Finished, Reading};
 use crate::process::thread;
+use crate::settings::CatalogOption;
 use crate::upstream::{ErrorLog, Stream, SyncRequest};
 
 /// Names of the private files.
@@ -133,9 +134,10 @@ async fn run(launcher: &Launcher, prepared: Prepared, arguments: &[&str]) -> Res
             let limit = in_words(launcher.idle_timeout);
             Err(anyhow!("the tap said nothing for {limit} when it was run with {} and was stopped", options()))
         }
-        End::NotExiting => {
-            Err(anyhow!("the tap closed its output but did not exit when it was run with {}, and was killed", options()))
-        }
+        End::NotExiting => Err(anyhow!(
+            "the tap closed its output but did not exit when it was run with {}, and was killed",
+            options()
+        )),
         End::Exited(exit) => {
             let stdout = output.unwrap_or(Ok(Vec::new())).context("can't read the tap's output")?;
             Ok(Run { stdout, exit, stderr, config })

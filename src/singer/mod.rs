@@ -11,7 +11,6 @@ mod state;
 
 use anyhow::Result;
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
@@ -19,6 +18,7 @@ use crate::json::hints::Hints;
 use crate::logging::{Fields, Level};
 use crate::process::files::Files;
 use crate::process::launch::Launcher;
+use crate::settings::CatalogOption;
 use crate::upstream::{
     Batch, Broken, Decoder, Discovery, Event, FullRefreshPolicy, Legacy, LegacyCell, LegacyState, LineFeed, Opened,
     Protocol, Record, Resource, Rows, Spec, Stream, StreamId, StreamSchema, SyncRequest, Upstream,
@@ -34,20 +34,6 @@ pub struct Singer {
     /// In place of what `--about` says.
     pub config_schema: Option<Value>,
     pub catalog: CatalogOption,
-}
-
-/// How a tap is told which streams to read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "lowercase")]
-pub enum CatalogOption {
-    /// As it seems to want it.
-    #[default]
-    Auto,
-    Catalog,
-    Properties,
-    /// Not at all: it reads everything, and records without a binding are left out.
-    None,
 }
 
 impl Protocol for Singer {

@@ -9,10 +9,9 @@ use super::event::{Broken, Event};
 use super::{Feed, FeedError};
 use crate::json::repair::{Repair, What, repair};
 use crate::logging::{self, Fields, Level};
-use crate::secrets;
 use crate::process::activity::Activity;
 use crate::process::lines::{Line, Lines};
-
+use crate::secrets;
 
 /// Decodes the lines of one sync, and remembers what it needs for the following ones.
 pub trait Decoder: Send {

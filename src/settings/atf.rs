@@ -1,6 +1,5 @@
-//! The folder of the older wrapper (airbyte-to-flow): files in the working directory of a connector's image, which say what
-//! shim.yaml says. `reference/overlays.md` lists them. Here they become a [`ShimFile`], and from there on there is no
-//! difference: `flow-shim init --from-atf` writes it down.
+//! The files of airbyte-to-flow: they lie in the working directory of a connector's image, and say what shim.yaml says
+//! today (docs/airbyte-to-flow.md). They are read into a [`ShimFile`]; `flow-shim init --from-atf` writes it.
 
 use anyhow::{Context, Result, anyhow, bail};
 use std::collections::BTreeMap;
@@ -14,8 +13,7 @@ use serde_json::{Map, Value};
 
 use super::file::{ShimFile, SpecChanges};
 use super::streams::{Component, Normalizations, Normalize, StreamOptions};
-use super::values::{Document, Interval, OAuth2, SchemaMode};
-use crate::airbyte::StateFormat;
+use super::values::{Document, Interval, OAuth2, SchemaMode, StateFormat};
 use crate::oauth;
 
 /// How a connector wants its state: `per_stream`, else as a bare object.

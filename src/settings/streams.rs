@@ -1,74 +1,100 @@
-//! `streams` of shim.yaml: what is different for the streams of a name, or of a glob. Of several that fit a stream the most
-//! specific one wins, option by option: its name itself, else the glob with the most characters of its own.
+//! `streams` of shim.yaml: options for the streams of a name or a glob. If several rules fit a stream, the most specific
+//! one wins, option by option: the name itself, else the glob with the most literal characters.
 
 mod options;
 
-use anyhow::Result;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use globset::{Glob, GlobMatcher};
+use anyhow::{Context, Result};
+use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use super::values::{Document, SchemaMode};
-use crate::upstream::{Discovery, Stream, StreamId};
+use crate::upstream::{Stream, StreamId};
 
 pub use options::{Component, CursorField, Normalizations, Normalize, StreamOptions};
 
-/// All that shim.yaml says of streams.
-#[derive(Default)]
+/// What shim.yaml says about streams.
 pub struct StreamRules {
     /// Where discovered collections have their schemas from.
     pub schema: SchemaMode,
     rules: Vec<Rule>,
+    /// The index of each rule by its name: a glob may be the literal name of a stream.
+    names: HashMap<String, usize>,
+    globs: GlobSet,
+    /// The index of the rule of each glob.
+    glob_rules: Vec<usize>,
+    /// Streams have the same options each time they are asked for.
+    resolved: Mutex<HashMap<StreamId, Arc<StreamOptions>>>,
 }
 
 struct Rule {
     name: String,
-    /// None where the name can be nothing but a name.
-    glob: Option<GlobMatcher>,
     options: StreamOptions,
 }
 
 impl StreamRules {
-    /// Reads the files that they name.
+    /// Reads the files that the rules name.
     pub fn new(schema: SchemaMode, options: BTreeMap<String, StreamOptions>, folder: Option<&Path>) -> Result<Self> {
-        let rule = |(name, mut options): (String, StreamOptions)| -> Result<Rule> {
+        let (mut rules, mut names, mut glob_rules) = (Vec::new(), HashMap::new(), Vec::new());
+        let mut globs = GlobSetBuilder::new();
+        for (name, mut options) in options {
             if let Some(document) = &options.schema {
                 let what = format!("the schema of stream {name}");
                 options.schema = Some(Document::Inline(document.read(folder, &what)?));
             }
-            let glob = Some(&name).filter(|it| it.contains(SPECIAL)).and_then(|it| Glob::new(it).ok());
-            let glob = glob.map(|it| it.compile_matcher());
-            Ok(Rule { name, glob, options })
-        };
-        Ok(Self { schema, rules: options.into_iter().map(rule).collect::<Result<_, _>>()? })
+            // What is not a valid glob can only be a name.
+            if name.contains(SPECIAL)
+                && let Ok(glob) = Glob::new(&name)
+            {
+                globs.add(glob);
+                glob_rules.push(rules.len());
+            }
+            names.insert(name.clone(), rules.len());
+            rules.push(Rule { name, options });
+        }
+        let globs = globs.build().context("the globs of `streams` can't be used")?;
+        Ok(Self { schema, rules, names, globs, glob_rules, resolved: Mutex::default() })
     }
 
-    /// What goes for one stream.
-    pub fn of(&self, id: &StreamId) -> StreamOptions {
-        let names = names(id);
-        let mut fitting: Vec<(Fit, &StreamOptions)> =
-            self.rules.iter().filter_map(|it| Some((it.fit(&names)?, &it.options))).collect();
-        fitting.sort_by_key(|(fit, _)| *fit);
+    /// The options of one stream.
+    pub fn of(&self, id: &StreamId) -> Arc<StreamOptions> {
+        let mut resolved = self.resolved.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(options) = resolved.get(id) {
+            return options.clone();
+        }
+        let mut fitting = self.fitting(id);
+        fitting.sort_unstable();
         let mut options = StreamOptions::default();
-        fitting.into_iter().for_each(|(_, it)| options.overlay(it));
+        fitting.into_iter().for_each(|(_, index)| options.overlay(&self.rules[index].options));
+        let options = Arc::new(options);
+        resolved.insert(id.clone(), options.clone());
         options
     }
 
-    /// The stream as Flow is to see it.
-    pub fn apply(&self, source: &dyn Discovery, stream: &mut Stream) {
-        let options = self.of(&stream.id);
-        options.change(&mut stream.schema, &mut stream.key);
-        if let Some(CursorField(path)) = &options.cursor_field {
-            source.choose_cursor(stream, path);
+    /// The rules that fit a stream: how well each fits, and its index.
+    fn fitting(&self, id: &StreamId) -> Vec<(Fit, usize)> {
+        let names = names(id);
+        let mut fitting: Vec<(Fit, usize)> =
+            names.iter().filter_map(|it| self.names.get(it)).map(|index| (Fit::Name, *index)).collect();
+        for name in &names {
+            for glob in self.globs.matches(name) {
+                let index = self.glob_rules[glob];
+                if !fitting.iter().any(|(_, it)| *it == index) {
+                    let own = self.rules[index].name.chars().filter(|it| !SPECIAL.contains(it)).count();
+                    fitting.push((Fit::Glob(own), index));
+                }
+            }
         }
+        fitting
     }
 
     /// Names and globs that fit none of these streams.
     pub fn unused<'a>(&'a self, streams: &[Stream]) -> Vec<&'a str> {
-        let names: Vec<_> = streams.iter().map(|it| names(&it.id)).collect();
-        let is_unused = |rule: &&Rule| names.iter().all(|it| rule.fit(it).is_none());
-        self.rules.iter().filter(is_unused).map(|it| it.name.as_str()).collect()
+        let used: HashSet<usize> = streams.iter().flat_map(|it| self.fitting(&it.id)).map(|(_, index)| index).collect();
+        let unused = self.rules.iter().enumerate().filter(|(index, _)| !used.contains(index));
+        unused.map(|(_, rule)| rule.name.as_str()).collect()
     }
 }
 
@@ -80,26 +106,15 @@ enum Fit {
     Name,
 }
 
-/// What has a meaning in globs.
+/// Characters with a meaning in globs.
 const SPECIAL: &[char] = &['*', '?', '[', ']', '{', '}', '!', ',', '\\'];
 
-impl Rule {
-    fn fit(&self, names: &[String]) -> Option<Fit> {
-        if names.contains(&self.name) {
-            return Some(Fit::Name);
-        }
-        let glob = self.glob.as_ref()?;
-        let own = self.name.chars().filter(|it| !SPECIAL.contains(it)).count();
-        names.iter().any(|it| glob.is_match(it)).then_some(Fit::Glob(own))
-    }
-}
-
-/// What a stream may be called.
+/// The names by which a rule may mean a stream.
 fn names(id: &StreamId) -> [String; 3] {
     [id.to_string(), id.name.clone(), file_name(&id.name)]
 }
 
-/// A stream's name as the older wrapper's files have it (overlays.md).
+/// A stream's name as airbyte-to-flow's files have it (docs/airbyte-to-flow.md).
 fn file_name(name: &str) -> String {
     let is_kept = |it: &char| it.is_alphanumeric() || "-._".contains(*it);
     let parts = name.split('/').map(|part| part.chars().filter(is_kept).collect::<String>());
@@ -117,7 +132,7 @@ mod tests {
 
     fn of(rules: &StreamRules, namespace: Option<&str>, name: &str) -> Value {
         let id = StreamId { namespace: namespace.map(str::to_owned), name: name.to_owned() };
-        serde_json::to_value(rules.of(&id)).unwrap()
+        serde_json::to_value(rules.of(&id).as_ref()).unwrap()
     }
 
     #[test]
@@ -165,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_cleaned_as_the_older_wrapper_cleaned_them() {
+    fn names_are_cleaned_as_airbyte_to_flow_cleaned_them() {
         for (name, want) in
             [("a b/c", "ab/c"), ("/a//b/", "a/b"), ("x-1._y", "x-1._y"), ("über:alles", "überalles"), ("$/a", "a")]
         {

@@ -1,5 +1,5 @@
-//! The forms that values have in shim.yaml: documents inline or in files, durations, sizes, choices. Each reads itself, says what it
-//! expected where it can't, and is written as it is read.
+//! The forms that values have in shim.yaml: documents inline or in files, durations, sizes, choices. Each is parsed with an
+//! error that says what was expected, and is written in the form in which it is read.
 
 use anyhow::{Context, Result, anyhow};
 use std::fmt;
@@ -55,6 +55,33 @@ pub enum SchemaMode {
     Declared,
 }
 
+/// What a connector's `--state` file holds (A7).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum StateFormat {
+    /// A list of STATE messages.
+    #[default]
+    List,
+    /// An object of the streams' states by their names, as connectors of before 2022 want it; those that turn out to send
+    /// states by the stream get a list all the same.
+    Bare,
+}
+
+/// How a tap is told which streams to read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum CatalogOption {
+    /// As it seems to want it.
+    #[default]
+    Auto,
+    Catalog,
+    Properties,
+    /// Not at all: it reads everything, and records without a binding are left out.
+    None,
+}
+
 impl Document {
     fn of(it: Spanned<Value>) -> Option<Self> {
         match it.value {
@@ -85,7 +112,7 @@ impl Document {
                 let found: Value = serde_json::from_str(&text)
                     .or_else(|_| serde_saphyr::from_str(&text))
                     .with_context(|| failed.clone())?;
-                if found.is_object() { Ok(found) } else { Err(anyhow!("{failed}: it is no object")) }
+                if found.is_object() { Ok(found) } else { Err(anyhow!("{failed}: it is not an object")) }
             }
         }
     }
@@ -188,7 +215,7 @@ impl fmt::Display for Interval {
 impl<'de> Deserialize<'de> for Interval {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let wrong = || de::Error::custom(format!("{text:?} is no duration: write it like 90s, 15m or 1h"));
+        let wrong = || de::Error::custom(format!("{text:?} is not a duration: write it like 90s, 15m or 1h"));
         let span: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
         Duration::try_from(span).map(Self).map_err(|_| wrong())
     }
@@ -205,7 +232,7 @@ impl<'de> Deserialize<'de> for Size {
         let text = String::deserialize(deserializer)?;
         let size: bytesize::ByteSize = text
             .parse()
-            .map_err(|_| de::Error::custom(format!("{text:?} is no size: write it like 16MiB or 500kB")))?;
+            .map_err(|_| de::Error::custom(format!("{text:?} is not a size: write it like 16MiB or 500kB")))?;
         usize::try_from(size.as_u64()).map(Self).map_err(de::Error::custom)
     }
 }

@@ -9,20 +9,20 @@ use crate::dates;
 use crate::json::merge::merge;
 use crate::json::pointer;
 use crate::schema;
-use crate::shim::values::Document;
+use crate::settings::values::Document;
 
 /// What shim.yaml says under one name.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct StreamOptions {
-    /// The collection's key, in place of the source's: JSON pointers into its documents. Of no component at all: the row id.
+    /// The collection's key, in place of the source's: JSON pointers into its documents. An empty list means the synthetic row id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<Vec<Component>>,
     /// An RFC 7396 merge patch for the stream's schema.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schema: Option<Document>,
-    /// Discovered, but not captured unless the user says so.
+    /// Discovered, but disabled by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disable: Option<bool>,
     /// Not discovered.

@@ -9,9 +9,7 @@ use serde_json::Value;
 
 use super::map::ConfigMap;
 use super::streams::StreamOptions;
-use super::values::{Document, Interval, OAuth2, SchemaMode, Size, Words};
-use crate::airbyte::StateFormat;
-use crate::singer::CatalogOption;
+use super::values::{CatalogOption, Document, Interval, OAuth2, SchemaMode, Size, StateFormat, Words};
 
 pub const NAME: &str = "shim.yaml";
 
