@@ -220,6 +220,9 @@ fn what_is_left_behind_is_found() {
     let opened = "{\"opened\":{}}\n";
     let files = open(&says(opened, "", "touch $TMPDIR/config.json")).end.broken;
     assert!(matches!(files.as_slice(), [one] if one.contains("config.json")), "{files:?}");
+    let exposed =
+        open(&says(opened, "", "echo > $TMPDIR/a; chmod 644 $TMPDIR/a; sleep 1; echo >&2; rm $TMPDIR/a")).end.broken;
+    expect_found(&exposed, "files: others can read .*/a");
     let orphans = open(&says(opened, "", "sleep 60 <&- >&- 2>&- &")).end.broken;
     assert!(matches!(orphans.as_slice(), [one] if one.contains("sleep 60")), "{orphans:?}");
 }

@@ -1,5 +1,5 @@
-//! Specs in the form of real connectors': what is derived obeys Flow's rules (flowcheck's `check_spec`), and the reverse map brings each
-//! value to where the connector's own schema wants it.
+//! The specs in `fixtures/specs`: what is derived obeys Flow's rules, and the reverse map brings each value to where the
+//! connector's own schema wants it.
 
 use std::fs;
 use std::path::Path;
@@ -60,7 +60,7 @@ fn derived_specs_obey_flows_rules() {
     assert!(count > 20, "{count} derived");
 }
 
-/// flowcheck's rules of an `oauth2`.
+/// What Flow asks of an `oauth2`.
 fn check(name: &str, schema: &Value, oauth2: &Value) {
     for field in ["provider", "authUrlTemplate", "accessTokenUrlTemplate"] {
         assert!(oauth2[field].as_str().is_some_and(|it| !it.is_empty()), "{name}: no {field}");
