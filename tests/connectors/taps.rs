@@ -4,16 +4,12 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::thread;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::runtime::{Binding, Runtime};
-use crate::sources::tap;
-
-/// Real taps on a busy machine take their time.
-const PATIENCE: Duration = Duration::from_secs(300);
+use crate::sources::{PATIENCE, tap};
 
 fn runtime(name: &str, config: Value) -> Runtime {
     let mut arguments = vec!["--protocol".to_owned(), "singer".to_owned(), "--".to_owned()];

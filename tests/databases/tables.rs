@@ -2,17 +2,13 @@
 //! whatever was inserted, updated and deleted between them, and whenever the shim was killed.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::runtime::{Binding, Document, Runtime, Then, When};
 use crate::servers::{Kind, Server};
-use crate::sources::tap;
-
-/// Real taps on a busy machine take their time.
-const PATIENCE: Duration = Duration::from_secs(300);
+use crate::sources::{PATIENCE, tap};
 
 const DATABASE: &str = "shop";
 

@@ -1,7 +1,6 @@
 //! Values that hurt, out of real databases: what a tap prints of them is what arrives, byte for byte.
 
 use std::fs;
-use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -10,10 +9,7 @@ use tempfile::TempDir;
 
 use crate::runtime::{Binding, Runtime, Session};
 use crate::servers::{Kind, Server};
-use crate::sources::tap;
-
-/// Real taps on a busy machine take their time.
-const PATIENCE: Duration = Duration::from_secs(300);
+use crate::sources::{PATIENCE, tap};
 
 /// A tap, and a file with all that it has printed beside what the shim got.
 struct Overheard {

@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -18,6 +19,8 @@ use crate::runtime::{Runtime, repository};
 #[allow(unused_imports)]
 pub use orders::{KEY, Orders};
 
+/// Real connectors take their time to start, on a busy machine above all.
+pub const PATIENCE: Duration = Duration::from_secs(300);
 /// Some have the columns of a file in the order of a set's.
 const ENVIRONMENT: (&str, &str) = ("PYTHONHASHSEED", "0");
 
@@ -90,7 +93,7 @@ impl Source {
 
     fn runtime_of<S: Into<OsString>>(&self, arguments: impl IntoIterator<Item = S>) -> Runtime {
         let (name, value) = ENVIRONMENT;
-        Runtime::shim(arguments).env(name, value).config(self.config.clone())
+        Runtime::shim(arguments).env(name, value).config(self.config.clone()).patience(PATIENCE)
     }
 
     /// The same, with somebody who looks on.
