@@ -3,11 +3,14 @@
 // Each test binary uses its own part of this.
 #![allow(dead_code)]
 
+use std::fs;
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use regex::Regex;
 use serde_json::Value;
+use tempfile::TempDir;
 
 /// The binary with these arguments, in the repository's root, with nothing around it that changes what it prints.
 pub fn flow_shim<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
@@ -79,4 +82,60 @@ pub fn scripted(folder: &std::path::Path, case: &str) -> [String; 3] {
     file.write_all(case.as_bytes()).expect("a case file");
     let player = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/scripted-source");
     ["--".to_owned(), player.to_owned(), path.to_string_lossy().into_owned()]
+}
+
+/// The files that `flow-shim init` writes.
+const FILES: [&str; 4] = ["shim.yaml", "Dockerfile", "flow.yaml", "README.md"];
+
+/// A folder to run in.
+pub struct Desk(TempDir);
+
+impl Desk {
+    pub fn new() -> Self {
+        Self(TempDir::new().expect("a temporary folder"))
+    }
+
+    pub fn run<S: AsRef<std::ffi::OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Run {
+        let mut command = flow_shim(arguments);
+        command.current_dir(self.0.path()).stdin(Stdio::null());
+        Run::from(command.output().expect("the binary runs"))
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+    }
+
+    pub fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).expect("a file");
+    }
+
+    pub fn yaml(&self, name: &str) -> Value {
+        serde_saphyr::from_str(&self.read(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+    }
+
+    /// All files that `init` wrote, as one text.
+    pub fn all(&self, folder: &str) -> String {
+        let texts = FILES.map(|name| format!("──── {name}\n{}", self.read(&format!("{folder}/{name}"))));
+        texts.join("\n")
+    }
+
+    /// With what starts with `key` no comment any more, to the end of its block.
+    pub fn uncomment(&self, name: &str, key: &str) {
+        let mut inside = false;
+        let mut lines = Vec::new();
+        for line in self.read(name).lines() {
+            let bare = line.strip_prefix("# ").unwrap_or(line);
+            inside = bare.starts_with(key) || inside && bare.starts_with(' ');
+            lines.push(if inside { bare } else { line }.to_owned());
+        }
+        self.write(name, &(lines.join("\n") + "\n"));
+    }
 }

@@ -8,6 +8,7 @@
 #![allow(dead_code)]
 
 mod process;
+pub mod rules;
 mod wire;
 
 use std::ffi::OsString;
@@ -96,7 +97,7 @@ pub enum Then {
 pub struct Opening<'a> {
     runtime: &'a Runtime,
     request: Value,
-    bindings: usize,
+    collections: Vec<rules::Collection>,
     state: Value,
     hooks: Vec<(When, Then)>,
     close_stdin: bool,
@@ -198,7 +199,11 @@ impl Runtime {
         let end = self.follow(process, |event, broken, _| {
             if let Event::Line(line) = event {
                 match wire::parse(line) {
-                    Ok(_) => responses.push(serde_json::from_str(line).unwrap_or(Value::Null)),
+                    Ok(_) => {
+                        let response: Value = serde_json::from_str(line).unwrap_or(Value::Null);
+                        broken.extend(rules::spec_or_discovered(&response));
+                        responses.push(response);
+                    }
                     Err(why) => broken.push(why),
                 }
             }
@@ -217,11 +222,33 @@ impl Runtime {
         Opening {
             runtime: self,
             request,
-            bindings: bindings.len(),
+            collections: bindings.iter().map(rules::Collection::of).collect(),
             state: state.clone(),
             hooks: Vec::new(),
             close_stdin: false,
         }
+    }
+
+    /// Drives a connector as Flow does from the first Spec on, through that many sessions of all that it discovers. Panics where
+    /// it breaks a rule, and returns the sessions.
+    pub fn full_capture(&self, sessions: usize) -> Vec<Session> {
+        let spec = self.spec();
+        let discovered = self.discover();
+        assert_eq!(rules::resource_configs(&discovered, &spec["resourceConfigSchema"]), [""; 0]);
+        let found = discovered["bindings"].as_array().into_iter().flatten();
+        let bindings: Vec<Binding> = found.filter(|it| it["disable"] != true).map(Binding::of_discovered).collect();
+        assert!(!bindings.is_empty(), "nothing was discovered");
+        let paths: Vec<Value> = bindings.iter().map(|it| json!({"resourcePath": it.path_at(&spec)})).collect();
+        assert_eq!(self.validate(&bindings)["bindings"], json!(paths), "F17");
+        self.apply(&bindings);
+        let mut state = json!({});
+        (0..sessions)
+            .map(|_| {
+                let session = self.open(&bindings, &state).run().expect_clean();
+                state = session.state.clone();
+                session
+            })
+            .collect()
     }
 
     fn capture(&self, bindings: &[Binding]) -> Value {
@@ -312,7 +339,7 @@ impl Opening<'_> {
         }
         let mut it = Capturing {
             session: Reduced { state: self.state, ..Reduced::default() },
-            bindings: self.bindings,
+            collections: self.collections,
             opened: false,
             seen: 0,
         };
@@ -379,7 +406,7 @@ struct Reduced {
 
 struct Capturing {
     session: Reduced,
-    bindings: usize,
+    collections: Vec<rules::Collection>,
     opened: bool,
     seen: usize,
 }
@@ -396,17 +423,22 @@ impl Capturing {
         let it = &mut self.session;
         match response {
             Response::Captured(captured) => {
-                let binding = known(captured.binding, self.bindings)?;
+                let binding = known(captured.binding, self.collections.len())?;
                 let text = captured.doc.get();
                 wire::check_document(text)?;
                 it.uncommitted.push(Document { binding, text: text.to_owned() });
                 it.dirty = true;
                 self.seen += 1;
+                self.collections[binding].check(text)?;
             }
             Response::SourcedSchema(sourced) => {
-                let binding = known(sourced.binding, self.bindings)?;
+                let binding = known(sourced.binding, self.collections.len())?;
+                let wrong = rules::sourced(&sourced.document_schema);
                 it.sourced_schemas.push((binding, sourced.document_schema));
                 it.dirty = true;
+                if !wrong.is_empty() {
+                    return Err(wrong.join("\n"));
+                }
             }
             Response::Checkpoint(checkpoint) => {
                 if let Some(state) = checkpoint.state {
@@ -506,6 +538,12 @@ impl Binding {
     /// The values at `/namespace` and `/stream`: absent and null ones are skipped (F17).
     pub fn resource_path(&self) -> Vec<&str> {
         ["namespace", "stream"].iter().filter_map(|it| self.resource[*it].as_str()).collect()
+    }
+
+    /// The values at the pointers that a Spec gave.
+    fn path_at(&self, spec: &Value) -> Vec<&str> {
+        let pointers = spec["resourcePathPointers"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        pointers.filter_map(|it| self.resource.pointer(it)?.as_str()).collect()
     }
 
     pub fn name(&self) -> String {

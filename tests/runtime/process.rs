@@ -1,8 +1,10 @@
 //! One start of a connector: its pipes as a stream of events, signals to it, and what is left when it is gone.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -19,6 +21,8 @@ use tempfile::TempDir;
 const MARK: &str = "FLOW_SHIM_TEST_START";
 /// How long the connector's own processes may take to follow it.
 const GRACE: Duration = Duration::from_secs(3);
+/// How often the files in the connector's TMPDIR are looked at while it runs.
+const LOOK: Duration = Duration::from_millis(20);
 static STARTS: AtomicU64 = AtomicU64::new(0);
 
 pub enum Event {
@@ -43,6 +47,9 @@ pub struct Process {
     mark: String,
     /// Its TMPDIR: nothing may be left in it.
     temporary: TempDir,
+    looked: Instant,
+    /// Files in it that others could read.
+    exposed: BTreeSet<PathBuf>,
 }
 
 impl Process {
@@ -80,6 +87,8 @@ impl Process {
             peak_memory: 0,
             mark,
             temporary,
+            looked: Instant::now(),
+            exposed: BTreeSet::new(),
         }
     }
 
@@ -105,6 +114,10 @@ impl Process {
         let deadline = Instant::now() + patience;
         let mut gone_since = None;
         while self.open_pipes > 0 {
+            if self.looked.elapsed() > LOOK {
+                find_exposed(self.temporary.path(), &mut self.exposed);
+                self.looked = Instant::now();
+            }
             match self.events.recv_timeout(Duration::from_millis(100)) {
                 Ok(Some(event)) => return Some(event),
                 Ok(None) => self.open_pipes -= 1,
@@ -164,6 +177,7 @@ impl Process {
         }
         let mut broken: Vec<String> =
             broken.drain(..).map(|(_, name)| format!("orphans: a process outlives the connector: {name}")).collect();
+        broken.extend(self.exposed.iter().map(|it| format!("files: others can read {}", it.display())));
         let files = files_below(self.temporary.path());
         broken.extend(files.iter().map(|it| format!("files: left behind: {}", it.display())));
         broken
@@ -210,6 +224,21 @@ fn read_lines(
     // The pipe is closed before that is told.
     drop(pipe);
     let _ = to.send(None);
+}
+
+/// Files that more than their owner may read, in folders that more than their owner may enter.
+fn find_exposed(folder: &Path, found: &mut BTreeSet<PathBuf>) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let Ok(metadata) = entry.metadata() else { continue };
+        if metadata.permissions().mode() & 0o077 == 0 {
+            continue;
+        }
+        if metadata.is_dir() {
+            find_exposed(&entry.path(), found);
+        } else if metadata.is_file() {
+            found.insert(entry.path());
+        }
+    }
 }
 
 fn files_below(folder: &Path) -> Vec<PathBuf> {

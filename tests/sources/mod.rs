@@ -9,16 +9,35 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 use crate::runtime::{Runtime, repository};
+#[allow(unused_imports)]
 pub use orders::{KEY, Orders};
 
+/// Real connectors take their time to start, on a busy machine above all.
+pub const PATIENCE: Duration = Duration::from_secs(300);
 /// Some have the columns of a file in the order of a set's.
 const ENVIRONMENT: (&str, &str) = ("PYTHONHASHSEED", "0");
+
+/// The virtual environment of a connector.
+pub fn environment(name: &str) -> PathBuf {
+    let path = repository().join("target/venvs").join(name);
+    assert!(
+        path.join(".installed").exists(),
+        "{name} is not installed: see target/venvs/{name}.log, or run tests/setup"
+    );
+    path
+}
+
+/// The command of a tap in its virtual environment.
+pub fn tap(name: &str, command: &str) -> Vec<String> {
+    vec![environment(name).join("bin").join(command).display().to_string()]
+}
 
 /// A connector with a config that works.
 pub struct Source {
@@ -60,8 +79,7 @@ pub fn declarative_manifest(service: &Orders) -> Source {
 
 impl Source {
     fn new(name: &str, config: Value) -> Self {
-        let command = repository().join(format!("target/venvs/{name}/bin/source-{name}"));
-        assert!(command.exists(), "{name} is not installed: run tests/setup");
+        let command = environment(name).join(format!("bin/source-{name}"));
         Self { command, config, volatile: &[], folder: TempDir::new().expect("a temporary folder") }
     }
 
@@ -75,7 +93,7 @@ impl Source {
 
     fn runtime_of<S: Into<OsString>>(&self, arguments: impl IntoIterator<Item = S>) -> Runtime {
         let (name, value) = ENVIRONMENT;
-        Runtime::shim(arguments).env(name, value).config(self.config.clone())
+        Runtime::shim(arguments).env(name, value).config(self.config.clone()).patience(PATIENCE)
     }
 
     /// The same, with somebody who looks on.

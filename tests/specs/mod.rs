@@ -1,39 +1,18 @@
-//! Real connectors' specs, and what a connector with such a spec is given.
-
-// Each test binary uses its own part of this.
-#![allow(dead_code)]
+//! Specs of connectors (`fixtures/specs`), and what a connector with such a spec is given.
 
 use std::fs;
-use std::io::Write;
 use std::path::Path;
-use std::process::Command;
 
 use serde_json::{Value, json};
 
 use crate::authorization::{CLIENT_ID, CLIENT_SECRET};
 use crate::command::run;
 
-/// The ConnectorSpecification of an Airbyte source: as the corpus has it, else as the package that is installed prints
-/// it. Without either there is none, and a line says so.
-pub fn of(name: &str) -> Option<Value> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let file = root.join(format!("../shared/corpus/specs/{name}.json"));
-    if let Ok(text) = fs::read_to_string(&file) {
-        return Some(serde_json::from_str(&text).expect("a spec"));
-    }
-    let command = root.join(format!("target/venvs/{name}/bin/source-{name}"));
-    if !command.exists() {
-        // Past the capture of a test that passes.
-        let _ = writeln!(std::io::stderr(), "SKIPPED: there is neither {} nor {}", file.display(), command.display());
-        return None;
-    }
-    let output = Command::new(command).arg("spec").output().expect("the source runs");
-    let lines = String::from_utf8(output.stdout).expect("text");
-    let mut messages = lines.lines().filter_map(|it| serde_json::from_str::<Value>(it).ok());
-    Some(
-        messages.find(|it| it["type"] == "SPEC").unwrap_or_else(|| panic!("{name} prints no spec: {lines}"))["spec"]
-            .take(),
-    )
+/// The ConnectorSpecification of that name in `fixtures/specs`.
+pub fn of(name: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/specs").join(name).with_extension("json");
+    let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
 /// The arguments of a connector with this spec, which keeps what it is given in `folder`.

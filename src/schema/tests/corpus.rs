@@ -1,5 +1,4 @@
-//! Schemas that real sources print. They are not part of the project: where they are absent, these
-//! tests say so and pass.
+//! The schemas in `fixtures/specs` and `fixtures/catalogs`, which are of the kinds that real sources print.
 
 use super::checker::{open, rejected, unfit};
 use crate::schema::{DateFormats, Key, KeyProblem, config, key, sourced, write_declared, write_permissive};
@@ -7,12 +6,8 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 fn files(folder: &str) -> Vec<(PathBuf, Value)> {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus").join(folder);
-    let Ok(entries) = std::fs::read_dir(&corpus) else {
-        eprintln!("SKIPPED: no {}", corpus.display());
-        return Vec::new();
-    };
-    let mut paths: Vec<PathBuf> = entries.map(|it| it.unwrap().path()).collect();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(folder);
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|it| it.unwrap().path()).collect();
     paths.sort();
     let read = |it: PathBuf| {
         let text = std::fs::read_to_string(&it).unwrap();
@@ -40,7 +35,7 @@ fn flow_accepts_every_config_schema() {
             assert!(changes.iter().all(|it| by_design.contains(it)), "{}: {changes:?}", path.display());
         }
     }
-    eprintln!("{choices} choices");
+    assert!(choices > 10, "{choices} choices");
 }
 
 /// Every `oneOf` of objects has a discriminator, with a const and an equal default in each branch.
@@ -102,5 +97,5 @@ fn flow_accepts_every_document_schema() {
             }
         }
     }
-    eprintln!("{streams} streams, {keyless} without a key, {unkeyable} with one that can't be");
+    assert!(streams > keyless + unkeyable && keyless > 0 && unkeyable > 0, "{streams}, {keyless}, {unkeyable}");
 }

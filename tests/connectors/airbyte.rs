@@ -1,0 +1,372 @@
+//! Real Airbyte sources through the shim: what each prints arrives, byte for byte, and what it is given is what a runner of sources
+//! would have given it. `tests/setup` installs them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+
+use regex::Regex;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::runtime::{Binding, Document, Session, Then, When};
+use crate::sources::{KEY, Orders, Printed, Source, Witness, declarative_manifest, faker, file, hardcoded_records};
+
+/// A capture of all that a source has, session by session, each of them compared with the source's own output.
+struct Capture<'a> {
+    source: &'a Source,
+    /// As the source discovers them by itself.
+    streams: Vec<Value>,
+    bindings: Vec<Binding>,
+    state: Value,
+    /// The last state message that each stream's reader was left with.
+    states: serde_json::Map<String, Value>,
+    /// By binding: the last row id, and the highest that a row of a full refresh may still have.
+    row_ids: HashMap<usize, (u64, u64)>,
+}
+
+impl<'a> Capture<'a> {
+    /// Spec, Discover, Validate, Apply.
+    fn begin(source: &'a Source) -> Self {
+        let runtime = source.runtime();
+        let spec = runtime.spec();
+        assert_eq!(spec["resourcePathPointers"], json!(["/namespace", "/stream"]));
+        assert_eq!(spec["configSchema"]["type"], "object");
+        let discovered = runtime.discover();
+        let bindings: Vec<Binding> =
+            discovered["bindings"].as_array().expect("bindings").iter().map(Binding::of_discovered).collect();
+        let paths: Vec<Value> = bindings.iter().map(|it| json!({"resourcePath": it.resource_path()})).collect();
+        assert_eq!(runtime.validate(&bindings)["bindings"], json!(paths));
+        runtime.apply(&bindings);
+        let streams = source.streams();
+        Self { source, streams, bindings, state: json!({}), states: serde_json::Map::new(), row_ids: HashMap::new() }
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.bindings.iter().map(Binding::name).collect()
+    }
+
+    fn session(&mut self) -> Session {
+        let (runtime, witness) = self.source.witnessed();
+        let session = runtime.open(&self.bindings, &self.state).run().expect_clean();
+        self.check_given(&witness);
+        let printed = witness.printed();
+        self.check_documents(&session, &printed);
+        self.check_direct_read(&witness, &printed);
+        self.states.extend(printed.states);
+        self.state = session.state.clone();
+        session
+    }
+
+    /// What the source was given: the catalog that it discovers itself, and the states that it printed last.
+    fn check_given(&self, witness: &Witness) {
+        let streams = self.streams.iter().zip(&self.bindings).map(|(stream, binding)| {
+            let mut configured = json!({"stream": without_nulls(stream), "sync_mode": binding.resource["syncMode"], "destination_sync_mode": "append"});
+            for (name, of_stream) in [("cursor_field", "default_cursor_field"), ("primary_key", "source_defined_primary_key")] {
+                if stream[of_stream].is_array() {
+                    configured[name] = stream[of_stream].clone();
+                }
+            }
+            configured
+        });
+        assert_eq!(witness.catalog(), json!({"streams": streams.collect::<Vec<_>>()}));
+        let given: BTreeMap<String, Value> =
+            witness.state().as_array().expect("a list").iter().map(stream_state).collect();
+        let left = self.states.iter().filter(|(name, _)| self.is_incremental(name));
+        assert_eq!(given, left.map(|(_, state)| stream_state(state)).collect());
+    }
+
+    fn is_incremental(&self, stream: &str) -> bool {
+        self.bindings.iter().any(|it| it.name() == stream && it.resource["syncMode"] == "incremental")
+    }
+
+    /// Each record's bytes are in its document, behind the `_meta` that they were given; nothing is missing or more than that, but
+    /// tombstones.
+    fn check_documents(&mut self, session: &Session, printed: &Printed) {
+        for (index, binding) in self.bindings.iter().enumerate() {
+            let (mut row_id, high) = self.row_ids.get(&index).copied().unwrap_or_default();
+            let full_refresh = binding.resource["syncMode"] == "full_refresh";
+            let keyed_by_row = binding.key == ["/_meta/row_id"];
+            if full_refresh {
+                row_id = 0;
+            }
+            let mut documents = session.documents_of(index);
+            for record in printed.records.iter().filter(|it| it.stream == binding.name()) {
+                row_id += 1;
+                let op = if keyed_by_row && row_id > high { "c" } else { "u" };
+                let data = self.with_offsets(&record.stream, record.data.get());
+                let wanted = format!(r#"{{"_meta":{{"row_id":{row_id},"op":"{op}"}},{}"#, &data[1..]);
+                assert_eq!(documents.next(), Some(wanted.as_str()));
+            }
+            if full_refresh && keyed_by_row {
+                for row_id in row_id + 1..=high {
+                    let tombstone = format!(r#"{{"_meta":{{"row_id":{row_id},"op":"d"}}}}"#);
+                    assert_eq!(documents.next(), Some(tombstone.as_str()));
+                }
+            }
+            assert_eq!(documents.next(), None, "{}: more documents than records", binding.name());
+            self.row_ids.insert(index, (row_id, row_id));
+        }
+    }
+
+    /// A record as it is captured: what is declared as a date-time and has no offset is UTC.
+    fn with_offsets(&self, stream: &str, record: &str) -> String {
+        let stream = self.streams.iter().find(|it| it["name"] == stream).expect("a stream that was discovered");
+        let properties = stream["json_schema"]["properties"].as_object().into_iter().flatten();
+        properties.filter(|(_, it)| it["format"] == "date-time").fold(record.to_owned(), |record, (name, _)| {
+            let naive = format!(r#"("{}":\s*"\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?)""#, regex::escape(name));
+            Regex::new(&naive).expect("a pattern").replace(&record, r#"${1}Z""#).into_owned()
+        })
+    }
+
+    /// The source prints the same without a shim around it.
+    fn check_direct_read(&self, witness: &Witness, printed: &Printed) {
+        let direct = self.source.read(&witness.catalog(), &witness.state());
+        let [direct, through] = [&direct, printed].map(|it| {
+            let mut records: Vec<_> = it.records.iter().map(|it| self.source.stable(it)).collect();
+            // Newer CDKs read streams side by side; the order within each is the stream's.
+            records.sort_by(|(a, _), (b, _)| a.cmp(b));
+            records
+        });
+        assert!(direct == through, "the source prints something else when the shim runs it");
+        if self.source.volatile.is_empty() {
+            let [direct, through] =
+                [&direct, &through].map(|it| it.iter().map(|(_, it)| it.to_string()).collect::<Vec<_>>());
+            assert_eq!(direct, through);
+        }
+    }
+}
+
+fn without_nulls(stream: &Value) -> Value {
+    let members = stream.as_object().expect("a stream").iter();
+    members.filter(|(_, it)| !it.is_null()).map(|(name, it)| (name.clone(), it.clone())).collect()
+}
+
+/// Of a state message: the stream, and its state.
+fn stream_state(message: &Value) -> (String, Value) {
+    assert_eq!(message["type"], "STREAM");
+    let name = message["stream"]["stream_descriptor"]["name"].as_str().expect("a stream");
+    (name.to_owned(), message["stream"]["stream_state"].clone())
+}
+
+#[test]
+#[ignore = "needs connectors: tests/run --connectors"]
+fn faker_is_captured_in_three_sessions() {
+    let source = faker(json!({"count": 250, "seed": 1, "parallelism": 1, "records_per_slice": 100}));
+    let mut capture = Capture::begin(&source);
+    assert_eq!(capture.names(), ["products", "users", "purchases"]);
+    for _ in 0..3 {
+        let session = capture.session();
+        assert_eq!([0, 1, 2].map(|it| session.documents_of(it).count()), [100, 250, 250]);
+        assert!(session.checkpoints > 3, "states in mid-stream are checkpoints");
+    }
+}
+
+#[test]
+#[ignore = "needs connectors: tests/run --connectors"]
+fn faker_that_has_nothing_new_is_left_alone() {
+    let config = json!({"count": 50, "seed": 1, "parallelism": 1, "always_updated": false});
+    let source = faker(config);
+    let mut capture = Capture::begin(&source);
+    assert_eq!([50, 0, 0].map(|users| (users, capture.session().documents_of(1).count())), [(50, 50), (0, 0), (0, 0)]);
+}
+
+#[test]
+#[ignore = "needs connectors: tests/run --connectors"]
+fn hardcoded_records_are_captured_in_three_sessions() {
+    let source = hardcoded_records(40);
+    let mut capture = Capture::begin(&source);
+    for _ in 0..3 {
+        let session = capture.session();
+        for (index, name) in capture.names().iter().enumerate() {
+            assert_eq!(session.documents_of(index).count(), 40, "{name}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs connectors: tests/run --connectors"]
+fn a_csv_file_is_captured_in_three_sessions() {
+    let source = file();
+    let mut capture = Capture::begin(&source);
+    assert_eq!(capture.names(), ["people"]);
+    assert_eq!(capture.session().documents.len(), 3);
+    let path = source.config["url"].as_str().expect("a path");
+    fs::write(path, "id,name,born,height,note\n1,Ada,1815-12-10,1.65,none\n").expect("a shorter file");
+    // One row, and tombstones for the two that are gone.
+    assert_eq!(capture.session().documents.len(), 3);
+    assert_eq!(capture.session().documents.len(), 1);
+}
+
+#[test]
+#[ignore = "needs connectors: tests/run --connectors"]
+fn a_web_service_is_captured_in_three_sessions() {
+    let service = Orders::start();
+    service.shop().sell(0..=119);
+    let source = declarative_manifest(&service);
+    let mut capture = Capture::begin(&source);
+    assert_eq!(capture.names(), ["orders", "countries"]);
+    let first = capture.session();
+    assert_eq!([0, 1].map(|it| first.documents_of(it).count()), [120, 3]);
+
+    service.shop().sell(120..=199);
+    service.shop().countries.pop();
+    service.shop().asked.clear();
+    let second = capture.session();
+    // The cursor's own day is read again.
+    assert_eq!([0, 1].map(|it| second.documents_of(it).count()), [90, 3]);
+    let asked = service.shop().asked.clone();
+    assert!(asked.contains(&"/orders?since=2024-02-12T00%3A00%3A00Z".to_owned()), "{asked:?}");
+    assert!(asked.contains(&"/orders?page=2&since=2024-02-12T00%3A00%3A00Z".to_owned()), "{asked:?}");
+
+    let third = capture.session();
+    assert_eq!([0, 1].map(|it| third.documents_of(it).count()), [10, 2]);
+}
+
+#[test]
+#[ignore = "needs connectors: tests/run --connectors"]
+fn a_web_service_that_breaks_is_told_and_read_again() {
+    let service = Orders::start();
+    service.shop().sell(0..=119);
+    let source = declarative_manifest(&service);
+    let runtime = source.runtime().secret(KEY);
+    let orders = [Binding::new("orders", "incremental").key(["/id"])];
+
+    service.shop().broken_from = Some(3);
+    let failed = runtime.open(&orders, &json!({})).run();
+    assert_eq!(failed.end.exit.code(), Some(1));
+    assert!(failed.end.broken.is_empty(), "{:?}", failed.end.broken);
+    let message = failed.end.last_message();
+    assert!(message.starts_with("stream orders: ") && message.contains("Internal server error"), "{message}");
+
+    service.shop().broken_from = None;
+    let well = runtime.open(&orders, &failed.state).run().expect_clean();
+    assert_eq!(well.documents.len(), 120);
+
+    // A failed read may set its cursor back: nothing is lost by that.
+    let wrong = source.runtime().config(with(&source.config, "api_key", json!("wr0ng-key"))).secret("wr0ng-key");
+    let failed = wrong.open(&orders, &well.state).run();
+    assert_eq!((failed.end.exit.code(), failed.documents.len()), (Some(1), 0));
+    assert!(failed.end.broken.is_empty(), "{:?}", failed.end.broken);
+    assert_eq!(
+        failed.end.last_message(),
+        "stream orders: Unauthorized. Please ensure you are authenticated correctly."
+    );
+    service.shop().sell(120..=129);
+    let well = runtime.open(&orders, &failed.state).run().expect_clean();
+    assert!(well.documents_of(0).any(|it| it.contains(r#""id":129"#)));
+}
+
+fn with(config: &Value, name: &str, value: Value) -> Value {
+    let mut config = config.clone();
+    config[name] = value;
+    config
+}
+
+#[test]
+#[ignore = "needs connectors: tests/run --connectors"]
+fn a_wrong_config_is_one_clear_sentence() {
+    let service = Orders::start();
+    let (faker, hardcoded) = (faker(json!({})), hardcoded_records(40));
+    let (file, manifest) = (file(), declarative_manifest(&service));
+    // A status FAILED, or an error trace and no status (A3).
+    let cases = [
+        (&faker, json!({"count": "many"}), "^the connector can't use this config: .*'many' is not of type 'integer'$"),
+        (&faker, json!({"seed": 1}), "^Something went wrong in the connector: KeyError: 'count'$"),
+        (&hardcoded, json!({"count": 0}), "^the connector can't use this config: .*0 is less than the minimum of 1$"),
+        (
+            &file,
+            json!({"dataset_name": "people"}),
+            "^the connector can't use this config: .*'format' is a required property$",
+        ),
+        (
+            &file,
+            with(&file.config, "url", json!("/nowhere/people.csv")),
+            r"^the connector can't use this config: .*/nowhere/people\.csv.*No such file",
+        ),
+        (
+            &manifest,
+            with(&manifest.config, "api_key", json!("wr0ng-key")),
+            "^the connector can't use this config: .*Unauthorized",
+        ),
+        (&manifest, json!({}), "__injected_declarative_manifest` should be provided"),
+    ];
+    for (source, config, wanted) in cases {
+        let answer = source.runtime().config(config).secret("wr0ng-key").ask_validate(&[]);
+        assert!(answer.end.broken.is_empty(), "{:?}", answer.end.broken);
+        assert_eq!((answer.end.exit.code(), answer.responses.len()), (Some(1), 0));
+        let message = answer.end.last_message();
+        assert!(Regex::new(wanted).expect("a pattern").is_match(message) && !message.contains('\n'), "{message}");
+    }
+}
+
+/// What a materialization would hold: the last document of each key, without what differs from read to read.
+type Table = BTreeMap<(usize, String), Value>;
+
+fn reduce(source: &Source, bindings: &[Binding], documents: &[Document], table: &mut Table) {
+    for document in documents {
+        let binding = &bindings[document.binding];
+        let mut row: Value = serde_json::from_str(&document.text).expect("documents are JSON");
+        let key: Vec<String> = binding.key.iter().map(|it| row.pointer(it).expect("a key").to_string()).collect();
+        let name = binding.name();
+        let members = row.as_object_mut().expect("documents are objects");
+        members.shift_remove("_meta");
+        for name in source.volatile.iter().filter(|(stream, _)| *stream == name).flat_map(|(_, names)| *names) {
+            members.shift_remove(*name);
+        }
+        table.insert((document.binding, key.join(" ")), row);
+    }
+}
+
+#[test]
+#[ignore = "needs connectors: tests/run --connectors"]
+fn faker_killed_at_ten_points_loses_nothing() {
+    let source = faker(json!({"count": 3000, "seed": 1, "parallelism": 1, "records_per_slice": 100}));
+    let runtime = source.runtime();
+    let discovered = runtime.discover();
+    let bindings: Vec<Binding> =
+        discovered["bindings"].as_array().expect("bindings").iter().map(Binding::of_discovered).collect();
+    let mut quiet = Table::new();
+    let undisturbed = runtime.open(&bindings, &json!({})).run().expect_clean();
+    reduce(&source, &bindings, &undisturbed.documents, &mut quiet);
+    assert_eq!(quiet.len(), 6100);
+
+    let (mut state, mut table) = (json!({}), Table::new());
+    let mut kill = |when: When| {
+        let killed = runtime.open(&bindings, &state).when(when, Then::Signal(Signal::KILL)).run();
+        assert!(killed.end.broken.is_empty(), "{:?}", killed.end.broken);
+        reduce(&source, &bindings, &killed.documents, &mut table);
+        state = killed.state;
+    };
+    kill(When::Log(Regex::new("Starting syncing").expect("a pattern")));
+    for documents in [1, 100, 150, 800, 1600, 2500, 3150, 4000, 5500] {
+        kill(When::Documents(documents));
+    }
+    let last = runtime.open(&bindings, &state).run().expect_clean();
+    reduce(&source, &bindings, &last.documents, &mut table);
+    assert!(table == quiet, "{} rows differ from {}", table.len(), quiet.len());
+}
+
+#[test]
+#[ignore = "needs connectors: tests/run --connectors"]
+fn real_sources_end_when_they_are_told_to() {
+    let faker = faker(json!({"count": 100_000, "seed": 1, "parallelism": 2, "records_per_slice": 100}));
+    let hardcoded = hardcoded_records(1_000_000);
+    let users = [Binding::new("users", "incremental").key(["/id"])];
+    let products = [Binding::new("products", "full_refresh")];
+    let mut state = json!({});
+    let mut open = |source: &Source, bindings: &[Binding], when: When, then: Then| {
+        let session = source.runtime().open(bindings, &state).when(when, then).run();
+        assert!(session.end.broken.is_empty(), "{:?}", session.end.broken);
+        // Whatever else it holds, the catalog spares the next one a discovery.
+        state = session.state;
+    };
+    let starting = || When::Log(Regex::new("Starting syncing").expect("a pattern"));
+    open(&faker, &users, starting(), Then::Signal(Signal::TERM));
+    open(&faker, &users, When::Documents(1), Then::Signal(Signal::INT));
+    open(&faker, &users, When::Documents(5_000), Then::Signal(Signal::TERM));
+    open(&faker, &users, When::Documents(2_000), Then::CloseStdout);
+    open(&hardcoded, &products, When::Documents(1), Then::Signal(Signal::TERM));
+    open(&hardcoded, &products, When::Documents(5_000), Then::Signal(Signal::INT));
+    open(&hardcoded, &products, When::Documents(5_000), Then::Signal(Signal::KILL));
+    open(&hardcoded, &products, starting(), Then::CloseStdout);
+}

@@ -1,0 +1,14 @@
+//! Tests with real connectors from PyPI, which `tests/run --connectors` installs.
+
+#[path = "../command/mod.rs"]
+mod command;
+#[path = "../runtime/mod.rs"]
+mod runtime;
+#[path = "../sources/mod.rs"]
+mod sources;
+
+mod airbyte;
+mod init;
+mod rules;
+mod shims;
+mod taps;

@@ -1,0 +1,24 @@
+//! The hermetic tests: no network, no root, no packages; Python 3 alone plays the scripted connectors. Plain `cargo test` runs
+//! these and the unit tests.
+
+#[path = "../authorization/mod.rs"]
+mod authorization;
+#[path = "../command/mod.rs"]
+mod command;
+#[path = "../runtime/mod.rs"]
+mod runtime;
+#[path = "../specs/mod.rs"]
+mod specs;
+
+mod conversations;
+mod demo;
+mod init;
+mod inspect;
+mod memory;
+mod overlays;
+mod preview;
+mod rotation;
+mod runtime_double;
+mod shims;
+mod signin;
+mod tiers;

@@ -1,0 +1,45 @@
+//! Which tests plain `cargo test` leaves out: every test of a tier that needs more than this repository, and no other.
+
+use std::fs;
+use std::path::Path;
+
+use crate::runtime::repository;
+
+/// Calls `visit` with each Rust file below `folder`.
+fn visit_files(folder: &Path, visit: &mut impl FnMut(&Path, &str)) {
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let path = entry.path();
+        if path.is_dir() {
+            visit_files(&path, visit);
+        } else if path.extension().is_some_and(|it| it == "rs") {
+            visit(&path, &fs::read_to_string(&path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn tests_of_other_tiers_are_ignored_and_say_how_to_run_them() {
+    for tier in ["connectors", "databases", "images"] {
+        let reason = format!("#[ignore = \"needs {tier}: tests/run --{tier}\"]");
+        let mut count = 0;
+        visit_files(&repository().join("tests").join(tier), &mut |path, text| {
+            let mut lines = text.lines().map(str::trim);
+            while let Some(line) = lines.next() {
+                if line == "#[test]" {
+                    count += 1;
+                    assert_eq!(lines.next(), Some(reason.as_str()), "a test in {}", path.display());
+                }
+            }
+        });
+        assert!(count > 0, "the tier {tier} has no tests");
+    }
+}
+
+#[test]
+fn no_other_test_is_ignored() {
+    for folder in ["src", "tests/quick"] {
+        visit_files(&repository().join(folder), &mut |path, text| {
+            assert!(!text.lines().any(|it| it.trim().starts_with("#[ignore")), "{} ignores a test", path.display());
+        });
+    }
+}
