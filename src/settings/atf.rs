@@ -37,7 +37,7 @@ const STREAM_NORMALIZE: &str = ".normalize.json";
 /// Of a stream's file: what it is for.
 const STREAM_FILES: [&str; 3] = [STREAM_PATCH, STREAM_KEY, STREAM_NORMALIZE];
 
-/// Whether any of the older wrapper's files are in a folder.
+/// Whether any of airbyte-to-flow's files are in a folder.
 pub fn is_in(folder: &Path) -> bool {
     FILES.iter().any(|it| folder.join(it).is_file()) || stream_files(folder).is_ok_and(|it| !it.is_empty())
 }
@@ -70,7 +70,7 @@ pub fn read(folder: &Path) -> Result<ShimFile> {
 pub fn as_yaml(folder: &Path) -> Result<String> {
     if !is_in(folder) {
         let (folder, files) = (folder.display(), FILES.join(", "));
-        bail!("none of the older wrapper's files is in {folder}: there is no {files}");
+        bail!("none of airbyte-to-flow's files is in {folder}: there is no {files}");
     }
     serde_saphyr::to_string(&read(folder)?).context("can't write shim.yaml")
 }

@@ -53,7 +53,7 @@ fn read_file(path: &Path) -> Result<Box<RawValue>> {
 fn parse(text: &str, name: &str) -> Result<Box<RawValue>> {
     let config: Box<RawValue> = serde_json::from_str(text).with_context(|| format!("{name} is not JSON"))?;
     if !config.get().starts_with('{') {
-        bail!("{name} is JSON, but no object");
+        bail!("{name} is JSON, but not an object");
     }
     // A line break in JSON is white space: within strings it is escaped.
     RawValue::from_string(config.get().replace(['\n', '\r'], " ")).with_context(|| format!("{name} is not JSON"))

@@ -1,6 +1,6 @@
-//! `spec.map`: values that the connector wants elsewhere than Flow's config has them, as the older wrapper's
-//! `spec.map.json` says it: `{"/target": "/source"}`. The value at the source moves to the target; the target `""` only
-//! removes it. A source that is not there is skipped: not every user has what some have.
+//! `spec.map`: values that the connector wants at another place than Flow's config has them, in the form of
+//! airbyte-to-flow's `spec.map.json`: `{"/target": "/source"}`. The value at the source moves to the target; the target
+//! `""` only removes it. An absent source is skipped: not every config has every field.
 
 use serde_json::Value;
 
@@ -17,14 +17,14 @@ struct Entry {
 }
 
 impl ConfigMap {
-    /// The error says which entry is none.
+    /// The error names the invalid entry.
     pub fn new<'a>(entries: impl IntoIterator<Item = (&'a String, &'a Value)>) -> Result<Self, String> {
         let is_pointer = |it: &str| it.starts_with('/');
         let entry = |(target, source): (&String, &Value)| match source.as_str() {
             Some(source) if is_pointer(source) && (target.is_empty() || is_pointer(target)) => {
                 Ok(Entry { target: target.clone(), source: source.to_owned() })
             }
-            _ => Err(format!("`{target}: {source}` is no entry of a map: write it like `/target: /source`")),
+            _ => Err(format!("`{target}: {source}` is not an entry of a map: write it like `/target: /source`")),
         };
         entries.into_iter().map(entry).collect::<Result<_, _>>().map(Self)
     }

@@ -17,6 +17,7 @@ mod inspect;
 mod memory;
 mod overlays;
 mod preview;
+mod processes;
 mod rotation;
 mod runtime_double;
 mod shims;
