@@ -16,6 +16,7 @@ use crate::upstream::{Stream, StreamId};
 pub use options::{Component, CursorField, Normalizations, Normalize, StreamOptions};
 
 /// What shim.yaml says about streams.
+#[derive(Default)]
 pub struct StreamRules {
     /// Where discovered collections have their schemas from.
     pub schema: SchemaMode,
