@@ -204,7 +204,6 @@ fn folders(tmp: &Path) -> Vec<PathBuf> {
 #[test]
 fn a_stop_in_the_first_milliseconds_leaves_nothing_behind() {
     for round in 0..200 {
-        // A connector that ignores the signal is killed at the drain's end, which takes too long here.
         let mut asked = ask("echo $$ >$PID_FILE; exec sleep 300");
         let connector = asked.connector();
         let stop = Instant::now() + Duration::from_micros(25 * round);
@@ -282,7 +281,7 @@ const SPEC: &str = r#"{"type":"SPEC","spec":{"connectionSpecification":{"type":"
 
 #[test]
 fn a_silent_spec_is_stopped() {
-    let run = spec("command: [sleep, '300']\nidleTimeout: 1s\n", &[]);
+    let run = spec("command: [sh, -c, exec sleep 300]\nidleTimeout: 1s\n", &[]);
     assert_eq!(run.code, Some(1));
     assert!(run.stderr.contains("the connector said nothing for 1s during spec and was stopped"), "{}", run.stderr);
 }
@@ -321,7 +320,7 @@ fn an_ignored_sigchld_changes_nothing() {
     let mut command = Command::new("sh");
     command.args(["-c", "trap '' CHLD; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_flow-shim"), "serve", "--"]);
     let mut child = command
-        .args(["echo", SPEC])
+        .args(["sh", "-c", &format!("echo '{SPEC}'")])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
