@@ -104,7 +104,7 @@ pub async fn spec(session: &Session) -> Result<Spec> {
     })
 }
 
-/// Where the connector is documented: shim.yaml knows best.
+/// The URL of the documentation: from shim.yaml, else from the connector, else of Flow.
 pub fn documentation_url(session: &Session, found: Option<String>) -> String {
     let url = session.settings.documentation_url.clone().or(found);
     url.filter(|it| it.starts_with("http")).unwrap_or_else(|| HOME.to_owned())
