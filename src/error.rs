@@ -1,6 +1,8 @@
-//! How an error reaches the user: as one sentence on the last line, with details as log fields beside it.
+//! How an error reaches the user: as one sentence on the last line (F5), with details in log fields.
 
 use std::fmt;
+
+use serde_json::error::Category;
 
 use crate::logging::{self, Fields, Level};
 
@@ -11,7 +13,7 @@ pub enum Reason {
     Terminate,
     /// SIGINT.
     Interrupt,
-    /// The reader of our responses is gone, so there is nobody to drain the connector for.
+    /// The reader of our responses is gone: what the connector still sends can't be committed.
     OutputClosed,
     /// A preview has reached its limit.
     Enough,
@@ -63,12 +65,21 @@ pub fn fields(error: &anyhow::Error) -> Fields {
     error.downcast_ref::<Failure>().map(|it| it.fields.clone()).unwrap_or_default()
 }
 
+/// A JSON error without the input that it may quote: states and configs hold secrets.
+pub fn without_input(error: &serde_json::Error) -> anyhow::Error {
+    let kind = match error.classify() {
+        Category::Data => "a value of an unexpected type or a missing member",
+        Category::Syntax | Category::Eof | Category::Io => "invalid JSON",
+    };
+    anyhow::anyhow!("{kind} at line {}, column {}", error.line(), error.column())
+}
+
 /// The error and its causes as one sentence.
 pub fn sentence(error: &anyhow::Error) -> String {
     format!("{error:#}")
 }
 
-/// Logs the error as the last line and returns the exit code.
+/// Logs the error as the last line, its causes at debug level before it, and returns the exit code.
 pub fn report(error: &anyhow::Error) -> u8 {
     match stopped(error) {
         Some(reason) => {
@@ -81,6 +92,19 @@ pub fn report(error: &anyhow::Error) -> u8 {
             }
             logging::last(Level::Error, &sentence(error), fields(error));
             1
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_errors_are_reported_without_the_input() {
+        for text in [r#""s3cret""#, r#"{"s3cret": "#, r#"{"a": "s3cret"}"#] {
+            let error = serde_json::from_str::<std::collections::BTreeMap<String, u8>>(text).unwrap_err();
+            assert!(!without_input(&error).to_string().contains("s3cret"), "{text}");
         }
     }
 }

@@ -1,5 +1,4 @@
-//! One HTTP request, for what the shim itself has to say to a server. No error and no log shows a body or a query: they
-//! hold secrets.
+//! HTTP requests of the shim itself. No error and no log shows a body or a query: they hold secrets.
 
 use anyhow::{Context, Result, anyhow};
 use std::time::Duration;
@@ -7,7 +6,7 @@ use std::time::Duration;
 use crate::process::shutdown::Shutdown;
 use crate::process::thread;
 
-/// Short of the ten seconds that a container is given to end (F11).
+/// Less than the ten seconds in which a container must end (F11).
 const TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Answers of OAuth servers and of the encryption service are small.
@@ -18,7 +17,7 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
-/// Posts, and gives whatever the server answers, errors included. It follows no redirect: the body is for this server.
+/// Posts a body and returns the response, whatever its status. Redirects are not followed: the body is for this server only.
 fn post(url: &str, headers: &[(String, String)], body: &[u8]) -> Result<Answer> {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .timeout_global(Some(TIMEOUT))
@@ -55,22 +54,22 @@ pub async fn post_async(
     }
 }
 
-/// The URL without what may be secret in it.
+/// The URL without the parts that may be secret.
 pub fn host(url: &str) -> &str {
     let end = url.find(['?', '#']).unwrap_or(url.len());
     let url = &url[..end];
     match url.split_once("://") {
-        // A name and a password.
+        // It holds a user name and a password.
         Some((_, rest)) if rest.split('/').next().is_some_and(|it| it.contains('@')) => "the server",
         _ => url,
     }
 }
 
-/// An error without the URL that it may quote.
+/// The error's message without the URL that it may quote.
 fn plain(error: &ureq::Error) -> String {
     match error {
-        ureq::Error::BadUri(_) => "this is no URL".to_owned(),
-        ureq::Error::Http(_) => "the request has a header or a URL that can't be".to_owned(),
+        ureq::Error::BadUri(_) => "this is not a URL".to_owned(),
+        ureq::Error::Http(_) => "the request has an invalid header or URL".to_owned(),
         other => other.to_string(),
     }
 }

@@ -3,7 +3,7 @@
 use crate::error::Stopped;
 use anyhow::{Context, Error, Result, anyhow};
 use std::process::ChildStdout;
-use tracing::{info, warn};
+use tracing::warn;
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -12,12 +12,14 @@ use serde_json::value::RawValue;
 use super::message::{self, Message};
 use super::{catalog, state};
 use crate::json::repair::repair;
+use crate::logging::{self, Fields, Level};
 use crate::process::activity::Activity;
 use crate::process::launch::{Launcher, in_words};
 use crate::process::lines::{Line, Lines};
 use crate::process::stderr::Stderr;
 use crate::process::supervise::{Connector, End, Exit, Finished, Reading};
 use crate::process::thread;
+use crate::secrets;
 use crate::settings::StateFormat;
 use crate::upstream::{Broken, ErrorLog, Spec, Stream, SyncRequest};
 
@@ -128,10 +130,16 @@ impl Answers {
             Ok(Message::ConnectionStatus { succeeded, message }) => self.status = Some((succeeded, message)),
             Ok(Message::Log { level, message, fields }) => self.errors.log(level, message, fields),
             Ok(Message::Error(error)) => self.errors.error(error),
-            Ok(Message::Config(config)) => self.config = Some(config),
+            Ok(Message::Config(config)) => {
+                secrets::redact_config(&config, None);
+                self.config = Some(config);
+            }
             Ok(_) => {}
             Err(Broken::Lost { reason, .. }) => self.unreadable = Some(reason),
-            Err(_) => info!("{}", String::from_utf8_lossy(line).trim()),
+            Err(_) => {
+                let text = String::from_utf8_lossy(line);
+                logging::connector_line(Level::Info, secrets::shorten(text.trim(), 4096), Fields::new());
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 
+use crate::error;
 use crate::settings::StateFormat;
 use crate::upstream::{Broken, LegacyCell, LegacyState, Selected, StateUpdate, Stream, StreamId, SyncRequest};
 
@@ -136,7 +137,11 @@ pub fn input(sync: &SyncRequest, format: StateFormat) -> Result<Box<RawValue>> {
     }
 
     let shared: Option<SharedState> = match sync.shared_state {
-        Some(raw) => Some(serde_json::from_str(raw.get()).context("the shared state in Flow can't be read")?),
+        Some(raw) => Some(
+            serde_json::from_str(raw.get())
+                .map_err(|it| error::without_input(&it))
+                .context("the shared state in Flow can't be read")?,
+        ),
         None => None,
     };
     let mut streams = sync.streams.iter().filter_map(stream_state).peekable();

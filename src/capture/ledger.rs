@@ -15,9 +15,11 @@ mod cell;
 use anyhow::{Context, Result};
 use std::collections::{BTreeMap, HashMap};
 
+use serde::de::DeserializeOwned;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 
+use crate::error;
 use crate::upstream::{FullRefreshPolicy, Mode, Rows, StateUpdate, Stream, StreamId, Upstream};
 
 pub use cell::Cell;
@@ -26,6 +28,11 @@ use cell::{StoredCell, number, raw_text, unwrap_cell, wrap_cell};
 pub(super) const BINDINGS: &str = "bindingStateV1";
 const SHARED: &str = "sharedStateV1";
 const CATALOG: &str = "catalogV1";
+
+/// Reads a part of the state. The error does not quote it.
+fn parse<T: DeserializeOwned>(raw: &RawValue) -> Result<T> {
+    serde_json::from_str(raw.get()).map_err(|it| error::without_input(&it))
+}
 
 /// Flow's state as a session finds it.
 pub struct Stored {
@@ -40,11 +47,11 @@ impl Stored {
     pub fn parse(state: Option<&RawValue>) -> Result<Self> {
         let what = "the state that Flow keeps for this capture can't be read";
         let mut older: BTreeMap<String, Box<RawValue>> = match state {
-            Some(raw) => serde_json::from_str::<Option<_>>(raw.get()).context(what)?.unwrap_or_default(),
+            Some(raw) => parse::<Option<_>>(raw).context(what)?.unwrap_or_default(),
             None => BTreeMap::new(),
         };
         let cells = match older.remove(BINDINGS) {
-            Some(raw) => serde_json::from_str::<Option<_>>(raw.get()).context(what)?.unwrap_or_default(),
+            Some(raw) => parse::<Option<_>>(&raw).context(what)?.unwrap_or_default(),
             None => HashMap::new(),
         };
         let shared = older.remove(SHARED).and_then(|it| unwrap_cell(&it));
@@ -101,7 +108,7 @@ impl Ledger {
         for (index, entry) in entries.iter().enumerate() {
             let mut cell = Cell::new(entry);
             if let Some(raw) = stored.cells.get(entry.state_key) {
-                let found: StoredCell = serde_json::from_str(raw.get()).context(what)?;
+                let found: StoredCell = parse(raw).context(what)?;
                 match (found.row_id, found.state.as_deref().map(unwrap_cell)) {
                     (Some(_), None | Some(Some(_))) => cell.resume(found, entry.stream, source),
                     _ => cell.take_over(raw, entry.stream, source),

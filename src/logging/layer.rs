@@ -101,3 +101,45 @@ impl Visit for Visitor {
         self.take(field, value.into());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use tracing_subscriber::layer::SubscriberExt;
+
+    use super::super::{Line, Sink, redirect};
+    use super::*;
+
+    #[derive(Default)]
+    struct Lines(Mutex<Vec<String>>);
+
+    impl Sink for Lines {
+        fn log(&self, line: &Line) {
+            let fields = serde_json::to_string(line.fields).unwrap();
+            self.0.lock().unwrap().push(format!("{} {} {fields}", line.level.name(), line.message));
+        }
+    }
+
+    #[test]
+    fn events_have_the_fields_of_their_spans() {
+        let lines = Arc::new(Lines::default());
+        redirect(lines.clone());
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(LogLayer), || {
+            let _rpc = rpc_span("open");
+            tracing::info!(page = 3, "an event");
+            let _stream = stream_span(&"users");
+            tracing::warn!(slow = true, "another {}", "event");
+            tracing::debug!("below the level");
+        });
+        let lines = lines.0.lock().unwrap();
+        let ours: Vec<&String> = lines.iter().filter(|it| it.contains(r#""rpc":"open""#)).collect();
+        assert_eq!(
+            ours,
+            [
+                r#"info an event {"rpc":"open","page":3}"#,
+                r#"warn another event {"rpc":"open","stream":"users","slow":true}"#
+            ]
+        );
+    }
+}

@@ -84,13 +84,12 @@ fn secret() -> impl Strategy<Value = String> {
         r#"[a-z]{3}[ -~]{6,20}["'\\/+%& ][ -~]{2,8}[A-Z]{3}"#,
         "[a-z]{3}[ -~äß€😀]{4,12}[é😀][A-Z]{4}",
         "[a-z]{20}\n[A-Za-z0-9+/]{64}\n[A-Za-z0-9+/]{40}==",
-        "[A-Za-z0-9+/]{900,2500}",
     ]
     .prop_map(|it| it.trim().to_owned())
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
     fn a_secret_is_never_visible(secret in secret(), before in "[ -~é\n]{0,30}", after in "[ -~é\n]{0,30}") {
@@ -136,15 +135,15 @@ proptest! {
     }
 
     #[test]
-    fn a_cut_divides_no_secret(secret in secret(), before in "[a-z ]{0,60}", form in 0..21usize, at in 1..4000usize) {
+    fn a_cut_divides_no_secret(secret in secret(), before in "[a-z ]{0,60}", form in 0..21usize, at in 1..400usize) {
         let redactor = redactor(&[&secret]);
         let (_, form) = forms(&secret).swap_remove(form);
         let text = format!("{before}{form}{form} and more");
         let cut = redactor.safe_cut(text.as_bytes(), at);
         prop_assert!(cut > 0);
         let divided = before.len() < cut && cut < before.len() + 2 * form.len() && cut != before.len() + form.len();
-        // Of a secret of several lines or pieces, each is redacted by itself.
-        prop_assert!(!divided || secret.contains('\n') || secret.len() > 768, "{} of {}", cut, text);
+        // Of a secret of several lines, each is redacted by itself.
+        prop_assert!(!divided || secret.contains('\n'), "{} of {}", cut, text);
     }
 }
 
@@ -160,6 +159,15 @@ fn a_key_is_redacted_line_by_line() {
             let redacted = redactor.text(&text).into_owned();
             assert!(!redacted.contains("MIIE") && !redacted.contains("BAQE"), "{redacted}");
         }
+    }
+}
+
+#[test]
+fn a_long_secret_is_redacted_as_a_whole() {
+    let secret: String = (0..1700).map(|it: u32| char::from(b'a' + (it * it / 7 % 26) as u8)).collect();
+    let redactor = redactor(&[&secret]);
+    for (name, form) in forms(&secret) {
+        assert_eq!(redactor.text(&format!("[{form}]")), "[***]", "{name}");
     }
 }
 

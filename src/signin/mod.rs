@@ -17,6 +17,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
 
+use crate::error;
 use crate::http;
 use crate::process::shutdown::Shutdown;
 use crate::process::thread;
@@ -72,7 +73,9 @@ async fn sign_in(args: &Args, shutdown: &Shutdown, screen: &Screen, stdout: &mut
     let config = match args.config.read(session.settings.folder.as_deref())? {
         Some(config) => {
             secrets::redact_config(&config, None);
-            serde_json::from_str(config.get()).context("the config can't be read")?
+            serde_json::from_str(config.get())
+                .map_err(|it| error::without_input(&it))
+                .context("the config can't be read")?
         }
         None => Map::new(),
     };

@@ -4,7 +4,7 @@ use crate::error::Stopped;
 use anyhow::{Context, Result, anyhow, bail};
 use std::io::{self, Read};
 use std::process::ChildStdout;
-use tracing::{info, warn};
+use tracing::warn;
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -16,12 +16,14 @@ use crate::json::compact::compact;
 use crate::json::hints::Hints;
 use crate::json::repair::repair;
 use crate::json::scan::{Kind, Scanner};
+use crate::logging::{self, Fields, Level};
 use crate::process::activity::Activity;
 use crate::process::files::Files;
 use crate::process::launch::{Launcher, Prepared, in_words};
 use crate::process::stderr::Stderr;
 use crate::process::supervise::{Connector, End, Exit, Finished, Reading};
 use crate::process::thread;
+use crate::secrets;
 use crate::settings::CatalogOption;
 use crate::upstream::{ErrorLog, Stream, SyncRequest};
 
@@ -176,7 +178,7 @@ fn document(output: &[u8], member: &str) -> Option<Box<RawValue>> {
         }
         let text = String::from_utf8_lossy(line);
         if !text.trim().is_empty() {
-            info!("{}", text.trim());
+            logging::connector_line(Level::Info, secrets::shorten(text.trim(), 4096), Fields::new());
         }
         at += line.len() + 1;
     }

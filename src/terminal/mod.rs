@@ -1,4 +1,4 @@
-//! stderr as a person sees it: log lines that read well, and below them, where it is a terminal, lines that change.
+//! stderr for a person: log lines in plain text and, on a terminal, lines below them that change.
 
 mod downstream;
 pub mod echo;
@@ -18,26 +18,26 @@ use serde_json::Value;
 use crate::error;
 use crate::logging::{self, EVENT_TYPE, Fields, Level, Line, Priority, Sink};
 
-/// What stands on stderr. Clones show the same.
+/// The sink for a person's terminal. Clones share their state.
 #[derive(Clone)]
 pub struct Screen(Arc<Inner>);
 
 struct Inner {
     live: Option<Live>,
-    /// Programs read the logs: they stay JSON, and nothing else goes to stderr.
+    /// A program reads the logs: they are JSON, and nothing else is written to stderr.
     json: bool,
 }
 
 struct Live {
     lines: MultiProgress,
-    /// The last line: what is going on, and for how long.
+    /// The last line: the current activity and its duration.
     status: ProgressBar,
     stdout_shows: bool,
 }
 
 impl Screen {
-    /// Logs are a person's from now on, with lines that change below where stderr is a terminal, unless
-    /// `LOG_FORMAT=json` says that a program reads them.
+    /// Formats logs for a person from now on, with lines that change if stderr is a terminal. `LOG_FORMAT=json` keeps them
+    /// JSON.
     pub fn open() -> Self {
         let json = std::env::var("LOG_FORMAT").is_ok_and(|it| it.eq_ignore_ascii_case("json"));
         let dumb = std::env::var("TERM").is_ok_and(|it| it == "dumb");
@@ -53,7 +53,7 @@ impl Screen {
         self.0.json
     }
 
-    /// Shows what is going on, where that line can change.
+    /// Shows the current activity, if there is a line for it.
     pub fn status(&self, text: &str) {
         if let Some(live) = &self.0.live {
             live.status.set_message(text.to_owned());
@@ -64,14 +64,14 @@ impl Screen {
         self.0.live.is_some()
     }
 
-    /// A new line above the status; none where lines can't change.
+    /// Adds a line above the status; `None` if lines can't change.
     pub fn line(&self) -> Option<ProgressBar> {
         let live = self.0.live.as_ref()?;
         let style = ProgressStyle::with_template("{wide_msg}").ok()?;
         Some(live.lines.insert_before(&live.status, ProgressBar::new_spinner().with_style(style)))
     }
 
-    /// Takes the lines that change away while something else is written to the same terminal.
+    /// Hides the lines that change while something else writes to the same terminal.
     pub fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
         match &self.0.live {
             Some(live) if live.stdout_shows => live.lines.suspend(write),
@@ -79,7 +79,7 @@ impl Screen {
         }
     }
 
-    /// Ends the lines that change.
+    /// Removes the lines that change.
     pub fn settle(&self) {
         if let Some(live) = &self.0.live {
             live.status.finish_and_clear();
@@ -88,13 +88,13 @@ impl Screen {
         }
     }
 
-    /// Ends a command: what failed, if anything did, is the last line.
+    /// Ends a command. An error becomes the last line.
     pub fn conclude(&self, result: Result<()>) -> ExitCode {
         self.settle();
         match result {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) if error::stopped(&failure).is_none() && !self.is_json() => {
-                // The log fields were shown when they came.
+                // The log fields were shown with the connector's own error.
                 logging::last(Level::Error, &one_line(&error::sentence(&failure)), Fields::new());
                 ExitCode::FAILURE
             }
@@ -102,7 +102,7 @@ impl Screen {
         }
     }
 
-    /// Lines for a person, which are no logs.
+    /// Writes lines that are not logs.
     pub fn print(&self, lines: &[String]) {
         lines.iter().for_each(|it| self.write(it, Priority::Always));
     }
@@ -136,7 +136,7 @@ impl Sink for Screen {
     }
 }
 
-/// `HH:MM:SS LEVEL message key=value`; what takes more than a line follows below, indented.
+/// Formats `HH:MM:SS LEVEL message key=value`. Text of several lines follows below, indented.
 fn text(time: &str, level: Level, message: &str, fields: &Fields) -> String {
     let dim = Style::new().for_stderr().dim();
     let style = Style::new().for_stderr();
@@ -175,7 +175,7 @@ fn split(text: &str) -> (String, String) {
     (first, lines.fold(String::new(), |text, line| text + "\n    " + &line))
 }
 
-/// Without anything that a terminal would take for a command: connectors print whatever they read.
+/// Removes control sequences of terminals: connectors print whatever they read.
 fn printable(text: &str) -> String {
     strip_ansi_codes(text).replace('\t', "    ").replace(char::is_control, " ")
 }
