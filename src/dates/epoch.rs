@@ -1,22 +1,22 @@
-//! Numbers that count from 1970: which of them do, in what unit, and which date-time in UTC that is.
+//! Converts numbers that count from 1970 to date-times in UTC.
 //!
-//! The number of digits before the point tells the unit. It is nine or ten for seconds from 1973 to 2286 (or from 1653
-//! to 1966, where they are negative), twelve or thirteen for milliseconds, fifteen or sixteen for microseconds, eighteen
-//! or nineteen for nanoseconds: no number has two such readings. Whatever lies between would be a date that nobody
-//! means, in one unit as in the next, and so would anything smaller: zero, a row number, a year.
+//! The number of digits before the decimal point determines the unit: nine or ten for seconds (1973 to 2286, or 1653 to
+//! 1966 if negative), twelve or thirteen for milliseconds, fifteen or sixteen for microseconds, eighteen or nineteen for
+//! nanoseconds. No number fits two units. Numbers of other lengths would be implausible dates in every unit, and smaller
+//! ones are rather zeros, row numbers or years: they are not converted.
 
 use std::borrow::Cow;
 
 use jiff::Timestamp;
 use jiff::tz::Offset;
 
-/// The last day of the year 9999, in seconds: a way to say never, which as milliseconds is a day in 1978.
+/// The last day of the year 9999, in seconds. It stands for "never"; as milliseconds it would be a day in 1978.
 const NEVER: std::ops::RangeInclusive<i64> = 253_402_214_400..=253_402_300_799;
 
-/// An exponent beyond this makes no number that counts anything.
+/// Larger exponents are not converted.
 const MOST_PLACES: i32 = 64;
 
-/// The date-time that a number in JSON's grammar stands for, every digit of its fraction included.
+/// The date-time of a JSON number, with every digit of its fraction; none if the number is not a plausible date.
 pub fn date_time(number: &str) -> Option<String> {
     let (sign, rest) = number.strip_prefix('-').map_or((1, number), |it| (-1, it));
     let (mantissa, exponent) = rest.split_once(['e', 'E']).unwrap_or((rest, "0"));
@@ -53,7 +53,7 @@ pub fn date_time(number: &str) -> Option<String> {
     Some(format!("{date_time}{point}{fraction}Z"))
 }
 
-/// What is missing of a fraction to one, in as many digits.
+/// One minus a fraction, in the same number of digits.
 fn rest_to_one(fraction: &str) -> String {
     let last = fraction.rfind(|it| it != '0').unwrap_or_default();
     let rest = |(at, digit): (usize, u8)| match at.cmp(&last) {

@@ -1,44 +1,44 @@
-//! The look: whether all dates of a record are right, told without walking through it.
+//! Fast path: checks with one SIMD search whether every date in a record is already RFC 3339.
 //!
-//! A search by SIMD finds the names of all members that hold dates, at whatever depth, and what stands behind each is compared
-//! with the form that a date has. A quote within a string is escaped, so that a name between quotes with a colon behind
-//! it is a member's. What it can't tell, it calls wrong: the walk knows.
+//! The search finds the names of all members that hold dates, at any depth, and the value after each name is compared
+//! with the form of a date. Quotes within strings are escaped in JSON, so a name in quotes with a colon behind it is a
+//! member. Inconclusive records are handed to the full traversal.
 
 use std::collections::BTreeMap;
 
 use aho_corasick::packed::{Config, Searcher};
 
-use super::date_schema::{Place, Plan, ROOT};
+use super::date_schema::{DateSchema, Node, ROOT};
 use super::text::{begins_with_date, begins_with_date_time};
 use super::value::{Form, Wanted};
 
-/// Empty where no look tells.
+/// Without passes, every record is inconclusive.
 #[derive(Default)]
 pub struct FastCheck {
     passes: Vec<Pass>,
 }
 
 struct Pass {
-    /// The names with their quotes, and behind them [`ESCAPE`].
+    /// The names in their quotes, then [`ESCAPE`].
     searcher: Searcher,
     members: Vec<Member>,
 }
 
-/// As many names as one search by SIMD can well tell apart, be they short, with [`ESCAPE`] beside them.
+/// The number of short names that one SIMD search distinguishes well, besides [`ESCAPE`].
 const MOST_NAMES: usize = 31;
 
-/// With more passes a look is not worth it.
+/// Beyond this many passes the fast path costs more than the full traversal.
 const MOST_PASSES: usize = 16;
 
-/// What is right behind a name, wherever in the document it stands.
+/// The values that need no rewrite after a name, wherever in the document it is.
 struct Member {
     scalar: Right,
     item: Right,
-    /// An object holds no dates but under other names.
+    /// In an object, all dates have names that are searched for as well.
     object: bool,
 }
 
-/// A set of forms.
+/// A set of forms that need no rewrite.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Right(u8);
 
@@ -68,29 +68,29 @@ impl Right {
     }
 }
 
-/// How an ASCII character that needs no escape is escaped all the same: such a name would not be found.
+/// The start of an escaped ASCII letter or digit. The search would not find a name that is written with escapes.
 const ESCAPE: &[u8] = b"\\u00";
 
 impl FastCheck {
-    pub fn of(plan: &Plan) -> Self {
+    pub fn of(schema: &DateSchema) -> Self {
         let mut members: BTreeMap<&str, Member> = BTreeMap::new();
-        for (name, id) in plan.places().flat_map(|it| &it.members) {
-            let Some(place) = id.map(|it| plan.place(it)).filter(|it| it.wanted.is_some() || it.unnamed) else {
+        for (name, id) in schema.nodes().flat_map(|it| &it.members) {
+            let Some(node) = id.map(|it| schema.node(it)).filter(|it| it.wanted.is_some() || it.unnamed) else {
                 continue;
             };
-            let found = Member::of(plan, place);
+            let found = Member::of(schema, node);
             let both = members.remove(&**name).map_or(Member { ..found }, |it| it.and(&found));
             members.insert(name, both);
         }
-        let can_tell = !plan.place(ROOT).unnamed && members.keys().all(|it| is_plain(it));
-        if !can_tell || members.len() > MOST_NAMES * MOST_PASSES {
+        let is_searchable = !schema.node(ROOT).unnamed && members.keys().all(|it| is_plain(it));
+        if !is_searchable || members.len() > MOST_NAMES * MOST_PASSES {
             return Self::default();
         }
         let mut members = members.into_iter().peekable();
         let mut passes = Vec::new();
         while members.peek().is_some() {
             let (names, members) = members.by_ref().take(MOST_NAMES).unzip();
-            // Not every processor can.
+            // The processor may lack the instructions.
             let Some(pass) = Pass::of(names, members) else { return Self::default() };
             passes.push(pass);
         }
@@ -122,21 +122,21 @@ impl Pass {
     }
 }
 
-/// A name that JSON writes in one way, but for [`ESCAPE`]. It has nothing in it that stands between two strings either,
-/// so that no text between quotes begins with the end of a string and ends with the beginning of the next.
+/// Whether JSON writes a name in one way only, apart from [`ESCAPE`]. It must not contain what separates two strings
+/// either: then the text between two strings would look like a name in quotes.
 fn is_plain(name: &str) -> bool {
     name.bytes().all(|it| matches!(it, b' '..=b'~') && !matches!(it, b'"' | b'\\' | b'/' | b',' | b':'))
 }
 
 impl Member {
-    fn of(plan: &Plan, place: &Place) -> Self {
+    fn of(schema: &DateSchema, node: &Node) -> Self {
         let (mut item, mut object) = (Right::ANY, true);
-        if place.unnamed {
-            let items = place.items.map(|it| plan.place(it)).filter(|it| !it.unnamed && place.tuple.is_empty());
-            object = place.others.is_none() && place.patterns.is_empty();
-            item = items.map_or(if place.has_items() { Right::NONE } else { Right::ANY }, |it| Right::of(it.wanted));
+        if node.unnamed {
+            let items = node.items.map(|it| schema.node(it)).filter(|it| !it.unnamed && node.tuple.is_empty());
+            object = node.others.is_none() && node.patterns.is_empty();
+            item = items.map_or(if node.has_items() { Right::NONE } else { Right::ANY }, |it| Right::of(it.wanted));
         }
-        Self { scalar: Right::of(place.wanted), item, object }
+        Self { scalar: Right::of(node.wanted), item, object }
     }
 
     fn and(&self, other: &Self) -> Self {
@@ -147,7 +147,7 @@ impl Member {
         }
     }
 
-    /// `rest` is what follows a name, or a string that looks like one.
+    /// Whether `rest`, the text after a name or after a string that equals one, begins with a value that needs no rewrite.
     #[inline]
     fn is_right_before(&self, rest: &[u8]) -> bool {
         let Some(value) = trim_start(rest).strip_prefix(b":") else { return true };
@@ -159,7 +159,7 @@ impl Member {
         }
     }
 
-    /// Items, and among them none that hold others.
+    /// Whether all items need no rewrite. Items that are objects or arrays are inconclusive.
     fn are_right(&self, items: &[u8]) -> bool {
         let mut rest = trim_start(items);
         while self.item.takes(rest) {
@@ -174,7 +174,7 @@ impl Member {
 }
 
 impl Right {
-    /// Whether the scalar that `value` begins with is right as it is.
+    /// Whether the scalar at the start of `value` needs no rewrite.
     #[inline]
     fn takes(self, value: &[u8]) -> bool {
         if self == Self::ANY {

@@ -1,14 +1,18 @@
-//! Dates as RFC 3339 has them, where a stream's schema says that there are dates; what is no date stays as it is.
+//! Brings dates to RFC 3339 where a stream's schema declares them. Values that are not valid dates stay as they are.
 //!
-//! A schema becomes a plan of the places that hold dates ([`plan`]). Of most records a look tells that all of them are
-//! right ([`look`]). Any other is walked through, and the values that are not right are replaced, nothing else ([`walk`]).
-//! It knows schemas and the text of documents, not where either comes from: no protocol, no stream, no `_meta` of Flow's.
+//! A timestamp without an offset is taken as UTC, whatever the connector's or this machine's time zone is.
 //!
-//! A record is treated the same whatever came before it: there may be keys among the dates.
+//! [`date_schema`] finds out once which values are dates; [`applied`] and [`keywords`] read the schemas for it. Most records
+//! pass [`fast_check`], which finds all their dates right. The others go through [`rewriter`], which replaces the values
+//! that are not right and nothing else. The same text gives the same result whatever came before it: dates may be keys.
+//!
+//! This module knows schemas and the text of documents, but no protocol, no stream and not Flow's `_meta`.
 
+mod applied;
 mod date_schema;
 mod epoch;
 mod fast_check;
+mod keywords;
 mod rewriter;
 mod text;
 mod value;
@@ -18,15 +22,15 @@ mod tests;
 
 use serde_json::Value;
 
-use date_schema::Plan;
+use date_schema::DateSchema;
 use fast_check::FastCheck;
 use rewriter::Rewriter;
 
-/// What a stream's settings say of its dates.
+/// A stream's setting for its dates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Normalize {
     Off,
-    /// `cut` are JSON pointers into a document: whatever is declared there, a date-time becomes its date.
+    /// `cut` are JSON pointers into a document: a date-time there becomes its date, whatever is declared.
     On {
         cut: Vec<String>,
     },
@@ -38,36 +42,36 @@ impl Default for Normalize {
     }
 }
 
-/// What of a document must keep the type that was declared for it: a number there stays one, where no string may stand.
+/// The values of a document that keep their declared type: a date that is declared as a number stays a number there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Typed<'a> {
-    /// What these JSON pointers lead to, the collection's key.
+    /// The collection's key, as JSON pointers.
     Key(&'a [String]),
     All,
 }
 
 /// Brings the dates of one stream's records to RFC 3339.
 pub struct Dates {
-    plan: Plan,
-    look: FastCheck,
-    walk: Rewriter,
+    schema: DateSchema,
+    fast_check: FastCheck,
+    rewriter: Rewriter,
 }
 
 impl Dates {
-    /// None where the schema, as the source wrote it, declares no dates and none are cut. `cut` are JSON pointers into a
-    /// document; what is there need not be declared.
+    /// None if `declared`, the schema as the source wrote it, declares no dates and nothing is cut. `cut` are JSON pointers
+    /// into a document; the values there need not be declared.
     pub fn of(declared: &Value, typed: Typed, cut: &[String]) -> Option<Self> {
-        let plan = Plan::of(declared, typed, cut)?;
-        Some(Self { look: FastCheck::of(&plan), plan, walk: Rewriter::default() })
+        let schema = DateSchema::of(declared, typed, cut)?;
+        Some(Self { fast_check: FastCheck::of(&schema), schema, rewriter: Rewriter::default() })
     }
 
-    /// The object `document` with its dates brought to RFC 3339; none where they are all right, or no dates. `marks` are
-    /// places in the document, in ascending order, and move with the text.
+    /// The object `document` with its dates brought to RFC 3339; none if that changes nothing. `marks` are positions in the
+    /// document, in ascending order, and move with the text.
     #[inline]
     pub fn normalize(&mut self, document: &[u8], marks: &mut [usize]) -> Option<&[u8]> {
-        if self.look.is_right(document) {
+        if self.fast_check.is_right(document) {
             return None;
         }
-        self.walk.through(&self.plan, document, marks)
+        self.rewriter.rewrite(&self.schema, document, marks)
     }
 }

@@ -1,13 +1,13 @@
-//! Through a document along a plan, to replace the dates that are not right.
+//! The full traversal: follows a document and its [`DateSchema`] side by side and replaces the dates that are not RFC 3339.
 
 use std::ops::Range;
 
-use super::date_schema::{PlaceId, Plan, ROOT};
+use super::date_schema::{DateSchema, NodeId, ROOT};
 use crate::json::hints::Hints;
 use crate::json::scan::inside::Inside;
 use crate::json::scan::{Fault, Kind, Scanner};
 
-/// What one walk leaves for the next: room, and the names that it met.
+/// Buffers and member names that one traversal leaves for the next.
 #[derive(Default)]
 pub struct Rewriter {
     hints: Hints,
@@ -18,27 +18,28 @@ pub struct Rewriter {
 }
 
 struct Container {
-    place: PlaceId,
+    node: NodeId,
     object: bool,
-    /// Members or items that were met.
+    /// Members or items so far.
     count: usize,
 }
 
 struct Edit {
-    /// Where the old value ended.
+    /// The end of the old value in the document.
     end: usize,
-    /// How much longer the text up to there has become.
+    /// By how much the text up to there has grown.
     growth: isize,
 }
 
 impl Rewriter {
-    /// The document with its dates in the wanted forms; none where that changes nothing.
-    pub fn through(&mut self, plan: &Plan, document: &[u8], marks: &mut [usize]) -> Option<&[u8]> {
+    /// The document with its dates in the wanted forms; none if that changes nothing. Moves `marks`, positions in the
+    /// document in ascending order, with the text.
+    pub fn rewrite(&mut self, schema: &DateSchema, document: &[u8], marks: &mut [usize]) -> Option<&[u8]> {
         self.open.clear();
         self.text.clear();
         self.edits.clear();
-        // It was scanned before: there can be no fault.
-        self.walk(plan, document).ok()?;
+        // The document was scanned before, so this does not fail.
+        self.traverse(schema, document).ok()?;
         let last = self.edits.last()?;
         self.text.extend_from_slice(&document[last.end..]);
         for mark in marks {
@@ -49,37 +50,37 @@ impl Rewriter {
         Some(&self.text)
     }
 
-    fn walk(&mut self, plan: &Plan, document: &[u8]) -> Result<(), Fault> {
+    fn traverse(&mut self, schema: &DateSchema, document: &[u8]) -> Result<(), Fault> {
         let mut hints = std::mem::take(&mut self.hints);
         let mut scanner = Scanner::new(document, &mut hints);
         let mut next = Some(ROOT);
-        let walked = loop {
-            if let Err(fault) = self.value(plan, document, &mut scanner, next) {
+        let result = loop {
+            if let Err(fault) = self.value(schema, document, &mut scanner, next) {
                 break Err(fault);
             }
-            match self.step(plan, &mut scanner) {
-                Ok(Some(place)) => next = place,
+            match self.step(schema, &mut scanner) {
+                Ok(Some(node)) => next = node,
                 Ok(None) => break Ok(()),
                 Err(fault) => break Err(fault),
             }
         };
         self.hints = hints;
-        walked
+        result
     }
 
-    /// Takes the next value, or goes into it.
+    /// Reads the next value, or enters it if a date may be inside.
     fn value(
         &mut self,
-        plan: &Plan,
+        schema: &DateSchema,
         document: &[u8],
         scanner: &mut Scanner,
-        place: Option<PlaceId>,
+        node: Option<NodeId>,
     ) -> Result<(), Fault> {
-        let Some(id) = place else { return scanner.value().map(drop) };
-        let place = plan.place(id);
-        match (scanner.kind(), place.wanted) {
-            (Some(Kind::Object), _) if place.has_members() => self.enter(scanner, id, true),
-            (Some(Kind::Array), _) if place.has_items() => self.enter(scanner, id, false),
+        let Some(id) = node else { return scanner.value().map(drop) };
+        let node = schema.node(id);
+        match (scanner.kind(), node.wanted) {
+            (Some(Kind::Object), _) if node.has_members() => self.enter(scanner, id, true),
+            (Some(Kind::Array), _) if node.has_items() => self.enter(scanner, id, false),
             (Some(Kind::String | Kind::Number), Some(wanted)) => {
                 let range = scanner.value()?;
                 if wanted.rewrite(&document[range.clone()], &mut self.value) {
@@ -93,19 +94,19 @@ impl Rewriter {
         Ok(())
     }
 
-    fn enter(&mut self, scanner: &mut Scanner, place: PlaceId, object: bool) {
+    fn enter(&mut self, scanner: &mut Scanner, node: NodeId, object: bool) {
         scanner.enter();
-        self.open.push(Container { place, object, count: 0 });
+        self.open.push(Container { node, object, count: 0 });
     }
 
     /// The place of the next value, if any is left.
-    fn step(&mut self, plan: &Plan, scanner: &mut Scanner) -> Result<Option<Option<PlaceId>>, Fault> {
+    fn step(&mut self, schema: &DateSchema, scanner: &mut Scanner) -> Result<Option<Option<NodeId>>, Fault> {
         while let Some(container) = self.open.last_mut() {
             let index = container.count;
             container.count += 1;
             match scanner.inside(container.object, index == 0)? {
-                Inside::Member(key) => return Ok(Some(plan.place(container.place).member(&key.name()))),
-                Inside::Item => return Ok(Some(plan.place(container.place).item(index))),
+                Inside::Member(key) => return Ok(Some(schema.node(container.node).member(&key.name()))),
+                Inside::Item => return Ok(Some(schema.node(container.node).item(index))),
                 Inside::End => drop(self.open.pop()),
             }
         }

@@ -1,7 +1,7 @@
-//! Dates as text: what RFC 3339 takes as it is, and what else can be read as one without a guess.
+//! Dates as text: recognizes RFC 3339, and reads other forms that are unambiguous.
 
-/// The quoted string that `text` begins with is an RFC 3339 date-time, exactly as [`Moment::write`] would write it. Leap
-/// seconds are left to it.
+/// Whether the quoted string at the start of `text` is an RFC 3339 date-time exactly as [`Moment::write`] writes it. False
+/// for leap seconds, which only [`Moment::read`] checks.
 #[inline]
 pub fn begins_with_date_time(text: &[u8]) -> bool {
     let Some(text) = text.get(1..) else { return false };
@@ -30,7 +30,7 @@ pub fn begins_with_date_time(text: &[u8]) -> bool {
     }
 }
 
-/// The quoted string that `text` begins with is an RFC 3339 full-date.
+/// Whether the quoted string at the start of `text` is an RFC 3339 full-date.
 #[inline]
 pub fn begins_with_date(text: &[u8]) -> bool {
     text.get(1..).and_then(<[u8]>::first_chunk::<11>).is_some_and(|it| it[10] == b'"' && is_date(it))
@@ -46,7 +46,7 @@ fn is_date<const N: usize>(text: &[u8; N]) -> bool {
         && is_day(u32::from(century) * 100 + u32::from(year), two(text, 5), two(text, 8))
 }
 
-/// Two digits as a number, more than 99 where they are none.
+/// Two digits as a number; more than 99 if they are not digits.
 #[inline]
 fn two(text: &[u8], at: usize) -> u8 {
     let digit = |byte: u8| byte.wrapping_sub(b'0');
@@ -70,7 +70,7 @@ fn leading_digits(text: &[u8]) -> usize {
     text.iter().take_while(|it| it.is_ascii_digit()).count()
 }
 
-/// A date, and a time of its day perhaps, in the digits that they were written with.
+/// A date and an optional time of day, in the digits that they were written with.
 #[derive(Clone, Copy)]
 pub struct Moment<'a> {
     year: &'a [u8],
@@ -90,7 +90,7 @@ struct Clock<'a> {
 
 #[derive(Clone, Copy)]
 enum Zone<'a> {
-    /// Written, or not written at all.
+    /// Explicit, or no offset at all: a timestamp without one is taken as UTC.
     Utc,
     Offset {
         sign: u8,
@@ -100,8 +100,8 @@ enum Zone<'a> {
 }
 
 impl<'a> Moment<'a> {
-    /// Reads what begins with a whole date: with dashes and colons or without, `T` or a space before the time, seconds
-    /// or none, and an offset in any form or none, which is UTC.
+    /// Reads a complete date with an optional time: with or without dashes and colons, with `T` or a space before the time,
+    /// with or without seconds, and with an offset in any form. No offset means UTC.
     pub fn read(text: &'a [u8]) -> Option<Self> {
         let mut it = Cursor(text.trim_ascii());
         let year = it.digits(4)?;
@@ -155,13 +155,12 @@ fn write(out: &mut Vec<u8>, parts: &[&[u8]]) {
     parts.iter().for_each(|it| out.extend_from_slice(it));
 }
 
-/// Eight digits are a date where its year is one that data is about (or the year that stands for never); elsewhere
-/// they are a number that happens to be one.
+/// Whether eight digits are a date rather than some number: the year is plausible, or stands for "never".
 fn is_plausible(year: &[u8]) -> bool {
     matches!(number(&year[..2]), 18..=21) || year == b"9999"
 }
 
-/// One or two digits, which they are known to be.
+/// The value of one or two digits.
 fn number(digits: &[u8]) -> u8 {
     digits.iter().fold(0, |it, digit| it * 10 + (digit - b'0'))
 }
@@ -201,7 +200,7 @@ impl<'a> Cursor<'a> {
         clock.is_valid().then_some(clock)
     }
 
-    /// All that is left.
+    /// Reads the offset, which must be the rest of the text.
     fn zone(&mut self) -> Option<Zone<'a>> {
         self.eat(b' ');
         if self.0.is_empty() || ["Z", "UTC", "GMT"].iter().any(|it| self.0.eq_ignore_ascii_case(it.as_bytes())) {
@@ -227,7 +226,7 @@ impl Clock<'_> {
             && minute < 60
             && match number(self.second) {
                 0..60 => true,
-                // A leap second is the last one of a day in UTC.
+                // A leap second is the last second of a day in UTC.
                 60 => self.minute_in_utc() == 24 * 60 - 1,
                 _ => false,
             }

@@ -1,32 +1,30 @@
-//! One value at a place where a date is declared.
+//! Rewrites one value that is declared as a date.
 
 use super::epoch;
 use super::text::Moment;
 use crate::json::scan::string_text;
 
-/// What is declared of a place.
+/// What a schema demands of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
     pub form: Form,
-    /// A number may be one that counts from 1970; nothing else is declared that it could be.
+    /// A number counts from 1970 and becomes a string.
     pub numbers: bool,
-    /// Likewise of a string that is a number.
-    pub digits: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     DateTime,
-    /// A date-time stays one where its time is not midnight, as that would be lost.
+    /// A date-time becomes its date only at midnight: another time would be lost.
     Date,
-    /// A date or a date-time, each as it is.
+    /// A date or a date-time: the schema allows both.
     Either,
     /// The date alone, whatever the time.
     Cut,
 }
 
 impl Wanted {
-    /// Writes a string or number in the wanted form, as JSON; says whether that differs from what it was.
+    /// Writes a JSON string or number in the wanted form to `out`; returns whether that changes it.
     pub fn rewrite(self, raw: &[u8], out: &mut Vec<u8>) -> bool {
         if raw.first() != Some(&b'"') {
             let number = std::str::from_utf8(raw).ok().filter(|_| self.numbers);
@@ -35,7 +33,7 @@ impl Wanted {
         let text = string_text(raw);
         let number = text.trim_ascii();
         if is_number(number) {
-            return self.digits && self.rewrite_number(number, out);
+            return self.rewrite_number(number, out);
         }
         let Some(moment) = Moment::read(text.as_bytes()) else { return false };
         self.write(&moment, out);
@@ -71,7 +69,7 @@ impl Wanted {
     }
 }
 
-/// A plain decimal number, without an exponent and without zeros in front, as codes have them.
+/// Whether a string is a plain decimal number, without an exponent or leading zeros: codes have leading zeros.
 fn is_number(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));

@@ -1,4 +1,4 @@
-//! Values by a table, schemas by cases, and both by chance.
+//! Values by a table, schemas by cases, and both at random.
 
 mod properties;
 mod schemas;
@@ -12,21 +12,21 @@ fn dates(schema: &Value) -> Option<Dates> {
     Dates::of(schema, Typed::Key(&[]), &[])
 }
 
-/// The document as it is sent.
+/// The document after [`Dates::normalize`].
 fn normalized(dates: &mut Dates, document: &str) -> String {
     let given = document.as_bytes();
     let text = dates.normalize(given, &mut []).unwrap_or(given).to_vec();
     String::from_utf8(text).unwrap()
 }
 
-/// The same without a look before.
-fn walked(dates: &mut Dates, document: &str) -> Option<String> {
-    let walked = dates.walk.through(&dates.plan, document.as_bytes(), &mut []);
-    walked.map(|it| String::from_utf8(it.to_vec()).unwrap())
+/// The same by the full traversal alone.
+fn rewritten(dates: &mut Dates, document: &str) -> Option<String> {
+    let text = dates.rewriter.rewrite(&dates.schema, document.as_bytes(), &mut []);
+    text.map(|it| String::from_utf8(it.to_vec()).unwrap())
 }
 
 fn is_right(dates: &Dates, document: &str) -> bool {
-    dates.look.is_right(document.as_bytes())
+    dates.fast_check.is_right(document.as_bytes())
 }
 
 fn at(schema: &Value) -> Value {

@@ -1,4 +1,4 @@
-//! Where dates are.
+//! Which values are dates, by what schemas declare.
 
 use serde_json::Map;
 
@@ -6,7 +6,7 @@ use super::*;
 
 const RAW: &str = "2023-01-30 02:34:15";
 
-/// Every `@` in the document is a date that is found, every `~` one that is not.
+/// Every `@` in the document is a date that is rewritten, every `~` one that stays.
 fn check(schema: &Value, document: &str) {
     check_with(schema, &[], document);
 }
@@ -18,7 +18,7 @@ fn check_with(schema: &Value, key: &[String], document: &str) {
     let got = dates.as_mut().map_or(given.clone(), |it| normalized(it, &given));
     assert_eq!(got, want, "{schema}");
     if let Some(dates) = &mut dates {
-        assert_eq!(walked(dates, &want).as_deref().unwrap_or(&want), want);
+        assert_eq!(rewritten(dates, &want).as_deref().unwrap_or(&want), want);
     }
 }
 
@@ -27,7 +27,7 @@ fn stamp() -> Value {
 }
 
 #[test]
-fn a_schema_without_dates_costs_nothing() {
+fn a_schema_without_dates_gives_nothing() {
     let without = [
         json!({}),
         json!(true),
@@ -90,48 +90,111 @@ fn references_and_recursion_are_followed() {
 }
 
 #[test]
-fn alternatives_are_followed() {
-    let schema = json!({
-        "anyOf": [{"properties": {"a": stamp()}}, {"properties": {"b": stamp()}}],
-        "properties": {
-            "c": {"oneOf": [{"type": "null"}, stamp(), {"type": "object", "properties": {"d": stamp()}}]},
-            "e": {"allOf": [{"type": "string"}, {"format": "date-time"}]},
-            "f": {"anyOf": [{"type": "array", "items": {"oneOf": [{"type": "integer"}, stamp()]}}, stamp()]},
-        },
-        "if": {"required": ["g"]},
-        "then": {"properties": {"g": stamp()}},
-    });
-    check(&schema, r#"{"a":"@","b":"@","c":"@","e":"@","g":"@"}"#);
+fn a_date_is_demanded_by_every_branch_that_can_apply() {
+    let schema = json!({"properties": {
+        "c": {"oneOf": [{"type": "null"}, stamp(), {"type": "object", "properties": {"d": stamp()}}]},
+        "e": {"allOf": [{"type": "string"}, {"format": "date-time"}]},
+        "f": {"anyOf": [{"type": "array", "items": {"oneOf": [{"type": "integer"}, stamp()]}}, stamp()]},
+        "g": {"if": {"required": ["x"]}, "then": {"format": "date-time"}, "else": {"$ref": "#/properties/e"}},
+        "h": {"anyOf": [stamp(), {"enum": [null]}, {"const": 5}]},
+    }});
+    check(&schema, r#"{"c":"@","e":"@","f":"@","g":"@","h":"@"}"#);
     check(&schema, r#"{"c":{"d":"@","c":"~"},"f":["@",7,"@"]}"#);
-    check(&schema, r#"{"f":"@"}"#);
+    let rows = json!({"oneOf": [
+        {"properties": {"kind": {"const": "a"}, "at": stamp(), "a": stamp()}, "additionalProperties": false},
+        {"properties": {"kind": {"const": "b"}, "at": stamp()}, "additionalProperties": false},
+        {"type": "null"},
+    ]});
+    check(&rows, r#"{"kind":"a","at":"@","a":"@"}"#);
 }
 
-/// What the source declares beside the date may be just that.
+/// A phone number that only one branch calls a date is not a date.
 #[test]
-fn an_alternative_keeps_its_own_values() {
-    let one_of = |it: Value| at(&json!({"oneOf": [it, stamp()]}));
+fn a_branch_that_does_not_mention_a_member_allows_anything() {
+    let dated = json!({"properties": {"phone": stamp()}});
     let cases = [
-        (one_of(json!({"type": "integer"})), "1675045055", "1675045055"),
-        (one_of(json!({"type": "integer"})), r#""1675045055""#, r#""2023-01-30T02:17:35Z""#),
-        (one_of(json!({"type": "string"})), r#""1675045055""#, r#""1675045055""#),
-        (one_of(json!({"type": "string"})), "1675045055", r#""2023-01-30T02:17:35Z""#),
-        (one_of(json!({"type": "integer", "format": "date-time"})), "1675045055", r#""2023-01-30T02:17:35Z""#),
-        (at(&json!({"type": ["integer", "string"], "format": "date-time"})), "1675045055", r#""2023-01-30T02:17:35Z""#),
-        (at(&json!({"type": "integer", "format": "date-time"})), "1675045055", r#""2023-01-30T02:17:35Z""#),
+        json!({"if": {"required": ["x"]}, "then": dated}),
+        json!({"if": {"required": ["x"]}, "else": dated}),
+        json!({"then": dated}),
+        json!({"if": dated}),
+        json!({"dependentSchemas": {"x": dated}}),
+        json!({"dependencies": {"x": dated}}),
+        json!({"oneOf": [dated, {"required": ["x"]}]}),
+        json!({"anyOf": [dated, {"properties": {"x": {}}}]}),
+        json!({"anyOf": [dated, true]}),
+        json!({"anyOf": [dated, {"$ref": "#"}]}),
+        json!({"anyOf": [dated, {"$ref": "elsewhere.json"}]}),
+        json!({"anyOf": [dated, {"additionalProperties": {"type": "string"}}]}),
+        json!({"allOf": [{"anyOf": [{"allOf": [dated]}, {}]}]}),
+        json!({"not": {"not": dated}}),
+        json!({"unevaluatedProperties": stamp(), "$ref": "#/$defs/a", "$defs": {"a": {"properties": {"phone": {}}}}}),
+        json!({"properties": {"phone": {"anyOf": [stamp(), {"type": "string"}]}}}),
+        json!({"properties": {"phone": {"not": {"format": "date-time"}}}}),
+        json!({"patternProperties": {"^(?!x)": stamp()}}),
+        json!({"patternProperties": {"^p": stamp(), "e$": {"type": "string"}}}),
     ];
-    for (schema, value, becomes) in cases {
-        let mut dates = dates(&schema).unwrap();
-        assert_eq!(
-            normalized(&mut dates, &format!(r#"{{"at":{value}}}"#)),
-            format!(r#"{{"at":{becomes}}}"#),
-            "{schema}"
-        );
+    for schema in cases {
+        for value in ["1234567890", r#""1234567890""#, r#""2023-01-30 02:34:15""#] {
+            let document = format!(r#"{{"phone":{value}}}"#);
+            let got = dates(&schema).map_or(document.clone(), |mut it| normalized(&mut it, &document));
+            assert_eq!(got, document, "{schema}");
+        }
+    }
+    let lists =
+        [json!({"contains": stamp()}), json!({"unevaluatedItems": stamp()}), json!({"prefixItems": [{}, stamp()]})];
+    for schema in lists {
+        check(&at(&schema), r#"{"at":["~"]}"#);
     }
 }
 
-/// Where a collection's schema has the types that were declared.
+/// A rewrite must not violate a restriction that the value satisfies.
 #[test]
-fn what_is_typed_keeps_its_type() {
+fn a_restricted_text_stays() {
+    let restricted = [
+        json!({"format": "date-time", "pattern": " "}),
+        json!({"format": "date-time", "maxLength": 19}),
+        json!({"format": "date-time", "enum": [RAW]}),
+        json!({"format": "date-time", "not": {"pattern": "T"}}),
+        json!({"format": "date-time", "if": {"maxLength": 19}, "else": false}),
+        json!({"format": "date-time", "$dynamicRef": "#x"}),
+    ];
+    for schema in restricted {
+        check(&at(&schema), r#"{"at":"~"}"#);
+    }
+    check(&at(&json!({"items": stamp(), "uniqueItems": true})), r#"{"at":["~","2023-01-30T02:34:15Z"]}"#);
+    check(&at(&json!({"items": stamp(), "const": [RAW]})), r#"{"at":["~"]}"#);
+    check(&json!({"properties": {"at": stamp()}, "not": {"required": ["x"]}}), r#"{"at":"@"}"#);
+}
+
+/// Numbers stay where a branch that can apply allows them.
+#[test]
+fn numbers_of_other_branches_stay() {
+    let one_of = |it: Value| at(&json!({"oneOf": [it, stamp()]}));
+    let (string, date) = (r#""1675045055""#, r#""2023-01-30T02:17:35Z""#);
+    let cases = [
+        (one_of(json!({"type": "integer"})), "1675045055", "1675045055"),
+        (one_of(json!({"type": "integer"})), string, date),
+        (one_of(json!({"type": "string"})), string, string),
+        (one_of(json!({"type": "string"})), "1675045055", "1675045055"),
+        (one_of(json!({"type": "integer", "format": "date-time"})), "1675045055", date),
+        (at(&json!({"type": ["integer", "string"], "format": "date-time"})), "1675045055", date),
+        (at(&json!({"type": "integer", "format": "date-time"})), "1675045055", date),
+        (
+            json!({"properties": {"at": {"format": "date-time"}}, "dependentSchemas": {"x": {"properties": {"at": {"type": "integer"}}}}}),
+            "1675045055",
+            "1675045055",
+        ),
+    ];
+    for (schema, value, becomes) in cases {
+        let document = format!(r#"{{"at":{value}}}"#);
+        let got = dates(&schema).map_or(document.clone(), |mut it| normalized(&mut it, &document));
+        assert_eq!(got, format!(r#"{{"at":{becomes}}}"#), "{schema}");
+    }
+}
+
+/// Where the collection's schema has the declared types.
+#[test]
+fn typed_values_keep_their_type() {
     let key = ["/at".to_owned()];
     for (types, becomes) in [
         (json!("integer"), "1675045055"),
@@ -148,7 +211,7 @@ fn what_is_typed_keeps_its_type() {
 }
 
 #[test]
-fn what_is_cut_need_not_be_declared() {
+fn cut_dates_need_no_declaration() {
     let schema = json!({"properties": {"properties": {"properties": {"a": stamp()}}}});
     let cut = ["/properties/hs~1at", "/properties/a", "nowhere", ""].map(str::to_owned);
     let mut dates = Dates::of(&schema, Typed::Key(&[]), &cut).unwrap();
@@ -161,7 +224,7 @@ fn what_is_cut_need_not_be_declared() {
 }
 
 #[test]
-fn names_may_be_anything() {
+fn any_name_is_found() {
     for name in ["a b", "ä", "a\"b", "a/b", "a\\", ",", ":", "", "\u{1}", "at:b", "a\u{7f}", "日付", "true"] {
         let schema = json!({"properties": {name: stamp(), "b": {"type": "string"}}});
         for written in [serde_json::to_string(name).unwrap(), escaped(name)] {
@@ -175,9 +238,9 @@ fn escaped(name: &str) -> String {
     format!("\"{}\"", name.encode_utf16().map(escape).collect::<String>())
 }
 
-/// One name, and other things declared of it elsewhere.
+/// The same name, declared differently in different objects.
 #[test]
-fn one_name_at_several_places() {
+fn one_name_in_several_objects() {
     let schema = json!({"properties": {
         "at": stamp(),
         "a": {"properties": {"at": {"type": "string", "format": "date"}}},
@@ -200,7 +263,7 @@ fn marks_move_with_the_text() {
 }
 
 #[test]
-fn no_depth_is_too_deep() {
+fn any_depth_is_traversed() {
     let schema = json!({"properties": {"at": stamp(), "next": {"items": {"$ref": "#"}}}});
     let mut dates = dates(&schema).unwrap();
     let (open, close) = (r#"{"next":["#.repeat(20_000), "]}".repeat(20_000));
@@ -209,7 +272,7 @@ fn no_depth_is_too_deep() {
 }
 
 #[test]
-fn many_names_are_looked_for() {
+fn many_names_are_searched() {
     for count in [1, 31, 32, 200, 2000] {
         let names: Vec<String> = (0..count).map(|it| format!("{it}")).collect();
         let properties: Map<String, Value> = names.iter().map(|it| (it.clone(), stamp())).collect();
@@ -223,9 +286,8 @@ fn many_names_are_looked_for() {
     }
 }
 
-/// Alternatives of alternatives are not followed without end.
 #[test]
-fn a_schema_that_multiplies_comes_to_an_end() {
+fn work_is_limited_for_alternatives_that_multiply() {
     let branches: Vec<Value> = (0..40)
         .map(|it| json!({"properties": {format!("a{it}"): {"$ref": "#/definitions/all"}, format!("b{}", it / 2): {"$ref": "#"}}}))
         .collect();

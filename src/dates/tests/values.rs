@@ -1,10 +1,10 @@
-//! What becomes of a value.
+//! How each value is rewritten.
 
 use super::*;
 
-/// What is declared, a value, and what becomes of it; nothing where it stays.
+/// The declared form, a value, and its rewritten text; empty if the value stays.
 const VALUES: &[(&str, &str, &str)] = &[
-    // Right already.
+    // RFC 3339 already.
     ("date-time", r#""2023-01-30T02:34:15Z""#, ""),
     ("date-time", r#""2023-01-30T02:34:15.000000000000000000Z""#, ""),
     ("date-time", r#""2023-01-30T02:34:15.5+05:30""#, ""),
@@ -12,7 +12,7 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("date-time", r#""0000-02-29T23:59:59-23:59""#, ""),
     ("date-time", r#""9999-12-31T23:59:59.999999999Z""#, ""),
     ("date-time", r#""2023-01-30T02:34:15\u002B05:30""#, ""),
-    // A leap second, by UTC.
+    // Leap seconds, in UTC.
     ("date-time", r#""2016-12-31T23:59:60Z""#, ""),
     ("date-time", r#""1990-12-31T15:59:60-08:00""#, ""),
     ("date-time", r#""2016-12-31 23:59:60""#, r#""2016-12-31T23:59:60Z""#),
@@ -35,7 +35,7 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("date-time", r#""2024-01-01T00:07:00 EST""#, ""),
     ("date-time", r#""2024-01-01T00:07:00Z+01:00""#, ""),
     ("date-time", r#""2024-01-01T00:07:00+01:00[Europe/Paris]""#, ""),
-    // What is between the date and the time, and around both.
+    // The separator of date and time, and white space.
     ("date-time", r#""2023-01-30 02:34:15""#, r#""2023-01-30T02:34:15Z""#),
     ("date-time", r#""2023-01-30t02:34:15Z""#, r#""2023-01-30T02:34:15Z""#),
     ("date-time", r#"" 2023-01-30 02:34:15\n""#, r#""2023-01-30T02:34:15Z""#),
@@ -53,7 +53,7 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("date-time", r#""2023-01-30T24:00:00Z""#, ""),
     ("date-time", r#""2023-01-30T10:60:00Z""#, ""),
     ("date-time", r#""2023-01-30T10:20:30 PM""#, ""),
-    // A date alone, and without its dashes.
+    // A date alone, and without dashes.
     ("date-time", r#""2023-01-30""#, r#""2023-01-30T00:00:00Z""#),
     ("date-time", r#""20230130""#, r#""2023-01-30T00:00:00Z""#),
     ("date-time", "20230130", r#""2023-01-30T00:00:00Z""#),
@@ -65,7 +65,7 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("date-time", r#""2023-0130""#, ""),
     ("date-time", r#""202301-30""#, ""),
     ("date-time", r#""2023-1-30""#, ""),
-    // No date on any calendar.
+    // Not in any calendar.
     ("date-time", r#""2023-02-30""#, ""),
     ("date-time", r#""2023-02-29T00:00:00""#, ""),
     ("date-time", r#""2024-02-29T00:00:00""#, r#""2024-02-29T00:00:00Z""#),
@@ -76,7 +76,7 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("date-time", r#""0000-00-00 00:00:00""#, ""),
     ("date-time", r#""2023-13-01T00:00:00""#, ""),
     ("date-time", r#""12023-01-30T00:00:00""#, ""),
-    // No date at all.
+    // Not a date.
     ("date-time", r#""10:20:30""#, ""),
     ("date-time", r#""T10:20:30Z""#, ""),
     ("date-time", r#""10:20""#, ""),
@@ -94,7 +94,7 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("date-time", "true", ""),
     ("date-time", r#"{"at": "2023-01-30"}"#, ""),
     ("date-time", r#"["2023-01-30"]"#, ""),
-    // Epochs: the number of digits tells the unit.
+    // Epochs: the number of digits determines the unit.
     ("date-time", "1675045055", r#""2023-01-30T02:17:35Z""#),
     ("date-time", r#""1675045055""#, r#""2023-01-30T02:17:35Z""#),
     ("date-time", "1675045055123", r#""2023-01-30T02:17:35.123Z""#),
@@ -109,7 +109,7 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("date-time", "100000000000", r#""1973-03-03T09:46:40.000Z""#),
     ("date-time", "-1000000000", r#""1938-04-24T22:13:20Z""#),
     ("date-time", "-1000000000000", r#""1938-04-24T22:13:20.000Z""#),
-    // Their fractions, to the last digit.
+    // Fractions of epochs, to the last digit.
     ("date-time", "1675045055.5", r#""2023-01-30T02:17:35.5Z""#),
     ("date-time", r#""1675045055.123456789012""#, r#""2023-01-30T02:17:35.123456789012Z""#),
     ("date-time", "1675045055.0", r#""2023-01-30T02:17:35.0Z""#),
@@ -124,7 +124,7 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("date-time", r#""1.675045055e9""#, ""),
     ("date-time", "1e999999999999", ""),
     ("date-time", "1e40", ""),
-    // No epochs: nobody means those dates.
+    // Not epochs: the dates would be implausible.
     ("date-time", "0", ""),
     ("date-time", "-0.0", ""),
     ("date-time", "1", ""),
@@ -137,10 +137,10 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("date-time", r#""0167504505""#, ""),
     ("date-time", r#""+1675045055""#, ""),
     ("date-time", r#""1,675,045,055""#, ""),
-    // The end of the year 9999, for never: as milliseconds it would be a day in 1978.
+    // The end of the year 9999 stands for "never". As milliseconds it would be a day in 1978.
     ("date-time", "253402300799", ""),
     ("date-time", "253402300799000", ""),
-    // A date.
+    // The form `date`.
     ("date", r#""2023-01-30""#, ""),
     ("date", r#""2023-01-30T00:00:00Z""#, r#""2023-01-30""#),
     ("date", r#""2023-01-30T00:00:00.000+05:30""#, r#""2023-01-30""#),
@@ -156,12 +156,12 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("date", "1675036801", r#""2023-01-30T00:00:01Z""#),
     ("date", "19387", ""),
     ("date", r#""10:20:30""#, ""),
-    // Either.
+    // Both forms.
     ("either", r#""2023-01-30""#, ""),
     ("either", r#""2023-01-30T00:00:00Z""#, ""),
     ("either", r#""2023-01-30 00:00:00""#, r#""2023-01-30T00:00:00Z""#),
     ("either", "1675036800", r#""2023-01-30T00:00:00Z""#),
-    // Cut, whatever the time.
+    // Cut, at any time.
     ("cut", r#""2023-01-30""#, ""),
     ("cut", r#""2023-01-30T02:34:15Z""#, r#""2023-01-30""#),
     ("cut", r#""2023-01-30 23:34:15-08:00""#, r#""2023-01-30""#),
@@ -183,7 +183,7 @@ fn dates_of(declared: &str) -> Dates {
 }
 
 #[test]
-fn values_become_what_the_table_says() {
+fn values_are_rewritten_as_the_table_says() {
     let mut wrong = Vec::new();
     for (declared, value, becomes) in VALUES {
         let mut dates = dates_of(declared);
@@ -204,9 +204,9 @@ fn values_become_what_the_table_says() {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
-/// What nearly all values are costs no walk.
+/// Common values need no traversal.
 #[test]
-fn a_look_tells_that_a_value_is_right() {
+fn the_fast_check_recognizes_rfc_3339() {
     let right = [
         ("date-time", r#""2023-01-30T02:34:15Z""#),
         ("date-time", r#""2023-01-30T02:34:15.123456+05:30""#),
