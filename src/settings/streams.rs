@@ -15,6 +15,7 @@ use crate::upstream::{Stream, StreamId};
 
 pub use options::{Component, CursorField, Normalizations, Normalize, StreamOptions};
 
+#[derive(Default)]
 /// What shim.yaml says about streams.
 pub struct StreamRules {
     /// Where discovered collections have their schemas from.
