@@ -135,8 +135,8 @@ impl Text {
         ];
         self.has(r#""type":"STATE""#)
             || self.has(r#""state":{"#) && PARTS.iter().any(|it| self.has(it))
-            || self.has(r#""value":"#) && self.has(r#":"STATE""#)
-            || (self.has(r#""value":"#) || self.has(r#""state":{"#)) && self.has_nearly(r#""type":"STATE""#)
+            || (self.has(r#""value":"#) || self.has(r#""state":{"#))
+                && (self.has(r#":"STATE""#) || self.has_nearly(r#""type":"STATE""#))
     }
 
     fn carries_error(&self) -> bool {
