@@ -1,4 +1,4 @@
-//! Catalogs: what a source discovers, and what it is configured to read.
+//! Catalogs: the discovered one, and the configured one that says what to read.
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
@@ -6,28 +6,12 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 use tracing::warn;
 
+use super::stream::AirbyteStream;
 use crate::upstream::{Mode, Resource, Selected, Stream, StreamId};
 
 #[derive(Deserialize)]
 struct Catalog {
     streams: Vec<Box<RawValue>>,
-}
-
-#[derive(Deserialize)]
-struct AirbyteStream {
-    name: String,
-    #[serde(default)]
-    namespace: Option<String>,
-    #[serde(default)]
-    json_schema: Value,
-    #[serde(default)]
-    supported_sync_modes: Option<Vec<String>>,
-    #[serde(default)]
-    source_defined_cursor: Option<bool>,
-    #[serde(default)]
-    default_cursor_field: Option<Vec<String>>,
-    #[serde(default)]
-    source_defined_primary_key: Option<Vec<Vec<String>>>,
 }
 
 #[derive(Deserialize)]
@@ -39,56 +23,40 @@ struct ResourceConfig {
     cursor_field: Option<Vec<String>>,
 }
 
+/// The discovered streams. One that can't be used is left out with a warning, as the others can be captured all the
+/// same.
 pub fn streams(catalog: &RawValue) -> Result<Vec<Stream>> {
     let catalog: Catalog = serde_json::from_str(catalog.get()).context("the connector's CATALOG can't be read")?;
     let mut streams: Vec<Stream> = Vec::new();
-    for declared in catalog.streams {
-        // One stream that can't be used is no reason to do without the others.
-        match stream(declared) {
-            Ok(it) if streams.iter().any(|other| other.id == it.id) => {
-                warn!("the connector's CATALOG names stream {} twice: the first one counts", it.id);
+    for (index, declared) in catalog.streams.into_iter().enumerate() {
+        let entry = match AirbyteStream::parse(&declared) {
+            Ok(it) => it,
+            Err(error) => {
+                warn!("stream {index} of the connector's CATALOG is left out: {error:#}");
+                continue;
             }
-            Ok(it) => streams.push(it),
-            Err(failure) => warn!("{failure:#}: it is left out"),
+        };
+        let id = entry.id();
+        if streams.iter().any(|it| it.id == id) {
+            warn!("stream {id}: the connector's CATALOG names it twice; the first entry counts");
+            continue;
         }
+        for name in &entry.malformed {
+            warn!(
+                "stream {id}: its `{name}` in the connector's CATALOG is not as the protocol says: it is read as far as possible"
+            );
+        }
+        if entry.is_file_based {
+            warn!("stream {id} transfers files: their descriptions are captured, the files themselves are not");
+        }
+        streams.push(entry.into_stream(declared));
     }
     Ok(streams)
 }
 
 pub fn stream(declared: Box<RawValue>) -> Result<Stream> {
-    let stream: AirbyteStream =
-        serde_json::from_str(declared.get()).context("a stream of the connector's CATALOG can't be read")?;
-    let default_cursor = stream.default_cursor_field.clone().unwrap_or_default();
-    let modes = stream.modes();
-    // Where the user has to choose a cursor first, a full refresh is what works at once.
-    let has_cursor = stream.source_defined_cursor == Some(true) || !default_cursor.is_empty();
-    let incremental = modes.iter().any(|it| it == INCREMENTAL) && (has_cursor || modes.len() == 1);
-    let mode = if incremental { Mode::Incremental } else { Mode::FullRefresh };
-
-    let mut resource = Map::new();
-    resource.insert("stream".into(), stream.name.clone().into());
-    if let Some(namespace) = &stream.namespace {
-        resource.insert("namespace".into(), namespace.clone().into());
-    }
-    resource.insert("syncMode".into(), sync_mode(mode).into());
-    if incremental && stream.source_defined_cursor != Some(true) && !default_cursor.is_empty() {
-        resource.insert("cursorField".into(), json!(default_cursor));
-    }
-    Ok(Stream {
-        id: StreamId { namespace: stream.namespace, name: stream.name },
-        schema: stream.json_schema,
-        key: stream
-            .source_defined_primary_key
-            .unwrap_or_default()
-            .into_iter()
-            .filter(|path| !path.is_empty())
-            .collect(),
-        resource: resource.into(),
-        mode,
-        modes,
-        cursor: (!default_cursor.is_empty()).then(|| default_cursor.join(".")),
-        declared,
-    })
+    let stream = AirbyteStream::parse(&declared).context("a stream of the connector's CATALOG can't be read")?;
+    Ok(stream.into_stream(declared))
 }
 
 pub fn resource(config: &RawValue) -> Result<Resource> {
@@ -103,12 +71,12 @@ pub fn resource(config: &RawValue) -> Result<Resource> {
         }
     };
     let config = json!({"cursorField": parsed.cursor_field.unwrap_or_default()});
-    // An absent namespace is no part of the path, an empty one is.
+    // The path contains an empty namespace, but not an absent one.
     let path = id.namespace.iter().chain([&id.name]).cloned().collect();
     Ok(Resource { id, path, mode, config })
 }
 
-/// What [`Stream::resource`] would be, were the stream to be read by full refresh.
+/// The resource config that reads a stream by full refresh.
 pub fn full_refresh(stream: &Stream) -> Option<Value> {
     let mut resource = stream.resource.as_object()?.clone();
     stream.modes.iter().find(|it| *it == FULL_REFRESH)?;
@@ -117,7 +85,7 @@ pub fn full_refresh(stream: &Stream) -> Option<Value> {
     Some(resource.into())
 }
 
-/// Makes [`Stream::resource`] name this cursor field, and read the stream by it.
+/// Makes discovery recommend an incremental sync by this cursor field.
 pub fn choose_cursor(stream: &mut Stream, path: &[String]) {
     let Some(resource) = stream.resource.as_object_mut() else { return };
     if stream.modes.iter().any(|it| it == INCREMENTAL) {
@@ -136,21 +104,31 @@ pub fn configured(streams: &[Selected]) -> Result<Box<RawValue>> {
 
 fn configured_stream(selected: &Selected) -> Result<Value> {
     let id = &selected.resource.id;
-    let declared = selected.stream.declared.get();
-    let stream: AirbyteStream = serde_json::from_str(declared).with_context(|| format!("stream {id}"))?;
+    let declared = &selected.stream.declared;
+    let stream = AirbyteStream::parse(declared).with_context(|| format!("stream {id}"))?;
     // Connectors reject null where a field is optional, and old ones print just that (A9).
-    let mut members: Map<String, Value> = serde_json::from_str(declared).with_context(|| format!("stream {id}"))?;
-    members.retain(|_, value| !value.is_null());
+    let mut members: Map<String, Value> =
+        serde_json::from_str(declared.get()).with_context(|| format!("stream {id}"))?;
+    members.retain(|name, value| !value.is_null() && !stream.malformed.contains(&name.as_str()));
     members.entry("json_schema").or_insert_with(|| json!({}));
-    let modes = stream.modes();
-    members.insert("supported_sync_modes".into(), json!(modes));
+    members.insert("supported_sync_modes".into(), json!(stream.modes));
+    if !stream.default_cursor.is_empty() {
+        members.insert("default_cursor_field".into(), json!(stream.default_cursor));
+    }
+    if !stream.primary_key.is_empty() {
+        members.insert("source_defined_primary_key".into(), json!(stream.primary_key));
+    }
+    if let Some(it) = stream.source_defined_cursor {
+        members.insert("source_defined_cursor".into(), it.into());
+    }
+    let primary_key = members.get("source_defined_primary_key").cloned();
 
     let mode = sync_mode(selected.resource.mode);
-    if !modes.iter().any(|it| it == mode) {
-        bail!("stream {id} can't sync as {mode}: it supports {}", modes.join(", "));
+    if !stream.modes.iter().any(|it| it == mode) {
+        bail!("stream {id} can't sync as {mode}: it supports {}", stream.modes.join(", "));
     }
     let chosen = selected.resource.config["cursorField"].as_array().filter(|path| !path.is_empty());
-    let default = stream.default_cursor_field.filter(|path| !path.is_empty()).map(|path| json!(path));
+    let default = (!stream.default_cursor.is_empty()).then(|| json!(stream.default_cursor));
     let cursor = match (stream.source_defined_cursor, chosen) {
         (Some(true), _) | (_, None) => default,
         (_, Some(chosen)) => Some(chosen.clone().into()),
@@ -165,25 +143,16 @@ fn configured_stream(selected: &Selected) -> Result<Value> {
     if let Some(cursor) = cursor {
         configured.insert("cursor_field".into(), cursor);
     }
-    if let Some(key) = stream.source_defined_primary_key {
-        configured.insert("primary_key".into(), json!(key));
+    if let Some(key) = primary_key {
+        configured.insert("primary_key".into(), key);
     }
     Ok(configured.into())
 }
 
-impl AirbyteStream {
-    fn modes(&self) -> Vec<String> {
-        match self.supported_sync_modes.as_deref() {
-            None | Some([]) => vec![FULL_REFRESH.to_owned()],
-            Some(modes) => modes.to_vec(),
-        }
-    }
-}
+pub(super) const INCREMENTAL: &str = "incremental";
+pub(super) const FULL_REFRESH: &str = "full_refresh";
 
-const INCREMENTAL: &str = "incremental";
-const FULL_REFRESH: &str = "full_refresh";
-
-fn sync_mode(mode: Mode) -> &'static str {
+pub(super) fn sync_mode(mode: Mode) -> &'static str {
     match mode {
         Mode::Incremental => INCREMENTAL,
         Mode::FullRefresh => FULL_REFRESH,

@@ -1,115 +1,135 @@
-//! Messages: one line of a connector's stdout, understood (A1). Records are sliced, all else is parsed.
+//! Messages: decodes one line of a connector's stdout (A1). Records are sliced, everything else is parsed.
 
+use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::state::{self, Descriptor, StateMessage};
+use super::lenient::{number, text};
+use super::state::{self, StateMessage};
 use crate::json::hints::Hints;
+use crate::json::members::Members;
 use crate::json::scan::{Fault, Kind, Scanner, string_text};
 use crate::logging::{Fields, Level};
-use crate::upstream::line;
-use crate::upstream::{Broken, Event, Payload, Phase, Record, SourceError, Status, StreamId};
+use crate::upstream::{
+    Broken, Event, Payload, Phase, Record, SourceError, Status, StreamId, damage, line, line::DeletionMark,
+};
 
-/// A message that is no record.
+/// A message that is not a record.
 pub enum Message {
     State(StateMessage),
-    Log { level: Level, message: String, fields: Fields },
+    Log {
+        level: Level,
+        message: String,
+        fields: Fields,
+    },
     Error(SourceError),
     Status(Status),
-    Estimate { stream: Option<StreamId>, rows: Option<f64>, bytes: Option<f64> },
+    Estimate {
+        stream: Option<StreamId>,
+        rows: Option<f64>,
+        bytes: Option<f64>,
+    },
     Config(Box<RawValue>),
     Spec(Box<RawValue>),
     Catalog(Box<RawValue>),
-    ConnectionStatus { succeeded: bool, message: Option<String> },
-    Unknown,
+    ConnectionStatus {
+        succeeded: bool,
+        message: Option<String>,
+    },
+    /// Of a known type, and of no use here.
+    Ignored,
 }
 
-/// What a line of a sync says.
+/// Decodes a line of a sync.
 pub fn event<'a>(line: &'a [u8], hints: &mut Hints) -> Result<Event<'a>, Broken> {
     match scan(line, hints)? {
         Scanned::Record(record) => Ok(Event::Record(record)),
-        Scanned::Other(kind) => Ok(match parse(&kind, line)? {
+        Scanned::Other(line) => Ok(match parse(line)? {
             Message::State(it) => Event::State(state::update(it)?),
             Message::Log { level, message, fields } => Event::Log { level, message, fields },
             Message::Error(it) => Event::Error(it),
             Message::Status(it) => Event::Status(it),
             Message::Estimate { stream, rows, bytes } => Event::Estimate { stream, rows, bytes },
             Message::Config(it) => Event::Config(it),
-            Message::Spec(_) | Message::Catalog(_) | Message::ConnectionStatus { .. } | Message::Unknown => {
+            Message::Spec(_) | Message::Catalog(_) | Message::ConnectionStatus { .. } | Message::Ignored => {
                 Event::Noise
             }
         }),
     }
 }
 
-/// What a line says that answers a spec, check or discover.
+/// Decodes a line that may answer a spec, check or discover.
 pub fn answer(line: &[u8]) -> Result<Message, Broken> {
     match scan(line, &mut Hints::default())? {
-        Scanned::Record(_) => Ok(Message::Unknown),
-        Scanned::Other(kind) => parse(&kind, line),
+        Scanned::Record(_) => Ok(Message::Ignored),
+        Scanned::Other(line) => parse(line),
     }
 }
 
 enum Scanned<'a> {
     Record(Record<'a>),
-    /// The message's type.
-    Other(String),
+    /// The line of any other object, without control codes around it.
+    Other(&'a [u8]),
 }
 
-/// Goes once through a line, whatever the order of its members.
+/// Scans a line once, in whatever order its members are.
 #[inline]
 fn scan<'a>(line: &'a [u8], hints: &mut Hints) -> Result<Scanned<'a>, Broken> {
-    let line = line::without_bom(line);
     let mut parts = Parts::default();
     let mut scanner = Scanner::new(line, hints);
     if scanner.kind() != Some(Kind::Object) {
-        return Err(line::not_an_object(line));
+        return match damage::behind_control_codes(line) {
+            Some(message) => scan(message, hints),
+            None => Err(damage::classify(line, None, "a message begins within a line")),
+        };
     }
-    let scanned = scanner
-        .object(|it, key| {
-            if key.is("type") {
-                parts.kind = Some(&line[it.value()?]);
-                Ok(())
-            } else if key.is("record") && it.kind() == Some(Kind::Object) {
-                parts.record(line, it)
-            } else {
-                it.value().map(|_| ())
-            }
-        })
-        .and_then(|()| scanner.end());
+    let scanned = scanner.object(|it, key| {
+        if key.is("type") {
+            parts.kind = Some(&line[it.value()?]);
+            Ok(())
+        } else if key.is("record") && it.kind() == Some(Kind::Object) {
+            parts.record(line, it)
+        } else {
+            parts.has_state |= key.is("state") && it.kind() == Some(Kind::Object);
+            it.value().map(|_| ())
+        }
+    });
+    let length = scanner.position();
+    let scanned = scanned.and_then(|()| match scanner.end() {
+        Err(_) if damage::is_control_codes(&line[length..]) => Ok(()),
+        other => other,
+    });
     let stream = || parts.stream.map(string_text);
     if let Err(fault) = scanned {
-        let begun = parts.stream.is_some() || parts.data.is_some();
-        return Err(if begun || line::is_message(line) { Broken::lost(stream(), fault) } else { Broken::Noise });
+        let has_begun = parts.stream.is_some() || parts.data.is_some();
+        return Err(if has_begun { Broken::lost(stream(), fault) } else { damage::classify(line, None, fault) });
     }
     if scanner.flawed() {
-        return Err(if parts.kind.is_some() { Broken::Repairable } else { Broken::Noise });
+        return Err(Broken::Repairable);
     }
-    match parts.kind {
-        Some(br#""RECORD""#) => {}
-        Some(kind) => return Ok(Scanned::Other(string_text(kind).into_owned())),
-        None => {
-            return Err(if parts.data.is_some() {
-                Broken::lost(stream(), "a message has no type")
-            } else {
-                Broken::Noise
-            });
-        }
+    if parts.kind != Some(br#""RECORD""#) {
+        return match parts.data {
+            Some(_) if parts.kind.is_none() => Err(Broken::lost(stream(), "a message has no type")),
+            Some(_) => Err(Broken::lost(stream(), "it carries a record, but is not of type RECORD")),
+            None => Ok(Scanned::Other(&line[..length])),
+        };
+    }
+    if parts.is_ambiguous || parts.has_state {
+        return Err(Broken::lost(stream(), "a RECORD carries more than one record"));
     }
     match (parts.stream, parts.data) {
         (Some(stream), Some(data)) => {
-            let Parts { namespace, changes, .. } = parts;
-            Ok(Scanned::Record(Record { stream, namespace, data, changes, repairs: &[] }))
+            let Parts { namespace, changes, file, .. } = parts;
+            Ok(Scanned::Record(Record { stream, namespace, data, changes, file, repairs: &[] }))
         }
         (_, None) => Err(Broken::lost(stream(), "a RECORD has no data object")),
         (None, _) => Err(Broken::lost(None, "a RECORD names no stream")),
     }
 }
 
-/// What of a RECORD was found so far.
+/// The parts of a RECORD found so far.
 #[derive(Default)]
 struct Parts<'a> {
     kind: Option<&'a [u8]>,
@@ -117,6 +137,10 @@ struct Parts<'a> {
     namespace: Option<&'a [u8]>,
     data: Option<Payload<'a>>,
     changes: Option<&'a [u8]>,
+    file: Option<&'a [u8]>,
+    /// It has two payloads, of which one would be lost.
+    is_ambiguous: bool,
+    has_state: bool,
 }
 
 impl<'a> Parts<'a> {
@@ -124,7 +148,8 @@ impl<'a> Parts<'a> {
     fn record(&mut self, line: &'a [u8], scanner: &mut Scanner<'a, '_>) -> Result<(), Fault> {
         scanner.object(|it, key| {
             if key.is("data") && it.kind() == Some(Kind::Object) {
-                self.data = Some(line::payload(line, it, DELETED_AT)?);
+                self.is_ambiguous |= self.data.is_some();
+                self.data = Some(line::payload(line, it, &DELETION)?);
             } else if key.is("stream") && it.kind() == Some(Kind::String) {
                 self.stream = Some(&line[it.value()?]);
             } else if key.is("namespace") && it.kind() == Some(Kind::String) {
@@ -138,6 +163,8 @@ impl<'a> Parts<'a> {
                     }
                     Ok(())
                 })?;
+            } else if (key.is("file") || key.is("file_reference")) && it.kind() == Some(Kind::Object) {
+                self.file = Some(&line[it.value()?]);
             } else {
                 it.value()?;
             }
@@ -147,131 +174,169 @@ impl<'a> Parts<'a> {
 }
 
 /// CDC sources set this in rows that were deleted at the source.
-const DELETED_AT: &str = "_ab_cdc_deleted_at";
+const DELETION: DeletionMark = DeletionMark { member: "_ab_cdc_deleted_at", is_set: |value| value != b"null" };
 
-fn parse(kind: &str, line: &[u8]) -> Result<Message, Broken> {
-    match kind {
-        "STATE" => line::member(line, "state").map(Message::State),
-        "LOG" => line::member(line, "log").map(log),
-        "TRACE" => line::member(line, "trace").map(trace),
-        "CONTROL" => line::member(line, "control").map(control),
-        "SPEC" => line::member(line, "spec").map(Message::Spec),
-        "CATALOG" => line::member(line, "catalog").map(Message::Catalog),
-        "CONNECTION_STATUS" => line::member(line, "connectionStatus").map(connection_status),
-        _ => Ok(Message::Unknown),
+/// Parses a message other than a RECORD. Only a state, an error and an INCOMPLETE status can be lost; anything else
+/// that is not as the protocol says is noise.
+fn parse(line: &[u8]) -> Result<Message, Broken> {
+    let members = line::members(line)?;
+    let member = |name: &str| serde_json::from_str::<Value>(members.get(name)?.get()).ok();
+    let kind = member("type");
+    let kind = kind.as_ref().and_then(Value::as_str).unwrap_or_default();
+    if kind == "STATE" {
+        let state: StateMessage = line::required(&members, "state")?;
+        return match state.lacks_a_part()
+            && members.get("state").and_then(Members::of).is_some_and(|it| is_misspelt(&it))
+        {
+            true => Err(Broken::lost(None, "a STATE has a member whose name is damaged")),
+            false => Ok(Message::State(state)),
+        };
     }
+    if carries_state(kind, &members) {
+        return Err(Broken::lost(None, "it carries a state, but is not of type STATE"));
+    }
+    let raw = |name: &str| members.get(name).map(ToOwned::to_owned);
+    let message = match kind {
+        "LOG" => member("log").and_then(log),
+        "CONTROL" => control(&members),
+        "SPEC" => raw("spec").map(Message::Spec),
+        "CATALOG" => raw("catalog").map(Message::Catalog),
+        "CONNECTION_STATUS" => member("connectionStatus").as_ref().and_then(connection_status),
+        _ => member("trace").and_then(trace),
+    };
+    message.ok_or(Broken::Noise)
 }
 
-#[derive(Deserialize)]
-struct LogMessage {
-    level: Option<String>,
-    message: Option<String>,
-    stack_trace: Option<String>,
+/// Whether a part of a state is absent because its name is damaged. Without it, the stream would be reset.
+fn is_misspelt(state: &Members) -> bool {
+    let part = |name: &str| state.get(name).and_then(Members::of);
+    let has_nearly = |members: &Members, name: &str| {
+        // One byte that became a backslash changes two.
+        members.get(name).is_none() && members.0.iter().any(|(it, _)| damage::is_nearly(it, name, 2))
+    };
+    let is_misspelt = |stream: &Members| has_nearly(stream, "stream_state");
+    part("stream").is_some_and(|it| is_misspelt(&it))
+        || part("global").is_some_and(|it| {
+            let streams = it.get("stream_states").map(|it| serde_json::from_str::<Vec<Members>>(it.get()));
+            has_nearly(&it, "stream_states")
+                || has_nearly(&it, "shared_state")
+                || streams.into_iter().flatten().flatten().any(|it| is_misspelt(&it))
+        })
 }
 
-fn log(it: LogMessage) -> Message {
-    let level = it.level.as_deref().and_then(Level::named).unwrap_or(Level::Info);
+/// Whether a message that is not called a STATE holds one.
+fn carries_state(kind: &str, members: &Members) -> bool {
+    let Some(state) = members.get("state").and_then(Members::of) else { return false };
+    let is = |raw: Option<&RawValue>, test: fn(&str) -> bool| {
+        raw.and_then(|it| serde_json::from_str::<Cow<str>>(it.get()).ok()).is_some_and(|it| test(&it))
+    };
+    let is_named =
+        |(name, value): &(String, &RawValue)| damage::is_nearly(name, "type", 1) && is(Some(value), |it| it == "STATE");
+    damage::is_nearly(kind, "STATE", 1)
+        || members.0.iter().any(is_named)
+        || is(state.get("type"), |it| matches!(it, "STREAM" | "GLOBAL" | "LEGACY"))
+        || state.get("global").and_then(Members::of).is_some()
+        || state.get("stream").and_then(Members::of).is_some_and(|it| it.get("stream_descriptor").is_some())
+}
+
+fn log(log: Value) -> Option<Message> {
+    let message = match &log {
+        Value::Object(members) => members.get("message").and_then(text).or_else(|| text(&log)),
+        other => text(other),
+    };
     let mut fields = Fields::new();
-    if let Some(trace) = it.stack_trace {
+    if let Some(trace) = log.get("stack_trace").and_then(text) {
         fields.insert("stack_trace".into(), trace.into());
     }
-    Message::Log { level, message: it.message.unwrap_or_default(), fields }
+    let level = log.get("level").and_then(level).unwrap_or(Level::Info);
+    Some(Message::Log { level, message: message?, fields })
 }
 
-#[derive(Deserialize)]
-struct TraceMessage {
-    #[serde(rename = "type")]
-    kind: Option<String>,
-    error: Option<ErrorTrace>,
-    stream_status: Option<StreamStatus>,
-    estimate: Option<EstimateTrace>,
+/// A level by its name, or by its number in Python's logging.
+fn level(level: &Value) -> Option<Level> {
+    let Some(number) = number(level) else { return level.as_str().and_then(Level::named) };
+    Some(match number {
+        40.0.. => Level::Error,
+        30.0.. => Level::Warn,
+        10.0..20.0 => Level::Debug,
+        _ => Level::Info,
+    })
 }
 
-#[derive(Deserialize)]
-struct ErrorTrace {
-    message: Option<String>,
-    internal_message: Option<String>,
-    stack_trace: Option<String>,
-    failure_type: Option<String>,
-    stream_descriptor: Option<Descriptor>,
-}
-
-#[derive(Deserialize)]
-struct StreamStatus {
-    stream_descriptor: Descriptor,
-    status: Option<String>,
-    #[serde(default)]
-    reasons: Option<Vec<Reason>>,
-}
-
-#[derive(Deserialize)]
-struct Reason {
-    rate_limited: Option<RateLimited>,
-}
-
-#[derive(Deserialize)]
-struct RateLimited {
-    quota_reset: Option<f64>,
-}
-
-#[derive(Deserialize)]
-struct EstimateTrace {
-    name: Option<String>,
-    namespace: Option<String>,
-    row_estimate: Option<f64>,
-    byte_estimate: Option<f64>,
-}
-
-fn trace(it: TraceMessage) -> Message {
-    match (it.kind.as_deref(), it.error, it.stream_status, it.estimate) {
-        (Some("ERROR") | None, Some(error), ..) => Message::Error(source_error(error)),
+fn trace(trace: Value) -> Option<Message> {
+    let member = |name: &str| trace.get(name).filter(|it| !it.is_null());
+    match (trace.get("type").and_then(Value::as_str), member("error"), member("stream_status"), member("estimate")) {
+        (Some("ERROR"), error, ..) => Some(Message::Error(source_error(error.unwrap_or(&Value::Null)))),
+        (None, Some(error), ..) => Some(Message::Error(source_error(error))),
         (Some("STREAM_STATUS") | None, _, Some(status), _) => stream_status(status),
         (Some("ESTIMATE") | None, .., Some(it)) => {
-            let stream = it.name.map(|name| StreamId { name, namespace: it.namespace });
-            Message::Estimate { stream, rows: it.row_estimate, bytes: it.byte_estimate }
+            let of = |name: &str| it.get(name).and_then(number);
+            Some(Message::Estimate { stream: stream_id(it), rows: of("row_estimate"), bytes: of("byte_estimate") })
         }
-        _ => Message::Unknown,
+        (Some("ANALYTICS"), ..) => Some(Message::Ignored),
+        _ => None,
     }
 }
 
-/// How the CDK words an exception that its connector did not foresee, which helps nobody without the cause.
+/// The stream that a descriptor names, or an object like it.
+fn stream_id(descriptor: &Value) -> Option<StreamId> {
+    let name = descriptor.get("name")?.as_str()?.to_owned();
+    let namespace = descriptor.get("namespace").and_then(Value::as_str).map(str::to_owned);
+    Some(StreamId { namespace, name })
+}
+
+/// The message of an error trace without one.
+const NO_MESSAGE: &str = "the connector reported an error without a message";
+
+/// The CDK's message for an exception that the connector does not handle: useless without its cause.
 const UNFORESEEN: &str = "Something went wrong in the connector";
 
-fn source_error(it: ErrorTrace) -> SourceError {
+fn source_error(error: &Value) -> SourceError {
+    if !error.is_object() {
+        let message = text(error).unwrap_or_else(|| NO_MESSAGE.to_owned());
+        return SourceError { message, ..SourceError::default() };
+    }
+    let member = |name: &str| error.get(name).and_then(text);
+    let (internal_message, stack_trace) = (member("internal_message"), member("stack_trace"));
+    let last_line = stack_trace.as_deref().and_then(|it| it.trim_end().lines().next_back()).map(str::to_owned);
     let mut fields = Fields::new();
-    let last_line = it.stack_trace.as_deref().and_then(|it| it.trim_end().lines().next_back()).map(str::to_owned);
     let details = [
-        ("internal_message", it.internal_message.clone()),
-        ("stack_trace", it.stack_trace),
-        ("failure_type", it.failure_type),
+        ("internal_message", internal_message.clone()),
+        ("stack_trace", stack_trace),
+        ("failure_type", member("failure_type")),
     ];
     for (name, value) in details {
         if let Some(value) = value {
             fields.insert(name.into(), value.into());
         }
     }
-    let cause = match it.internal_message {
-        // `'count'` alone says nothing: with it, `KeyError: 'count'`, which the trace ends with, says a little.
+    let cause = match internal_message {
+        // `'count'` alone is useless: `KeyError: 'count'`, the trace's last line, is better.
         Some(word) if !word.contains(' ') => last_line.or(Some(word)),
         internal => internal,
     };
-    let message = match (it.message, cause) {
+    let message = match (member("message"), cause) {
         (Some(message), Some(cause)) if message.starts_with(UNFORESEEN) => format!("{UNFORESEEN}: {cause}"),
-        (message, cause) => message.or(cause).unwrap_or_else(|| "the connector reported an error".to_owned()),
+        (message, cause) => message.or(cause).unwrap_or_else(|| NO_MESSAGE.to_owned()),
     };
-    SourceError { message, stream: it.stream_descriptor.map(Into::into), fields }
+    SourceError { message, stream: error.get("stream_descriptor").and_then(stream_id), fields }
 }
 
-fn stream_status(it: StreamStatus) -> Message {
-    let phase = match it.status.as_deref() {
-        Some("STARTED") => Phase::Started,
-        Some("RUNNING") => Phase::Running,
-        Some("COMPLETE") => Phase::Complete,
-        Some("INCOMPLETE") => Phase::Incomplete,
-        _ => return Message::Unknown,
+fn stream_status(it: &Value) -> Option<Message> {
+    let phase = match it.get("status")?.as_str()? {
+        "STARTED" => Phase::Started,
+        "RUNNING" => Phase::Running,
+        "COMPLETE" => Phase::Complete,
+        "INCOMPLETE" => Phase::Incomplete,
+        _ => return None,
     };
-    let reset = it.reasons.into_iter().flatten().find_map(|it| it.rate_limited?.quota_reset);
-    Message::Status(Status { stream: it.stream_descriptor.into(), phase, pause: reset.and_then(until) })
+    let Some(stream) = it.get("stream_descriptor").and_then(stream_id) else {
+        let message = "a stream is INCOMPLETE, and its status does not name it".to_owned();
+        return (phase == Phase::Incomplete).then(|| Message::Error(SourceError { message, ..SourceError::default() }));
+    };
+    let reasons = it.get("reasons").and_then(Value::as_array).into_iter().flatten();
+    let reset = reasons.filter_map(|it| number(it.get("rate_limited")?.get("quota_reset")?)).next();
+    Some(Message::Status(Status { stream, phase, pause: reset.and_then(until) }))
 }
 
 /// From now until an epoch in milliseconds.
@@ -280,27 +345,22 @@ fn until(epoch_ms: f64) -> Option<Duration> {
     at.duration_since(SystemTime::now()).ok()
 }
 
-#[derive(Deserialize)]
-struct ControlMessage {
-    #[serde(rename = "connectorConfig")]
-    connector_config: Option<ConnectorConfig>,
+fn control(members: &Members) -> Option<Message> {
+    let config =
+        members.get("control").and_then(Members::of)?.get("connectorConfig").and_then(Members::of)?.get("config");
+    if let Some(config) = config
+        && Members::of(config).is_some()
+    {
+        return Some(Message::Config(config.to_owned()));
+    }
+    let message = "the connector sent a new config that is not an object: it is ignored".to_owned();
+    Some(Message::Log { level: Level::Warn, message, fields: Fields::new() })
 }
 
-#[derive(Deserialize)]
-struct ConnectorConfig {
-    config: Box<RawValue>,
+fn connection_status(it: &Value) -> Option<Message> {
+    let message = it.get("message").and_then(text);
+    Some(Message::ConnectionStatus { succeeded: it.get("status")? == "SUCCEEDED", message })
 }
 
-fn control(it: ControlMessage) -> Message {
-    it.connector_config.map_or(Message::Unknown, |it| Message::Config(it.config))
-}
-
-#[derive(Deserialize)]
-struct ConnectionStatus {
-    status: Value,
-    message: Option<String>,
-}
-
-fn connection_status(it: ConnectionStatus) -> Message {
-    Message::ConnectionStatus { succeeded: it.status == "SUCCEEDED", message: it.message }
-}
+#[cfg(test)]
+mod tests;

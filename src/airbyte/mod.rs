@@ -1,9 +1,11 @@
-//! Airbyte's vocabulary: messages, commands, catalog, state. It never touches stdout.
+//! The Airbyte protocol: messages, commands, catalog, state. It never writes to stdout.
 
 mod catalog;
 mod command;
+mod lenient;
 mod message;
 mod state;
+mod stream;
 
 use anyhow::Result;
 use async_trait::async_trait;
@@ -23,7 +25,7 @@ pub struct Airbyte {
     pub state_format: StateFormat,
 }
 
-/// Airbyte's messages each speak for themselves.
+/// Decodes the messages of one sync. No message depends on an earlier one.
 #[derive(Default)]
 pub struct Messages {
     hints: Hints,
@@ -53,11 +55,11 @@ impl Protocol for Airbyte {
             "required": ["stream", "syncMode"],
             "properties": {
                 "stream": {"type": "string", "title": "Stream", "description": "Name of the stream at the source.", "order": 0},
-                "namespace": {"type": "string", "title": "Namespace", "description": "Namespace of the stream, where the source has them: a schema, a database.", "order": 1},
+                "namespace": {"type": "string", "title": "Namespace", "description": "Namespace of the stream, if the source has namespaces: a schema, a database.", "order": 1},
                 "syncMode": {
                     "type": "string",
                     "title": "Sync mode",
-                    "description": "incremental: only what is new since the last sync. full_refresh: everything, each time.",
+                    "description": "incremental: only what is new since the last sync. full_refresh: everything in each sync.",
                     "enum": ["incremental", "full_refresh"],
                     "order": 2
                 },
@@ -65,7 +67,7 @@ impl Protocol for Airbyte {
                     "type": "array",
                     "items": {"type": "string"},
                     "title": "Cursor field",
-                    "description": "Path of the field by which the source finds what is new, where it lets you choose. Nested fields take one item per level.",
+                    "description": "Path of the field by which the source finds new records, if you can choose it. A nested field has one item per level.",
                     "order": 3
                 }
             }
@@ -112,7 +114,7 @@ impl Legacy for Airbyte {
     }
 
     fn legacy_state(&self, state: &Map<String, Value>, streams: &[&StreamId]) -> LegacyState {
-        state::older(state, streams)
+        state::atf_state(state, streams)
     }
 }
 

@@ -1,7 +1,7 @@
-//! States: from STATE messages to what Flow keeps, and back into the `--state` file (A6, A7, A12).
+//! States: converts STATE messages to Flow's state, and that to the content of the `--state` file (A6, A7, A12).
 //!
-//! Flow keeps a state for each stream, and in the shared state what belongs to none: `{"type": "GLOBAL",
-//! "shared_state"?: ...}` or `{"type": "LEGACY", "data": ...}`.
+//! Flow keeps a state for each stream. The shared state holds the rest: `{"type": "GLOBAL", "shared_state"?: ...}` or
+//! `{"type": "LEGACY", "data": ...}`.
 
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 
+use super::lenient::number;
 use crate::error;
 use crate::settings::StateFormat;
 use crate::upstream::{Broken, LegacyCell, LegacyState, Selected, StateUpdate, Stream, StreamId, SyncRequest};
@@ -21,21 +22,14 @@ pub struct StateMessage {
     stream: Option<StreamState>,
     global: Option<GlobalState>,
     data: Option<Box<RawValue>>,
-    #[serde(rename = "sourceStats")]
-    source_stats: Option<SourceStats>,
-}
-
-#[derive(Deserialize)]
-struct SourceStats {
-    #[serde(rename = "recordCount")]
-    record_count: Option<f64>,
+    #[serde(default, rename = "sourceStats")]
+    source_stats: Value,
 }
 
 #[derive(Deserialize)]
 struct GlobalState {
     shared_state: Option<Box<RawValue>>,
-    #[serde(default)]
-    stream_states: Vec<StreamState>,
+    stream_states: Option<Vec<StreamState>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -64,9 +58,21 @@ impl From<&StreamId> for Descriptor {
     }
 }
 
+impl StateMessage {
+    /// A stream's state is absent, which resets the stream, or a part of a global one.
+    pub fn lacks_a_part(&self) -> bool {
+        let lacks_state = |it: &StreamState| it.stream_state.is_none();
+        self.stream.as_ref().is_some_and(lacks_state)
+            || self.global.as_ref().is_some_and(|it| {
+                let streams = it.stream_states.as_ref();
+                it.shared_state.is_none() || streams.is_none_or(|it| it.iter().any(lacks_state))
+            })
+    }
+}
+
 /// What a STATE message changes.
 pub fn update(message: StateMessage) -> Result<StateUpdate, Broken> {
-    let record_count = message.source_stats.and_then(|it| it.record_count);
+    let record_count = message.source_stats.get("recordCount").and_then(number);
     let lost = |reason: &str| Err(Broken::lost(None, format!("a STATE message {reason}")));
     match (message.kind.as_deref(), message.stream, message.global, message.data) {
         (Some("STREAM") | None, Some(it), ..) => {
@@ -74,7 +80,8 @@ pub fn update(message: StateMessage) -> Result<StateUpdate, Broken> {
             Ok(StateUpdate { streams, record_count, ..StateUpdate::default() })
         }
         (Some("GLOBAL") | None, _, Some(global), _) => {
-            let streams = global.stream_states.into_iter().map(|it| (it.stream_descriptor.into(), it.stream_state));
+            let streams =
+                global.stream_states.into_iter().flatten().map(|it| (it.stream_descriptor.into(), it.stream_state));
             let shared = Some(shared("GLOBAL", "shared_state", global.shared_state.as_deref()));
             Ok(StateUpdate { streams: streams.collect(), shared, complete: true, record_count })
         }
@@ -88,8 +95,8 @@ pub fn update(message: StateMessage) -> Result<StateUpdate, Broken> {
     }
 }
 
-/// A connector that sends states by the stream takes them in a list as well: both came with the same CDK. The shared
-/// state, which it has none of, remembers that.
+/// Notes in the shared state, which is otherwise empty, that the connector sends STREAM states: such a connector also
+/// reads a list, as both came with the same CDK.
 pub fn note_format(update: &mut StateUpdate) {
     if update.shared.is_none() {
         update.shared = Some(raw(format!(r#"{{"type":"{STREAM}"}}"#)));
@@ -98,19 +105,18 @@ pub fn note_format(update: &mut StateUpdate) {
 
 const STREAM: &str = "STREAM";
 
-/// A shared state as text around the connector's own, which stays as it is.
+/// A shared state, built as text so that the connector's own part stays byte for byte.
 fn shared(kind: &str, name: &str, value: Option<&RawValue>) -> Box<RawValue> {
     let member = value.map(|it| format!(r#","{name}":{}"#, it.get())).unwrap_or_default();
     raw(format!(r#"{{"type":"{kind}"{member}}}"#))
 }
 
 fn raw(text: String) -> Box<RawValue> {
-    // Put together from JSON, so it is JSON; null would be a state reset.
+    // Built from JSON, so this never fails; null would reset the state.
     RawValue::from_string(text).unwrap_or_else(|_| RawValue::NULL.to_owned())
 }
 
-/// The content of the `--state` file. A list (A7), but for a LEGACY state, which connectors of its time want bare, and for
-/// connectors that are known to want all states so.
+/// The content of the `--state` file: a list (A7), except for a LEGACY state and for [`StateFormat::Bare`].
 pub fn input(sync: &SyncRequest, format: StateFormat) -> Result<Box<RawValue>> {
     #[derive(Deserialize)]
     struct SharedState {
@@ -151,7 +157,7 @@ pub fn input(sync: &SyncRequest, format: StateFormat) -> Result<Box<RawValue>> {
             let global = Global { shared_state, stream_states: streams.collect() };
             to_raw_value(&[GlobalMessage { r#type: "GLOBAL", global }])
         }
-        // A fresh start is an empty list to all of them.
+        // All connectors take an empty list for a first sync.
         None if format == StateFormat::Bare && streams.peek().is_some() => {
             let states: BTreeMap<_, _> = streams.map(|it| (it.stream_descriptor.name, it.stream_state)).collect();
             to_raw_value(&states)
@@ -169,7 +175,7 @@ fn stream_state(selected: &Selected) -> Option<StreamState> {
     Some(StreamState { stream_descriptor: (&selected.resource.id).into(), stream_state })
 }
 
-/// A LEGACY blob is keyed by stream, by convention: streams that start afresh are taken out of it.
+/// The content for a LEGACY state. By convention its members are streams: those that start afresh are removed.
 fn legacy_input(data: Box<RawValue>, sync: &SyncRequest) -> Result<Box<RawValue>> {
     let fresh: Vec<&str> = sync.streams.iter().filter(|it| it.fresh).map(|it| it.resource.id.name.as_str()).collect();
     if fresh.is_empty() {
@@ -182,8 +188,8 @@ fn legacy_input(data: Box<RawValue>, sync: &SyncRequest) -> Result<Box<RawValue>
     to_raw_value(&members).context("can't write the connector's state")
 }
 
-/// Whether a full refresh that was interrupted goes on from this state. The CDK's markers would make it read nothing
-/// (A12); a stream that says it is not resumable would begin anew.
+/// Whether an interrupted full refresh resumes from this state. With the CDK's completion markers it would read nothing
+/// (A12), and a stream that is not resumable starts from the beginning.
 pub fn resumes(stream: &Stream, state: &RawValue) -> bool {
     #[derive(Deserialize)]
     struct Resumable {
@@ -196,7 +202,7 @@ pub fn resumes(stream: &Stream, state: &RawValue) -> bool {
         && !marker("\"__ab_no_cursor_state_message\"")
 }
 
-/// The CaptureShim of flow_sdk kept `{"rowId": 451234, "state": <STATE message of type STREAM>}`.
+/// Reads a cell of flow_sdk's CaptureShim: `{"rowId": 451234, "state": <STATE message of type STREAM>}`.
 pub fn legacy_cell(cell: &RawValue) -> LegacyCell {
     #[derive(Deserialize)]
     struct Cell {
@@ -209,8 +215,8 @@ pub fn legacy_cell(cell: &RawValue) -> LegacyCell {
     LegacyCell { row_id: cell.row_id, state: stream.and_then(|it| it.stream_state) }
 }
 
-/// The airbyte-to-flow wrapper kept `{"<stream>": <stream_state>, ...}`, or a LEGACY blob as it was.
-pub fn older(state: &Map<String, Value>, streams: &[&StreamId]) -> LegacyState {
+/// Reads the state of airbyte-to-flow: `{"<stream>": <stream_state>, ...}`, or a LEGACY state unchanged.
+pub fn atf_state(state: &Map<String, Value>, streams: &[&StreamId]) -> LegacyState {
     let found: Vec<(StreamId, Box<RawValue>)> =
         streams.iter().filter_map(|id| Some(((*id).clone(), to_raw_value(state.get(&id.name)?).ok()?))).collect();
     if found.is_empty() && !state.is_empty() {

@@ -42,10 +42,10 @@ impl<W: Write> Pump<W> {
     fn batched(&mut self, batch: &Batch, file: &Path, line: &[u8]) -> Result<(), PumpError> {
         let repaired: Vec<u8>;
         let mut found = Vec::new();
-        let data = match bare_payload(line, batch.deleted_at) {
+        let data = match bare_payload(line, &batch.deletion) {
             Err(Broken::Repairable) => {
                 (repaired, found) = repair(line);
-                bare_payload(&repaired, batch.deleted_at)
+                bare_payload(&repaired, &batch.deletion)
             }
             other => other,
         };
@@ -56,7 +56,7 @@ impl<W: Write> Pump<W> {
             };
             anyhow!("{}: {reason}", self.place(batch, file))
         })?;
-        self.record(Record { stream: &batch.stream, namespace: None, data, changes: None, repairs: &found })
+        self.record(Record { stream: &batch.stream, namespace: None, data, changes: None, file: None, repairs: &found })
     }
 
     fn place(&self, batch: &Batch, file: &Path) -> String {

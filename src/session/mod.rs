@@ -62,9 +62,12 @@ impl Session {
     fn new(mut settings: Settings, shutdown: Shutdown) -> Self {
         let upstream: Arc<dyn Upstream> = match settings.protocol {
             Protocol::Airbyte => Arc::new(Airbyte { state_format: settings.state_format }),
-            Protocol::Singer => {
-                Arc::new(Singer { config_schema: settings.config_schema.take(), catalog: settings.catalog })
-            }
+            Protocol::Singer => Arc::new(Singer {
+                config_schema: settings.config_schema.take(),
+                catalog: settings.catalog,
+                discovered: settings.discovered.take(),
+                aliases: std::mem::take(&mut settings.aliases),
+            }),
         };
         let (patch, map, oauth2) = (settings.config_patch.take(), settings.config_map.clone(), settings.oauth2.clone());
         let launcher = Launcher {

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::Value;
@@ -39,6 +39,9 @@ pub struct ShimFile {
     /// Singer: how the tap is told which streams to read [default: as the tap takes it].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub catalog: Option<CatalogOption>,
+    /// Singer: a file with the catalog of a tap that has no `--discover`. A relative path is relative to this file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub catalog_file: Option<PathBuf>,
     /// What is different in the config from the connector's own spec.
     #[serde(default, skip_serializing_if = "SpecChanges::is_nothing")]
     pub spec: SpecChanges,

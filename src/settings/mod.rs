@@ -11,12 +11,14 @@ mod map;
 pub mod streams;
 mod values;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Error, Result, anyhow};
 use serde::Serialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tracing::info;
 
 use crate::oauth::OAuthSetting;
@@ -53,6 +55,10 @@ pub struct Settings {
     pub config_schema: Option<Value>,
     /// Singer: how the tap is told which streams to read.
     pub catalog: CatalogOption,
+    /// Singer: the catalog of a tap without discovery.
+    pub discovered: Option<Box<RawValue>>,
+    /// Singer: names of streams in messages, by `tap_stream_id`.
+    pub aliases: BTreeMap<String, String>,
     /// The directory of shim.yaml.
     pub folder: Option<PathBuf>,
     /// Where the settings come from, for people.
@@ -104,6 +110,8 @@ impl Settings {
         let dir = folder.as_deref();
         let SpecChanges { patch, map } = file.spec;
         let config_schema = file.config_schema.map(|it| it.read(dir, "the config schema")).transpose()?;
+        let discovered = file.catalog_file.map(|it| read_catalog(dir, &it)).transpose()?;
+        let aliases = file.streams.iter().filter_map(|(id, it)| Some((id.clone(), it.alias.clone()?))).collect();
         Ok(Self {
             protocol: protocol.or(file.protocol).unwrap_or(Protocol::Airbyte),
             target,
@@ -131,6 +139,8 @@ impl Settings {
             state_format: file.state_format.unwrap_or_default(),
             config_schema,
             catalog: file.catalog.unwrap_or_default(),
+            discovered,
+            aliases,
             folder,
             origin,
         })
@@ -225,4 +235,13 @@ fn beside(folder: Option<&Path>, command: &[String]) -> Vec<String> {
 
 fn is_within_image() -> bool {
     std::env::var(AIRBYTE_ENTRYPOINT).is_ok_and(|it| !it.trim().is_empty())
+}
+
+/// Reads the catalog of a tap without discovery; its path is relative to shim.yaml.
+fn read_catalog(dir: Option<&Path>, path: &Path) -> Result<Box<RawValue>> {
+    let path = dir.unwrap_or(Path::new("")).join(path);
+    let text = std::fs::read(&path).with_context(|| format!("can't read {}", path.display()))?;
+    let catalog: Value = serde_json::from_slice(&text)
+        .map_err(|error| anyhow!("{} is not JSON: line {}", path.display(), error.line()))?;
+    serde_json::value::to_raw_value(&catalog).with_context(|| path.display().to_string())
 }

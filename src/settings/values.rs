@@ -63,22 +63,22 @@ pub enum StateFormat {
     /// A list of STATE messages.
     #[default]
     List,
-    /// An object of the streams' states by their names, as connectors of before 2022 want it; those that turn out to send
-    /// states by the stream get a list all the same.
+    /// An object with each stream's state by its name, for connectors older than 2022; those that send STREAM states get
+    /// a list regardless.
     Bare,
 }
 
-/// How a tap is told which streams to read.
+/// The option by which a tap is given the catalog.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum CatalogOption {
-    /// As it seems to want it.
+    /// All that its `--help` lists.
     #[default]
     Auto,
     Catalog,
     Properties,
-    /// Not at all: it reads everything, and records without a binding are left out.
+    /// None: it reads everything, and records without a binding are ignored.
     None,
 }
 

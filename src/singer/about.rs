@@ -1,4 +1,4 @@
-//! The config schema: what `--about` prints, or what shim.yaml has in its place.
+//! The config schema: the output of `--about`, or its replacement in shim.yaml.
 
 use anyhow::{Result, anyhow};
 use std::sync::LazyLock;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::schema;
 
-/// What is known of a tap that says nothing of its config.
+/// The config schema of a tap that prints none.
 pub fn permissive() -> Value {
     json!({"type": "object", "title": "Config of the tap", "additionalProperties": true})
 }
@@ -21,8 +21,8 @@ static SECRET_NAME: LazyLock<Option<Regex>> = LazyLock::new(|| {
         .ok()
 });
 
-/// Marks the secrets of a config schema as Flow wants them marked, where the tap says so in some way or where a name
-/// does.
+/// Adds Flow's `secret` annotation to the fields of a config schema that the tap marks as secret in any way, or whose
+/// name is that of a secret.
 pub fn mark_secrets(schema: &mut Value) {
     match schema {
         Value::Array(items) => items.iter_mut().for_each(mark_secrets),
@@ -43,7 +43,7 @@ pub fn mark_secrets(schema: &mut Value) {
 fn is_secret(name: &str, property: &Value) -> bool {
     let Some(members) = property.as_object() else { return false };
     let says = |keyword: &str| members.get(keyword) == Some(&Value::Bool(true));
-    // Whoever says that it is none knows better than its name.
+    // An explicit annotation counts before the name.
     if let Some(Value::Bool(said)) = members.get("secret").or(members.get("airbyte_secret")) {
         return *said;
     }
@@ -55,15 +55,15 @@ fn is_secret(name: &str, property: &Value) -> bool {
         || is_text && SECRET_NAME.as_ref().is_some_and(|it| it.is_match(name))
 }
 
-/// Says what is wrong with a config, and where.
+/// Validates a config. The error names the place of each problem, but no values.
 pub fn validate(config_schema: &Value, config: &RawValue) -> Result<()> {
-    // As Flow reads it: what taps write is of any draft.
+    // Rewritten as for Flow: taps use any draft.
     let schema = schema::config(config_schema).schema;
     let Ok(config) = serde_json::from_str::<Value>(config.get()) else { return Ok(()) };
     let validator: Validator = match jsonschema::validator_for(&schema) {
         Ok(it) => it,
         Err(error) => {
-            debug!("the config is not checked, as its schema can't be used: {error}");
+            debug!("the config is not validated: its schema is not valid: {error}");
             return Ok(());
         }
     };
@@ -72,14 +72,14 @@ pub fn validate(config_schema: &Value, config: &RawValue) -> Result<()> {
         .take(5)
         .map(|it| match it.instance_path().to_string() {
             path if path.is_empty() => it.masked().to_string(),
-            // No value is shown: it may be a secret.
+            // Values are masked: they may be secrets.
             path => format!("{path}: {}", it.masked()),
         })
         .collect();
     if wrong.is_empty() {
         return Ok(());
     }
-    Err(anyhow!("the config is not what this tap takes: {}", wrong.join("; ")))
+    Err(anyhow!("the config is not valid for this tap: {}", wrong.join("; ")))
 }
 
 #[cfg(test)]
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_are_marked_by_what_is_said_and_by_name() {
+    fn secrets_are_marked_by_annotation_and_by_name() {
         let mut schema = json!({"type": "object", "properties": {
             "host": {"type": "string"},
             "auth_token": {"type": ["string", "null"]},
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_config_is_told_by_pointer_and_without_values() {
+    fn errors_in_a_config_name_the_place_and_no_values() {
         let schema = json!({"type": "object", "required": ["host"], "properties": {
             "host": {"type": "string"}, "db": {"type": "object", "properties": {"port": {"type": "integer"}}}}});
         let check = |text: &str| validate(&schema, &RawValue::from_string(text.to_owned()).unwrap());

@@ -1,86 +1,103 @@
-//! Catalogs: what a tap discovers. What is made of it for a sync is in [`super::selection`].
+//! Catalogs as taps discover them. [`super::selection`] writes the catalog of a sync.
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
+use tracing::warn;
 
 use super::resource::Method;
 use super::state::stream_id;
 use crate::upstream::{Mode, Stream};
 
-/// A stream as a catalog has it. Nothing in it is as certain as the specification says.
-#[derive(Deserialize)]
+/// A catalog entry. Only its name is required; every other member may have any type.
 pub struct Entry {
-    tap_stream_id: Option<String>,
-    stream: Option<String>,
-    #[serde(default)]
+    id: String,
+    name: String,
     pub schema: Value,
-    #[serde(default)]
-    key_properties: Value,
-    #[serde(default)]
-    replication_method: Value,
-    #[serde(default)]
-    replication_key: Value,
-    #[serde(default)]
-    metadata: Value,
+    members: Map<String, Value>,
 }
 
 impl Entry {
     pub fn parse(declared: &RawValue) -> Result<Self> {
-        let entry: Self =
-            serde_json::from_str(declared.get()).context("a stream of the tap's catalog can't be read")?;
-        if entry.tap_stream_id.is_none() && entry.stream.is_none() {
-            bail!("a stream of the tap's catalog has neither tap_stream_id nor stream");
-        }
-        Ok(entry)
+        let Ok(mut members) = serde_json::from_str::<Map<String, Value>>(declared.get()) else {
+            bail!("it is not an object");
+        };
+        let text =
+            |name: &str| members.get(name).and_then(Value::as_str).map(str::to_owned).filter(|it| !it.is_empty());
+        let (id, name) = match (text("tap_stream_id"), text("stream")) {
+            (Some(id), name) => (id.clone(), name.unwrap_or(id)),
+            (None, Some(name)) => (name.clone(), name),
+            (None, None) => bail!("it has neither tap_stream_id nor stream"),
+        };
+        Ok(Self { id, name, schema: members.remove("schema").unwrap_or_default(), members })
     }
 
-    /// Who it is (S5).
+    /// The stream's identity (S5).
     pub fn id(&self) -> &str {
-        self.tap_stream_id.as_deref().or(self.stream.as_deref()).unwrap_or_default()
+        &self.id
     }
 
-    /// What its messages may call it.
+    /// The stream's name in messages.
     pub fn name(&self) -> &str {
-        self.stream.as_deref().unwrap_or(self.id())
+        &self.name
+    }
+
+    fn member(&self, name: &str) -> &Value {
+        self.members.get(name).unwrap_or(&Value::Null)
+    }
+
+    /// The members that can't be read as the specification says.
+    fn malformed(&self) -> Vec<&'static str> {
+        let is_name = |it: &Value| it.is_string();
+        let is_fine = |name: &str, it: &Value| match name {
+            "key_properties" => it.as_array().is_some_and(|it| it.iter().all(is_name)),
+            "metadata" => it.as_array().is_some_and(|it| it.iter().all(Value::is_object)),
+            _ => is_name(it),
+        };
+        let mut names = vec!["key_properties", "metadata", "replication_method", "replication_key"];
+        names.retain(|name| !self.member(name).is_null() && !is_fine(name, self.member(name)));
+        if !self.schema.is_null() && !self.schema.is_object() {
+            names.push("schema");
+        }
+        names
     }
 
     /// The metadata of the stream itself.
     fn about(&self, name: &str) -> Option<&Value> {
-        let items = self.metadata.as_array()?;
+        let items = self.member("metadata").as_array()?;
         let own = items.iter().find(|it| it["breadcrumb"].as_array().is_none_or(Vec::is_empty))?;
         own["metadata"].get(name).filter(|it| !it.is_null())
     }
 
     /// S9.
     pub fn key(&self) -> Vec<String> {
-        let own = texts(&self.key_properties);
+        let own = names(self.member("key_properties"));
         let told = ["table-key-properties", "view-key-properties"].into_iter();
         [own]
             .into_iter()
-            .chain(told.map(|it| self.about(it).map(texts).unwrap_or_default()))
+            .chain(told.map(|it| self.about(it).map(names).unwrap_or_default()))
             .find(|it| !it.is_empty())
             .unwrap_or_default()
     }
 
-    /// The method that the tap uses whatever it is told (S8).
+    /// The method that the tap uses regardless of the catalog (S8).
     pub fn forced_method(&self) -> Option<Method> {
         self.about("forced-replication-method").and_then(method_of)
     }
 
     fn own_method(&self) -> Option<Method> {
-        self.about("replication-method").and_then(method_of).or_else(|| method_of(&self.replication_method))
+        self.about("replication-method").and_then(method_of).or_else(|| method_of(self.member("replication_method")))
     }
 
     pub fn valid_keys(&self) -> Vec<String> {
-        self.about("valid-replication-keys").map(texts).unwrap_or_default()
+        self.about("valid-replication-keys").map(names).unwrap_or_default()
     }
 
-    /// The replication key to use where nobody chooses one.
+    /// The replication key if the user chooses none.
     pub fn default_key(&self) -> Option<String> {
-        let own = self.about("replication-key").unwrap_or(&self.replication_key);
-        texts(own).into_iter().next().or_else(|| self.valid_keys().into_iter().next())
+        let own = self.about("replication-key").unwrap_or(self.member("replication_key"));
+        names(own).into_iter().next().or_else(|| self.valid_keys().into_iter().next())
     }
 
     pub fn is_view(&self) -> bool {
@@ -91,7 +108,7 @@ impl Entry {
         self.schema["properties"].as_object()
     }
 
-    /// Whether the tap would do without a replication key that nobody knows of: what it forces, it knows how to do.
+    /// Whether the tap knows its replication key although the catalog does not name it: it forces the method.
     pub fn knows_its_key(&self) -> bool {
         self.forced_method() == Some(Method::Incremental)
     }
@@ -106,7 +123,7 @@ impl Entry {
         }
     }
 
-    /// For people: the methods that may be chosen.
+    /// The methods that may be chosen, for display.
     fn methods(&self) -> Vec<String> {
         if let Some(forced) = self.forced_method() {
             return vec![forced.name().to_owned()];
@@ -117,50 +134,83 @@ impl Entry {
         }
         methods.into_iter().map(|it| it.name().to_owned()).collect()
     }
+    fn into_stream(self, declared: Box<RawValue>) -> Stream {
+        let (method, cursor) = (self.default_method(), self.default_key());
+        let mut resource = json!({"stream": self.id(), "replicationMethod": method.name()});
+        if let (Method::Incremental, Some(key)) = (method, &cursor) {
+            resource["replicationKey"] = key.as_str().into();
+        }
+        Stream {
+            id: stream_id(self.id()),
+            key: paths(self.key()),
+            resource,
+            mode: method.mode(),
+            modes: self.methods(),
+            cursor: cursor.filter(|_| method == Method::Incremental),
+            schema: self.schema,
+            declared,
+        }
+    }
 }
 
 fn method_of(value: &Value) -> Option<Method> {
     value.as_str().and_then(Method::named)
 }
 
-/// A list of names, or one name.
-fn texts(value: &Value) -> Vec<String> {
+/// A list of names, a list of paths of one name each, or one name.
+pub fn names(value: &Value) -> Vec<String> {
     match value {
         Value::String(text) if !text.is_empty() => vec![text.clone()],
-        Value::Array(items) => items.iter().filter_map(|it| it.as_str().map(str::to_owned)).collect(),
+        Value::Array(items) => {
+            let name = |it: &Value| match it {
+                Value::Array(path) if path.len() == 1 => path[0].as_str().map(str::to_owned),
+                other => other.as_str().map(str::to_owned),
+            };
+            // A key without one of its components would be wrong.
+            items.iter().map(name).collect::<Option<_>>().unwrap_or_default()
+        }
         _ => Vec::new(),
     }
 }
 
+/// The discovered streams. One that can't be used is left out with a warning, as the others can be captured all the
+/// same.
 pub fn streams(catalog: &RawValue) -> Result<Vec<Stream>> {
     #[derive(Deserialize)]
     struct Catalog {
         streams: Vec<Box<RawValue>>,
     }
     let catalog: Catalog = serde_json::from_str(catalog.get()).context("the tap's catalog can't be read")?;
-    catalog.streams.into_iter().map(stream).collect()
+    let mut streams: Vec<Stream> = Vec::new();
+    for (index, declared) in catalog.streams.into_iter().enumerate() {
+        let entry = match Entry::parse(&declared) {
+            Ok(it) => it,
+            Err(error) => {
+                warn!("stream {index} of the tap's catalog is left out: {error:#}");
+                continue;
+            }
+        };
+        let id = stream_id(entry.id());
+        if streams.iter().any(|it| it.id == id) {
+            warn!("stream {id}: the tap's catalog has several entries with this tap_stream_id; the first one counts");
+            continue;
+        }
+        for name in entry.malformed() {
+            warn!(
+                "stream {id}: its `{name}` in the tap's catalog is not as the specification says: it is read as far as possible"
+            );
+        }
+        streams.push(entry.into_stream(declared));
+    }
+    Ok(streams)
 }
 
 pub fn stream(declared: Box<RawValue>) -> Result<Stream> {
-    let entry = Entry::parse(&declared)?;
-    let (method, cursor) = (entry.default_method(), entry.default_key());
-    let mut resource = json!({"stream": entry.id(), "replicationMethod": method.name()});
-    if let (Method::Incremental, Some(key)) = (method, &cursor) {
-        resource["replicationKey"] = key.as_str().into();
-    }
-    Ok(Stream {
-        id: stream_id(entry.id()),
-        key: paths(entry.key()),
-        resource,
-        mode: method.mode(),
-        modes: entry.methods(),
-        cursor: cursor.filter(|_| method == Method::Incremental),
-        schema: entry.schema,
-        declared,
-    })
+    let entry = Entry::parse(&declared).context("a stream of the tap's catalog can't be read")?;
+    Ok(entry.into_stream(declared))
 }
 
-/// What [`Stream::resource`] would be, were the stream to be read by full refresh.
+/// The resource config that reads a stream by full refresh.
 pub fn full_refresh(stream: &Stream) -> Option<Value> {
     let full = Method::FullTable.name();
     stream.modes.iter().find(|it| *it == full)?;
@@ -170,7 +220,7 @@ pub fn full_refresh(stream: &Stream) -> Option<Value> {
     Some(resource.into())
 }
 
-/// Makes [`Stream::resource`] name this replication key, and read the stream by it.
+/// Makes discovery recommend an incremental sync by this replication key.
 pub fn choose_cursor(stream: &mut Stream, path: &[String]) {
     let (Some(resource), [key]) = (stream.resource.as_object_mut(), path) else { return };
     let incremental = Method::Incremental.name();
@@ -187,8 +237,8 @@ pub fn paths(names: Vec<String>) -> Vec<Vec<String>> {
     names.into_iter().map(|it| vec![it]).collect()
 }
 
-/// What a catalog says of a stream that is not to be read (S6): what was discovered, but for its fields. Taps look at more
-/// of such a stream than whether it is selected.
+/// The catalog entry of a stream that is not selected (S6): the discovered one without its fields. Taps read more of
+/// such a stream than whether it is selected.
 pub fn unselected_entry(stream: &Stream) -> Option<Box<RawValue>> {
     let mut unselected_entry: Value = serde_json::from_str(stream.declared.get()).ok()?;
     let mut own = match unselected_entry["metadata"].take() {

@@ -30,6 +30,7 @@ use crate::upstream::{ErrorLog, Stream, SyncRequest};
 /// Names of the private files.
 pub const CONFIG: &str = "config.json";
 const CATALOG: &str = "catalog.json";
+const PROPERTIES: &str = "properties.json";
 const STATE: &str = "state.json";
 
 /// The config schema that `--about` prints; none if the tap has no such option or prints no settings.
@@ -45,7 +46,10 @@ pub async fn about(launcher: &Launcher) -> Result<Option<Value>> {
     Ok(settings.filter(Value::is_object))
 }
 
-pub async fn discover(launcher: &Launcher, config: &RawValue) -> Result<Vec<Stream>> {
+pub async fn discover(singer: &Singer, launcher: &Launcher, config: &RawValue) -> Result<Vec<Stream>> {
+    if let Some(catalog) = &singer.discovered {
+        return catalog::streams(catalog);
+    }
     let prepared = launcher.prepare().await?;
     let path = prepared.write(CONFIG, config.get())?;
     let run = run(launcher, prepared, &["--config", &path, "--discover"]).await?;
@@ -60,8 +64,11 @@ pub async fn discover(launcher: &Launcher, config: &RawValue) -> Result<Vec<Stre
             }
             catalog::streams(&catalog)
         }
-        None if run.exit != Exit::Code(0) => Err(failure()),
-        None => bail!("the tap printed no catalog with --discover: is it a Singer tap?"),
+        None if run.exit == Exit::Code(0) => {
+            bail!("the tap printed no catalog with --discover: if it is a Singer tap, {NO_DISCOVERY}")
+        }
+        None if lacks_discovery(launcher).await? => Err(failure().context(NO_DISCOVERY)),
+        None => Err(failure()),
     }
 }
 
@@ -69,15 +76,19 @@ pub async fn read(singer: &Singer, launcher: &Launcher, sync: &SyncRequest<'_>) 
     let prepared = launcher.prepare().await?;
     let path = prepared.write(CONFIG, sync.config.get())?;
     let mut arguments = vec!["--config".to_owned(), path];
-    let option = match singer.catalog {
-        CatalogOption::Catalog => Some(("--catalog", Form::Metadata)),
-        CatalogOption::Properties => Some(("--properties", Form::Schemas)),
-        CatalogOption::None => None,
-        CatalogOption::Auto => Some(taken(launcher, sync).await?),
+    let forms = match singer.catalog {
+        CatalogOption::Catalog => vec![Form::Metadata],
+        CatalogOption::Properties => vec![Form::Schemas],
+        CatalogOption::None => Vec::new(),
+        CatalogOption::Auto => accepted_forms(&help(launcher).await?),
     };
-    if let Some((option, form)) = option {
+    for form in forms {
+        let (option, file) = match form {
+            Form::Metadata => ("--catalog", CATALOG),
+            Form::Schemas => ("--properties", PROPERTIES),
+        };
         let content = selection::catalog(sync, form)?;
-        arguments.extend([option.to_owned(), prepared.write(CATALOG, content.get())?]);
+        arguments.extend([option.to_owned(), prepared.write(file, content.get())?]);
     }
     if let Some(value) = state::join(sync) {
         arguments.extend(["--state".to_owned(), prepared.write(STATE, value.get())?]);
@@ -85,18 +96,28 @@ pub async fn read(singer: &Singer, launcher: &Launcher, sync: &SyncRequest<'_>) 
     prepared.start(arguments).await
 }
 
-/// How the tap takes its catalog. Only taps that write no metadata are old enough to need the question.
-async fn taken(launcher: &Launcher, sync: &SyncRequest<'_>) -> Result<(&'static str, Form)> {
-    let has_metadata = |text: &RawValue| text.get().contains("\"metadata\"");
-    if sync.streams.iter().any(|it| has_metadata(&it.stream.declared)) {
-        return Ok(("--catalog", Form::Metadata));
+/// The options that take the catalog, of those that the tap's help lists. singer-python's parser lists both for every
+/// tap, and some taps read only `--properties`.
+fn accepted_forms(help: &str) -> Vec<Form> {
+    match (help.contains("--catalog"), help.contains("--properties")) {
+        (true, true) => vec![Form::Metadata, Form::Schemas],
+        (false, true) => vec![Form::Schemas],
+        (_, false) => vec![Form::Metadata],
     }
+}
+
+const NO_DISCOVERY: &str =
+    "it has no --discover: write its catalog to a file and name that file as `catalogFile` in shim.yaml";
+
+/// Whether the tap's help lists options, but not `--discover`.
+async fn lacks_discovery(launcher: &Launcher) -> Result<bool> {
+    let help = help(launcher).await?;
+    Ok(help.contains("--config") && !help.contains("--discover"))
+}
+
+async fn help(launcher: &Launcher) -> Result<String> {
     let run = run(launcher, launcher.prepare().await?, &["--help"]).await?;
-    let help = String::from_utf8_lossy(&run.stdout);
-    if help.contains("--properties") && !help.contains("--catalog") {
-        return Ok(("--properties", Form::Schemas));
-    }
-    Ok(("--catalog", Form::Metadata))
+    Ok(String::from_utf8_lossy(&run.stdout).into_owned())
 }
 
 /// The config file as the tap left it, if it differs from what it was given (S11).
@@ -105,9 +126,12 @@ pub fn rewritten(files: &Files, given: &RawValue) -> Option<Box<RawValue>> {
 }
 
 fn changed(left: &[u8], given: &RawValue) -> Option<Box<RawValue>> {
-    let now: Box<RawValue> = serde_json::from_slice(left).ok()?;
-    let value = |it: &RawValue| serde_json::from_str::<Value>(it.get()).ok();
-    (value(&now) != value(given)).then_some(now)
+    let value = |it: &[u8]| serde_json::from_slice::<Value>(it).ok().filter(Value::is_object);
+    let Some(now) = value(left) else {
+        warn!("the tap left a config file that is not a JSON object: it is ignored");
+        return None;
+    };
+    (Some(now) != value(given.get().as_bytes())).then(|| serde_json::from_slice(left).ok()).flatten()
 }
 
 /// A run of the tap whose output is one document.

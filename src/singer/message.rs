@@ -1,21 +1,24 @@
-//! Messages: one line of a tap's stdout, understood (S1). Records are sliced, all else is parsed.
+//! Messages: decodes one line of a tap's stdout (S1). Records are sliced, everything else is parsed.
 
 use std::path::PathBuf;
 
+use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::catalog;
 use crate::json::hints::Hints;
+use crate::json::members::Members;
 use crate::json::scan::{Kind, Scanner, string_text};
-use crate::upstream::line;
-use crate::upstream::{Broken, Payload};
+use crate::upstream::{Broken, Payload, damage, line, line::DeletionMark};
 
-/// CDC taps set this in rows that were deleted at the source.
-pub const DELETED_AT: &str = "_sdc_deleted_at";
+/// CDC taps set this in rows that were deleted at the source. Some set it in all rows, to an empty text or false.
+pub const DELETION: DeletionMark =
+    DeletionMark { member: "_sdc_deleted_at", is_set: |value| !matches!(value, b"null" | b"false" | b"\"\"") };
 
 pub enum Message<'a> {
-    /// The stream is a JSON string as it stands in the line.
+    /// The stream is a JSON string as in the line, quotes included.
     Record {
         stream: &'a [u8],
         data: Payload<'a>,
@@ -25,7 +28,7 @@ pub enum Message<'a> {
         schema: Value,
         key: Vec<String>,
     },
-    /// The `value`, as it stands in the line.
+    /// The `value`, unchanged.
     State(Box<RawValue>),
     ActivateVersion {
         stream: String,
@@ -35,68 +38,96 @@ pub enum Message<'a> {
         files: Vec<PathBuf>,
         gzip: bool,
     },
-    /// Of a type that the specification does not know.
+    /// A type that is not in the specification.
     Other(String),
 }
 
-/// Goes once through a line, whatever the order of its members.
+/// Scans a line once, in whatever order its members are.
 #[inline]
 pub fn message<'a>(line: &'a [u8], hints: &mut Hints) -> Result<Message<'a>, Broken> {
-    let line = line::without_bom(line);
-    let (mut kind, mut stream, mut data) = (None, None, None);
+    let (mut kind, mut stream, mut data, mut is_ambiguous) = (None, None, None, false);
     let mut scanner = Scanner::new(line, hints);
     if scanner.kind() != Some(Kind::Object) {
-        return Err(line::not_an_object(line));
+        return match damage::behind_control_codes(line) {
+            Some(it) => message(it, hints),
+            None => Err(damage::classify(line, None, "a message begins within a line")),
+        };
     }
-    let scanned = scanner
-        .object(|it, key| {
-            if key.is("record") && it.kind() == Some(Kind::Object) {
-                data = Some(line::payload(line, it, DELETED_AT)?);
-            } else if key.is("type") && it.kind() == Some(Kind::String) {
-                kind = Some(&line[it.value()?]);
-            } else if key.is("stream") && it.kind() == Some(Kind::String) {
-                stream = Some(&line[it.value()?]);
-            } else {
-                it.value()?;
-            }
-            Ok(())
-        })
-        .and_then(|()| scanner.end());
+    let scanned = scanner.object(|it, key| {
+        if key.is("record") && it.kind() == Some(Kind::Object) {
+            is_ambiguous |= data.is_some();
+            data = Some(line::payload(line, it, &DELETION)?);
+        } else if key.is("type") && it.kind() == Some(Kind::String) {
+            kind = Some(&line[it.value()?]);
+        } else if key.is("stream") && it.kind() == Some(Kind::String) {
+            stream = Some(&line[it.value()?]);
+        } else {
+            it.value()?;
+        }
+        Ok(())
+    });
+    let length = scanner.position();
+    let scanned = scanned.and_then(|()| match scanner.end() {
+        Err(_) if damage::is_control_codes(&line[length..]) => Ok(()),
+        other => other,
+    });
     let name = || stream.map(string_text);
     if let Err(fault) = scanned {
-        let begun = kind.is_some() && (stream.is_some() || data.is_some());
-        return Err(if begun || line::is_message(line) { Broken::lost(name(), fault) } else { Broken::Noise });
+        return Err(if data.is_some() { Broken::lost(name(), fault) } else { damage::classify(line, name(), fault) });
     }
     if scanner.flawed() {
-        return Err(if kind.is_some() { Broken::Repairable } else { Broken::Noise });
+        return Err(Broken::Repairable);
     }
-    match kind {
-        Some(kind) if kind.eq_ignore_ascii_case(br#""RECORD""#) => match (stream, data) {
-            (Some(stream), Some(data)) => Ok(Message::Record { stream, data }),
-            (_, None) => Err(Broken::lost(name(), "a RECORD has no record object")),
-            (None, _) => Err(Broken::lost(None, "a RECORD names no stream")),
-        },
-        Some(kind) => parse(&string_text(kind).to_ascii_uppercase(), line),
-        None if data.is_some() => Err(Broken::lost(name(), "a message has no type")),
+    let is_record = kind.is_some_and(|it: &[u8]| it.eq_ignore_ascii_case(br#""RECORD""#));
+    match (stream, data) {
+        _ if is_ambiguous => Err(Broken::lost(name(), "a RECORD carries more than one record")),
+        (Some(stream), Some(data)) if is_record => Ok(Message::Record { stream, data }),
+        (None, Some(_)) if is_record => Err(Broken::lost(None, "a RECORD names no stream")),
+        (_, Some(_)) if kind.is_none() => Err(Broken::lost(name(), "a message has no type")),
+        (_, Some(_)) => Err(Broken::lost(name(), "it carries a record, but is not of type RECORD")),
+        // An Avro schema that is logged is an object of type `record`, too.
+        (None, None) if is_record && kind != Some(br#""RECORD""#) => Err(Broken::Noise),
+        (_, None) if is_record => Err(Broken::lost(name(), "a RECORD has no record object")),
+        _ => parse(kind.map(string_text).as_deref(), &line[..length]),
+    }
+}
+
+/// Parses a message other than a RECORD. Only a STATE and a BATCH can be lost; anything else that is not as the
+/// specification says is noise.
+fn parse<'a>(kind: Option<&str>, line: &[u8]) -> Result<Message<'a>, Broken> {
+    let members = line::members(line)?;
+    let text = |name: &str| members.get(name).and_then(|it| serde_json::from_str::<String>(it.get()).ok());
+    let kind = kind.map(str::to_ascii_uppercase);
+    match kind.as_deref() {
+        Some("STATE") => line::required(&members, "value").map(Message::State),
+        Some("BATCH") => batch(&members),
+        _ if carries_state(kind.as_deref(), &members) => {
+            Err(Broken::lost(None, "it carries a state, but is not of type STATE"))
+        }
+        _ if members.get("manifest").is_some() && members.get("encoding").is_some() => {
+            Err(Broken::lost(text("stream").map(Into::into), "it carries a batch, but is not of type BATCH"))
+        }
+        Some("SCHEMA") => {
+            let stream = text("stream").ok_or(Broken::Noise)?;
+            let member = |name: &str| members.get(name).and_then(|it| serde_json::from_str::<Value>(it.get()).ok());
+            let schema = member("schema").unwrap_or(Value::Null);
+            // Required (S3), but sometimes missing.
+            let key = member("key_properties").as_ref().map(catalog::names).unwrap_or_default();
+            Ok(Message::Schema { stream, schema, key })
+        }
+        Some("ACTIVATE_VERSION") => Ok(Message::ActivateVersion { stream: text("stream").ok_or(Broken::Noise)? }),
+        Some(other) => Ok(Message::Other(other.to_owned())),
         None => Err(Broken::Noise),
     }
 }
 
-fn parse<'a>(kind: &str, line: &[u8]) -> Result<Message<'a>, Broken> {
-    match kind {
-        "STATE" => line::member(line, "value").map(Message::State),
-        "SCHEMA" => {
-            let stream = line::member(line, "stream")?;
-            // Whatever is wrong with it, it is no data.
-            let schema = line::member(line, "schema").unwrap_or(Value::Null);
-            // Required (S3), and missing now and then.
-            let key = line::member::<Option<Vec<String>>>(line, "key_properties").ok().flatten();
-            Ok(Message::Schema { stream, schema, key: key.unwrap_or_default() })
-        }
-        "ACTIVATE_VERSION" => Ok(Message::ActivateVersion { stream: line::member(line, "stream")? }),
-        "BATCH" => batch(line),
-        other => Ok(Message::Other(other.to_owned())),
-    }
+/// Whether a message that is not called a STATE holds one.
+fn carries_state(kind: Option<&str>, members: &Members) -> bool {
+    let Some(value) = members.get("value") else { return false };
+    let is_state = |raw: &RawValue| raw.get().eq_ignore_ascii_case(r#""STATE""#);
+    kind.is_some_and(|it| damage::is_nearly(it, "STATE", 1))
+        || members.0.iter().any(|(name, value)| damage::is_nearly(name, "type", 1) && is_state(value))
+        || Members::of(value).is_some_and(|it| it.get("bookmarks").and_then(Members::of).is_some())
 }
 
 #[derive(Deserialize)]
@@ -105,19 +136,19 @@ struct Encoding {
     compression: Option<String>,
 }
 
-/// S13: what can't be read would be lost.
-fn batch<'a>(line: &[u8]) -> Result<Message<'a>, Broken> {
-    let stream: String = line::member(line, "stream")?;
+/// S13: files that can't be read would be lost.
+fn batch<'a>(members: &Members) -> Result<Message<'a>, Broken> {
+    let stream: String = line::required(members, "stream")?;
     let lost = |reason: String| Broken::Lost { stream: Some(stream.clone()), reason };
-    let encoding: Encoding = line::member(line, "encoding")?;
-    let manifest: Vec<String> = line::member(line, "manifest")?;
+    let encoding: Encoding = line::required(members, "encoding")?;
+    let manifest: Vec<String> = line::required(members, "manifest")?;
     let gzip = match (encoding.format.as_deref(), encoding.compression.as_deref()) {
         (Some("jsonl"), Some("gzip")) => true,
         (Some("jsonl"), None | Some("none")) => false,
         (format, compression) => {
             let name = |it: Option<&str>| it.unwrap_or("none").to_owned();
             return Err(lost(format!(
-                "its BATCH files are of format {}, compression {}: flow-shim reads jsonl, bare or gzip (see the tap's batch_config)",
+                "its BATCH files have format {} and compression {}: flow-shim reads jsonl, uncompressed or gzip (see the tap's batch_config)",
                 name(format),
                 name(compression)
             )));
@@ -129,24 +160,16 @@ fn batch<'a>(line: &[u8]) -> Result<Message<'a>, Broken> {
     Ok(Message::Batch { stream, files, gzip })
 }
 
-/// The path of a `file://` URL, with its percent signs resolved.
+/// The path of a `file://` URL. The SDK writes paths as they are, so a file of the literal name comes first (S18).
 fn file_of(url: &str) -> Option<PathBuf> {
     let path = url.strip_prefix("file://").map(|it| it.strip_prefix("localhost").unwrap_or(it))?;
-    let mut bytes = Vec::new();
-    let mut rest = path.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        let hex = after.get(..2).and_then(|it| u8::from_str_radix(std::str::from_utf8(it).ok()?, 16).ok());
-        match (byte, hex) {
-            (b'%', Some(byte)) => {
-                bytes.push(byte);
-                rest = &after[2..];
-            }
-            _ => {
-                bytes.push(byte);
-                rest = after;
-            }
-        }
+    let literal = PathBuf::from(path);
+    if !literal.is_absolute() {
+        return None;
     }
-    let path = PathBuf::from(String::from_utf8(bytes).ok()?);
-    path.is_absolute().then_some(path)
+    let decoded = percent_decode_str(path).decode_utf8().ok();
+    Some(decoded.map(|it| PathBuf::from(&*it)).filter(|_| !literal.exists()).unwrap_or(literal))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! Singer's vocabulary: messages, commands, catalog, state, `--about`. It never touches stdout.
+//! The Singer protocol: messages, commands, catalog, state, `--about`. It never writes to stdout.
 
 mod about;
 mod catalog;
@@ -8,6 +8,8 @@ mod names;
 mod resource;
 mod selection;
 mod state;
+
+use std::collections::BTreeMap;
 
 use anyhow::Result;
 use async_trait::async_trait;
@@ -24,16 +26,20 @@ use crate::upstream::{
     Protocol, Record, Resource, Rows, Spec, Stream, StreamId, StreamSchema, SyncRequest, Upstream,
 };
 
-use message::{DELETED_AT, Message};
+use message::{DELETION, Message};
 use names::{Names, quoted};
 use state::stream_id;
 
-/// What shim.yaml knows of a tap.
+/// The settings of a tap in shim.yaml.
 #[derive(Default)]
 pub struct Singer {
-    /// In place of what `--about` says.
+    /// Replaces the schema that `--about` prints.
     pub config_schema: Option<Value>,
     pub catalog: CatalogOption,
+    /// Replaces the output of `--discover`.
+    pub discovered: Option<Box<RawValue>>,
+    /// The names of streams in messages, by `tap_stream_id`.
+    pub aliases: BTreeMap<String, String>,
 }
 
 impl Protocol for Singer {
@@ -97,15 +103,15 @@ impl Upstream for Singer {
     /// Never runs `--test`: it reads a record of every stream, and reports success when it could not.
     async fn check(&self, launcher: &Launcher, config: &RawValue, resources: &[Resource]) -> Result<()> {
         about::validate(&command::config_schema(self, launcher).await?, config)?;
-        resource::check(&command::discover(launcher, config).await?, resources)
+        resource::check(&command::discover(self, launcher, config).await?, resources)
     }
 
     async fn discover(&self, launcher: &Launcher, config: &RawValue) -> Result<Vec<Stream>> {
-        command::discover(launcher, config).await
+        command::discover(self, launcher, config).await
     }
 
     async fn open(&self, launcher: &Launcher, sync: &SyncRequest<'_>) -> Result<Opened> {
-        let names = Names::new(sync, self.catalog == CatalogOption::None)?;
+        let names = Names::new(sync, self.catalog == CatalogOption::None, &self.aliases)?;
         let mut connector = command::read(self, launcher, sync).await?;
         let messages = Messages { names, hints: Hints::default() };
         let feed = LineFeed::new(connector.take_stdout()?, messages, sync.activity.clone());
@@ -129,7 +135,7 @@ impl Decoder for Messages {
         match message::message(line, &mut self.hints)? {
             Message::Record { stream, data } => {
                 let stream = self.names.resolve_quoted(stream)?;
-                Ok(Event::Record(Record { stream, namespace: None, data, changes: None, repairs: &[] }))
+                Ok(Event::Record(Record { stream, namespace: None, data, changes: None, file: None, repairs: &[] }))
             }
             other => self.other(other),
         }
@@ -150,10 +156,10 @@ impl Messages {
             Message::ActivateVersion { stream } => Event::ActivateVersion(stream_id(&self.names.resolve(&stream)?)),
             Message::Batch { stream, files, gzip } => {
                 let stream = quoted(&self.names.resolve(&stream)?);
-                Event::Batch(Batch { stream, files, gzip, deleted_at: DELETED_AT })
+                Event::Batch(Batch { stream, files, gzip, deletion: DELETION })
             }
             Message::Other(kind) => {
-                let message = format!("the tap sends a message of type {kind}, which is not known: it is left out");
+                let message = format!("the tap sends a message of type {kind}, which is unknown: it is ignored");
                 Event::Log { level: Level::Info, message, fields: Fields::new() }
             }
             Message::Record { .. } => Event::Noise,

@@ -1,8 +1,8 @@
-//! Which stream a message means: a stream's identity is its `tap_stream_id`, but some taps call it by `stream` in their
-//! messages, and two may share that (S5).
+//! Finds the stream that a message means: a stream's identity is its `tap_stream_id`, but messages carry its `stream`
+//! name, which two streams may share (S5), or a name that the tap is configured to use instead (S14).
 
 use anyhow::Result;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::Value;
 
@@ -12,14 +12,14 @@ use crate::upstream::{Broken, SyncRequest};
 pub struct Names {
     /// The bound streams, by their id.
     bound: HashSet<String>,
-    /// The streams that a name may mean; empty where each is called by its id and nothing else.
+    /// The ids that a name may mean; empty if all messages carry ids.
     meant: HashMap<String, Vec<String>>,
-    /// The stream that the tap's last state says it reads.
-    pub current: Option<String>,
+    /// The stream that the tap is reading, according to its last state.
+    current: Option<String>,
     last: Last,
 }
 
-/// What a record's stream was last resolved to, both as JSON strings: the next record mostly has the same.
+/// The last record's stream and the id it was resolved to, as JSON strings: the next record usually has the same.
 #[derive(Default)]
 struct Last {
     said: Vec<u8>,
@@ -27,8 +27,9 @@ struct Last {
 }
 
 impl Names {
-    /// `all`: the tap was not told what to read, and may send records of any of its streams.
-    pub fn new(sync: &SyncRequest, all: bool) -> Result<Self> {
+    /// `all`: the tap gets no catalog, and may send records of any of its streams. `aliases` are the names that shim.yaml
+    /// gives for streams in messages, by id.
+    pub fn new(sync: &SyncRequest, all: bool, aliases: &BTreeMap<String, String>) -> Result<Self> {
         let mut entries = Vec::new();
         for selected in &sync.streams {
             entries.push(Entry::parse(&selected.stream.declared)?);
@@ -46,6 +47,11 @@ impl Names {
                 }
             }
         }
+        for entry in &entries {
+            if let Some(alias) = aliases.get(entry.id()) {
+                meant.entry(alias.clone()).or_default().push(entry.id().to_owned());
+            }
+        }
         Ok(Self { bound, meant, current: None, last: Last::default() })
     }
 
@@ -53,7 +59,7 @@ impl Names {
         self.bound.contains(id)
     }
 
-    /// The id of the stream that a message means by a name.
+    /// The id of the stream that a name in a message means.
     pub fn resolve(&self, name: &str) -> Result<String, Broken> {
         match self.meant.get(name).map(Vec::as_slice) {
             None => Ok(name.to_owned()),
@@ -63,7 +69,7 @@ impl Names {
                 _ => Err(Broken::lost(
                     Some(name.into()),
                     format!(
-                        "the tap calls the streams {} by the same name, so nobody can tell which of them it is: bind them in captures of their own",
+                        "streams {} share this name, so messages are ambiguous: capture each in a separate task",
                         several.join(" and ")
                     ),
                 )),
@@ -71,7 +77,7 @@ impl Names {
         }
     }
 
-    /// The same for a record, whose stream is a JSON string as it stands in its line.
+    /// The same for a record's stream: a JSON string, quotes included.
     #[inline]
     pub fn resolve_quoted<'a>(&'a mut self, said: &'a [u8]) -> Result<&'a [u8], Broken> {
         if self.meant.is_empty() {
@@ -84,7 +90,7 @@ impl Names {
         Ok(&self.last.meant)
     }
 
-    /// The tap says what it reads now.
+    /// Notes which stream the tap is reading now.
     pub fn reads(&mut self, id: Option<String>) {
         if self.current != id {
             self.current = id;
@@ -93,7 +99,7 @@ impl Names {
     }
 }
 
-/// A text as JSON.
+/// A text as a JSON string.
 pub fn quoted(text: &str) -> Vec<u8> {
     Value::from(text).to_string().into_bytes()
 }

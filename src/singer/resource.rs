@@ -1,4 +1,4 @@
-//! Resource configs: what a binding asks for.
+//! Resource configs of bindings.
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
@@ -36,13 +36,14 @@ impl Method {
     }
 }
 
-/// What a binding asks for of its stream, whatever shape its resource config has.
+/// The settings of a binding, from a resource config of either shape.
 #[derive(Serialize, Deserialize)]
 pub struct Wanted {
     pub method: Method,
     pub replication_key: Option<String>,
-    /// From here on only in the older shape: the key that the user gave a view, and fields chosen by breadcrumb.
+    /// Only in CaptureShim's shape: the key that the user gave a view.
     pub key: Vec<String>,
+    /// Only in CaptureShim's shape: fields selected or not, by breadcrumb.
     pub fields: Vec<(Vec<String>, bool)>,
 }
 
@@ -51,18 +52,18 @@ impl Wanted {
         Self::deserialize(&resource.config).with_context(|| format!("stream {}", resource.id))
     }
 
-    /// What is wrong with it for this stream, if anything.
+    /// Checks that the stream supports these settings.
     pub fn fits(&self, entry: &Entry) -> Result<()> {
         let id = entry.id();
         if let Some(forced) = entry.forced_method().filter(|it| *it != self.method) {
             let (forced, wanted) = (forced.name(), self.method.name());
             bail!(
-                "stream {id} can't be replicated as {wanted}: the tap always does it as {forced}, so choose that as its replicationMethod"
+                "stream {id} can't be replicated as {wanted}: the tap always uses {forced}, so set that as its replicationMethod"
             );
         }
         if self.method == Method::LogBased && entry.is_view() {
             bail!(
-                "stream {id} can't be replicated as LOG_BASED, as it is a view: choose FULL_TABLE or INCREMENTAL as its replicationMethod"
+                "stream {id} can't be replicated as LOG_BASED, as it is a view: set its replicationMethod to FULL_TABLE or INCREMENTAL"
             );
         }
         if self.method != Method::Incremental || entry.knows_its_key() && self.replication_key.is_none() {
@@ -86,7 +87,7 @@ impl Wanted {
         }
     }
 
-    /// The replication key that the tap is told of.
+    /// The replication key that goes into the catalog.
     pub fn key_for(&self, entry: &Entry) -> Option<String> {
         match self.method {
             Method::Incremental => self.replication_key.clone().or_else(|| entry.default_key()),
@@ -95,7 +96,7 @@ impl Wanted {
     }
 }
 
-/// Whether each binding asks for something that its stream can do.
+/// Checks that each binding's stream exists and supports its settings.
 pub fn check(streams: &[Stream], resources: &[Resource]) -> Result<()> {
     for resource in resources {
         let id = &resource.id;
@@ -117,14 +118,14 @@ pub fn schema() -> Value {
             "replicationMethod": {
                 "type": "string",
                 "title": "Replication method",
-                "description": "FULL_TABLE: everything, each time. INCREMENTAL: only rows whose replication key has grown. LOG_BASED: what the database's log says, deletions included.",
+                "description": "FULL_TABLE: everything in each sync. INCREMENTAL: only rows whose replication key has grown. LOG_BASED: changes from the database's log, including deletions.",
                 "enum": ["FULL_TABLE", "INCREMENTAL", "LOG_BASED"],
                 "order": 1
             },
             "replicationKey": {
                 "type": "string",
                 "title": "Replication key",
-                "description": "The field by which INCREMENTAL finds what is new, where the tap lets you choose.",
+                "description": "The field by which INCREMENTAL finds new rows, if you can choose it.",
                 "order": 2
             }
         }
@@ -139,12 +140,12 @@ struct Config {
     replication_key: Option<String>,
 }
 
-/// Understands a resource config of either shape (F18).
+/// Parses a resource config of either shape (F18).
 pub fn resource(config: &RawValue) -> Result<Resource> {
     let what = "a binding's resource config can't be read (it takes stream, replicationMethod and, for INCREMENTAL, replicationKey)";
     let value: Value = serde_json::from_str(config.get()).context(what)?;
     if value.get("tap_stream_id").is_some() {
-        return older(&value).context(what);
+        return capture_shim(&value).context(what);
     }
     let config = Config::deserialize(&value).context(what)?;
     let method = Method::named(&config.replication_method).ok_or_else(|| {
@@ -164,8 +165,8 @@ fn make(id: String, wanted: &Wanted) -> serde_json::Result<Resource> {
     Ok(Resource { id: stream_id(&id), path: vec![id], mode: wanted.method.mode(), config })
 }
 
-/// The CaptureShim of flow_sdk had the whole catalog entry for a resource config, and its id for a resource path.
-fn older(value: &Value) -> serde_json::Result<Resource> {
+/// Reads a resource config of flow_sdk's CaptureShim: the whole catalog entry. Its id is the resource path.
+fn capture_shim(value: &Value) -> serde_json::Result<Resource> {
     #[derive(Deserialize)]
     struct Metadata {
         #[serde(default)]

@@ -1,4 +1,4 @@
-//! The catalog that a sync is given: the discovered one, with what was chosen written wherever taps look for it (S6, S8).
+//! The catalog of a sync: the discovered one, with the selection written wherever taps look for it (S6, S7, S8).
 
 use anyhow::{Context, Result};
 use std::collections::{HashMap, HashSet};
@@ -10,16 +10,16 @@ use super::catalog::Entry;
 use super::resource::Wanted;
 use crate::upstream::{Selected, SyncRequest};
 
-/// How a tap is told what to read.
+/// Where a tap looks for what to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// `--catalog`: in the metadata.
     Metadata,
-    /// `--properties`: in the schemas themselves as well.
+    /// `--properties`: in the schemas.
     Schemas,
 }
 
-/// The catalog, each discovered stream in it selected or not.
+/// The catalog of a sync: every discovered stream, selected or not.
 pub fn catalog(sync: &SyncRequest, form: Form) -> Result<Box<RawValue>> {
     let mut streams: Vec<Value> = sync.streams.iter().map(|it| selected(it, form)).collect::<Result<_, _>>()?;
     for unselected_entry in sync.others {
@@ -63,37 +63,34 @@ fn selected(it: &Selected, form: Form) -> Result<Value> {
         own["metadata"]["view-key-properties"] = json!(wanted.key);
     }
 
-    let chosen: HashMap<&[String], bool> = wanted.fields.iter().map(|(path, it)| (path.as_slice(), *it)).collect();
-    let described: HashSet<Vec<String>> = metadata.iter().map(breadcrumb).collect();
-    for name in entry.properties().into_iter().flat_map(Map::keys) {
-        let path = vec!["properties".to_owned(), name.clone()];
-        if !described.contains(&path) {
-            metadata.push(json!({"breadcrumb": path, "metadata": {}}));
-        }
-    }
-    for item in &mut metadata {
-        let path = breadcrumb(item);
-        // What the tap finds new rows by has to be there.
-        let is_key = || path.len() == 2 && path.last() == key.as_ref();
-        if !path.is_empty() {
-            select_field(item, chosen.get(path.as_slice()).copied().or_else(|| is_key().then_some(true)));
-        }
-    }
-
     if !stream["schema"].is_object() {
         stream["schema"] = json!({"type": "object", "properties": {}});
     }
-    if form == Form::Schemas {
-        stream["schema"]["selected"] = true.into();
-        for item in &metadata {
-            if let [properties, name] = breadcrumb(item).as_slice()
-                && properties == "properties"
-                && let Some(property) = stream["schema"]["properties"].get_mut(name)
-                && property.is_object()
-            {
-                property["selected"] = item["metadata"]["selected"].clone();
-            }
+    let chosen: HashMap<&[String], bool> = wanted.fields.iter().map(|(path, it)| (path.as_slice(), *it)).collect();
+    let described: HashSet<Vec<String>> = metadata.iter().map(breadcrumb).collect();
+    let has_metadata = described.iter().any(|it| !it.is_empty());
+    let mut fields = Vec::new();
+    add_fields(&stream["schema"], &[], &mut fields);
+    let in_schema = form == Form::Schemas || !has_metadata || stream["schema"].get("selected").is_some();
+    let new = fields.into_iter().filter(|it| !described.contains(it));
+    metadata.extend(new.map(|it| json!({"breadcrumb": it, "metadata": {}})));
+    for item in &mut metadata {
+        let path = breadcrumb(item);
+        if path.is_empty() {
+            continue;
         }
+        let property = path.iter().try_fold(&mut stream["schema"], |it, step| it.get_mut(step));
+        let mut property = property.and_then(Value::as_object_mut);
+        // The replication key is always needed.
+        let is_key = || path.len() == 2 && path.last() == key.as_ref();
+        let chosen = chosen.get(path.as_slice()).copied().or_else(|| is_key().then_some(true));
+        let selected = select_field(item, property.as_deref(), chosen);
+        if let Some(property) = property.as_mut().filter(|it| in_schema || is_told_in(it)) {
+            property.insert("selected".into(), selected.into());
+        }
+    }
+    if in_schema {
+        stream["schema"]["selected"] = true.into();
     }
     stream["metadata"] = metadata.into();
     stream["replication_method"] = method.into();
@@ -104,21 +101,47 @@ fn selected(it: &Selected, form: Form) -> Result<Value> {
     Ok(stream)
 }
 
-/// S6: `automatic` always, `unsupported` never, what is `available` as the user chose it, else as the tap recommends.
-fn select_field(item: &mut Value, chosen: Option<bool>) {
+/// Whether a schema says itself what is selected, as for taps older than metadata (S7).
+fn is_told_in(property: &Map<String, Value>) -> bool {
+    property.contains_key("inclusion") || property.contains_key("selected")
+}
+
+/// The breadcrumbs of the fields at the top, and of those below whose schemas say what is selected.
+fn add_fields(schema: &Value, within: &[String], fields: &mut Vec<Vec<String>>) {
+    for (name, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+        let path = [within, &["properties".to_owned(), name.clone()]].concat();
+        if within.is_empty() || property.as_object().is_some_and(is_told_in) {
+            fields.push(path.clone());
+        }
+        add_fields(property, &path, fields);
+    }
+}
+
+/// Selects a field, and returns whether it is selected: `automatic` ones always, `unsupported` ones never, `available`
+/// ones by the user's choice, else by the tap's default (S6). Metadata counts before the schema (S7).
+fn select_field(item: &mut Value, property: Option<&Map<String, Value>>, chosen: Option<bool>) -> bool {
     if !item["metadata"].is_object() {
         item["metadata"] = json!({});
     }
-    let about = &mut item["metadata"];
-    let selected = match about["inclusion"].as_str() {
+    let metadata = &mut item["metadata"];
+    let in_schema = |name: &str| property.and_then(|it| it.get(name)).cloned();
+    if metadata["inclusion"].is_null() {
+        match in_schema("inclusion").filter(Value::is_string) {
+            Some(inclusion) => metadata["inclusion"] = inclusion,
+            None => set(metadata, "inclusion", None),
+        }
+    }
+    let selected = match metadata.get("inclusion").and_then(Value::as_str) {
         Some("automatic") => true,
         Some("unsupported") => false,
         _ => {
-            let told = |name: &str| about.get(name).and_then(Value::as_bool);
-            chosen.or_else(|| told("selected")).or_else(|| told("selected-by-default")).unwrap_or(true)
+            let told = |name: &str| metadata.get(name).and_then(Value::as_bool);
+            let default = told("selected").or_else(|| in_schema("selected")?.as_bool());
+            chosen.or(default).or_else(|| told("selected-by-default")).unwrap_or(true)
         }
     };
-    about["selected"] = selected.into();
+    metadata["selected"] = selected.into();
+    selected
 }
 
 fn breadcrumb(item: &Value) -> Vec<String> {

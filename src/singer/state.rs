@@ -1,15 +1,15 @@
-//! States: a STATE's `value` is opaque, and comes back whole as it was given (S4).
+//! States: a STATE's `value` is opaque, and the tap gets it back unchanged (S4).
 //!
 //! By convention it is `{"bookmarks": {"<tap_stream_id>": ...}, ...}`. The bookmark of a bound stream is kept in its
-//! binding's cell, so that a raised backfill counter takes away that bookmark and nothing else; all the rest, be it
-//! bookmarks of other streams or a value of quite another make, is the shared state.
+//! binding's cell, so that a raised backfill counter removes that bookmark and nothing else. The rest, like bookmarks of
+//! other streams or a value of another shape, is the shared state.
 //!
-//! A FULL_TABLE stream's bookmark is handed back like any other, also after a complete sweep: that is what taps are
-//! written for (pipelinewise's remember in it how the stream was replicated, and which version its rows had). After a
-//! sweep that was interrupted, it is handed back where rows have a key: a tap that goes on in the middle then does no
-//! harm by sending some of them again, as pipelinewise's do for rows of the same xmin. Rows that only their row ids
-//! tell apart would be there twice. There the bookmark is dropped, the sweep begins anew, and so do the row ids. The
-//! shim's own stop always is an interruption: SDK taps end with code 0 on SIGTERM, whatever they have left undone.
+//! A tap gets the bookmark of a FULL_TABLE stream back like any other, also after a complete refresh: taps expect it
+//! (pipelinewise's store in it how the stream was replicated, and the version of its rows). After an interrupted refresh
+//! the tap gets it if rows have a key: rows that it then sends again replace themselves (pipelinewise's resend rows of the
+//! same xmin). Rows that only row ids identify would be duplicated, so there the bookmark is dropped, and the refresh and
+//! the row ids start from the beginning. A stop by the shim always is an interruption: SDK taps exit with 0 on SIGTERM,
+//! finished or not.
 
 use std::collections::HashSet;
 
@@ -21,12 +21,12 @@ use crate::upstream::{LegacyCell, Rows, StateUpdate, StreamId, SyncRequest};
 const BOOKMARKS: &str = "bookmarks";
 const CURRENTLY_SYNCING: &str = "currently_syncing";
 
-/// The stream that a state says is being read.
+/// The stream that the tap is reading, according to its state.
 pub fn currently_syncing(value: &RawValue) -> Option<String> {
     serde_json::from_str(Members::of(value)?.get(CURRENTLY_SYNCING)?.get()).ok()
 }
 
-/// What a STATE's value changes in Flow's state.
+/// Splits a STATE's value into the changes of Flow's state.
 pub fn split(value: &RawValue, is_bound: impl Fn(&str) -> bool) -> StateUpdate {
     let whole = || StateUpdate { shared: Some(value.to_owned()), complete: true, ..StateUpdate::default() };
     let Some(mut members) = Members::of(value) else { return whole() };
@@ -47,7 +47,7 @@ pub fn split(value: &RawValue, is_bound: impl Fn(&str) -> bool) -> StateUpdate {
     StateUpdate { streams, shared: Some(members.to_raw()), complete: true, ..StateUpdate::default() }
 }
 
-/// The value to start a sync with; none where there is none yet, which is no `--state` at all.
+/// The value that a sync starts with; `None` if there is no state yet, and no `--state` option.
 pub fn join(sync: &SyncRequest) -> Option<Box<RawValue>> {
     let bound = || sync.streams.iter().map(|it| (it.resource.id.name.as_str(), it.state));
     let has_bookmarks = bound().any(|(_, state)| state.is_some());
@@ -64,10 +64,10 @@ pub fn join(sync: &SyncRequest) -> Option<Box<RawValue>> {
         None if !has_bookmarks => return Some(value.to_raw()),
         None => Members::default(),
         Some(Some(bookmarks)) => bookmarks,
-        // No bookmarks of ours could have been there.
+        // Such a value never had bookmarks of bound streams.
         Some(None) => return Some(value.to_raw()),
     };
-    // What a cell doesn't hold is of a time when the stream was not bound, or bound under another backfill counter.
+    // Bookmarks of bound streams are in the cells. Others of the same id date from an earlier binding.
     let ids: HashSet<&str> = bound().map(|(id, _)| id).collect();
     bookmarks.0.retain(|(id, _)| !ids.contains(id.as_str()));
     bookmarks.0.extend(bound().filter_map(|(id, state)| Some((id.to_owned(), state?))));
@@ -76,12 +76,12 @@ pub fn join(sync: &SyncRequest) -> Option<Box<RawValue>> {
     Some(value.to_raw())
 }
 
-/// Whether a sweep that was interrupted goes on from a bookmark. See this module's head.
+/// Whether an interrupted full refresh resumes from a bookmark; see the module documentation.
 pub fn resumes(rows: Rows) -> bool {
     rows == Rows::Keyed
 }
 
-/// The CaptureShim of flow_sdk kept a stream's bookmark, and among its members the number of rows.
+/// Reads a cell of flow_sdk's CaptureShim: a stream's bookmark, with the number of rows among its members.
 pub fn legacy_cell(cell: &RawValue) -> LegacyCell {
     const ROW_COUNTER: &str = "estuary.dev/rowCounter";
     let Some(mut members) = Members::of(cell) else { return LegacyCell::default() };
@@ -147,7 +147,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever a tap says is its state is what it is given the next time, but for null, which is none.
+        /// A tap gets every state back unchanged, except null, which is no state.
         #[test]
         fn a_value_comes_back_as_it_was(value in json(), bookmarks in json(), has_bookmarks in any::<bool>()) {
             let mut value = value;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::line::DeletionMark;
 use super::stream::StreamId;
 use crate::json::repair::Repair;
 use crate::json::scan::Fault;
@@ -47,6 +48,8 @@ pub struct Record<'a> {
     pub data: Payload<'a>,
     /// What the source changed in the record's values, a JSON array (A16).
     pub changes: Option<&'a [u8]>,
+    /// The description of a file that the source transfers, a JSON object (A14).
+    pub file: Option<&'a [u8]>,
     /// What the feed had to repair before the record was JSON; almost always empty.
     pub repairs: &'a [Repair],
 }
@@ -80,8 +83,7 @@ pub struct Batch {
     pub stream: Vec<u8>,
     pub files: Vec<PathBuf>,
     pub gzip: bool,
-    /// The member that marks deleted rows.
-    pub deleted_at: &'static str,
+    pub deletion: DeletionMark,
 }
 
 /// A connector's state, split the way Flow's state is split.

@@ -1,28 +1,28 @@
 //! What the lines of both protocols have in common: a record's payload is sliced out of its line, everything else is
-//! parsed, and a line that carries data is never taken for noise (A1).
-
-use std::borrow::Cow;
-use std::collections::HashMap;
+//! parsed.
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use super::{Broken, Meta, Payload};
 use crate::json::hints::Hints;
-use crate::json::scan::{Fault, Kind, Scanner};
+use crate::json::members::Members;
+use crate::json::scan::{Fault, Scanner};
 
-const BOM: &[u8] = b"\xef\xbb\xbf";
-
-/// A line without the byte order mark that some runtimes begin their output with.
-#[inline]
-pub fn without_bom(line: &[u8]) -> &[u8] {
-    line.strip_prefix(BOM).unwrap_or(line)
+/// The member by which a source tells that a row was deleted.
+#[derive(Clone, Copy)]
+pub struct DeletionMark {
+    pub member: &'static str,
+    /// Whether this value of it, as JSON, is a deletion.
+    pub is_set: fn(&[u8]) -> bool,
 }
 
-/// Scans the object that a record's payload is. `deleted_at` is the member that is set in rows that were deleted at the
-/// source.
+/// Scans a record's payload, an object.
 #[inline]
-pub fn payload<'a>(line: &'a [u8], scanner: &mut Scanner<'a, '_>, deleted_at: &str) -> Result<Payload<'a>, Fault> {
+pub fn payload<'a>(
+    line: &'a [u8],
+    scanner: &mut Scanner<'a, '_>,
+    deletion: &DeletionMark,
+) -> Result<Payload<'a>, Fault> {
     let start = scanner.position();
     let (mut meta, mut deleted) = (None, false);
     scanner.object(|it, key| {
@@ -34,8 +34,10 @@ pub fn payload<'a>(line: &'a [u8], scanner: &mut Scanner<'a, '_>, deleted_at: &s
                 meta = Some(Meta { member: from..value.end, value });
                 return Ok(());
             }
-            if key.is(deleted_at) {
-                deleted = it.kind() != Some(Kind::Null);
+            if key.is(deletion.member) {
+                let value = it.value()?;
+                deleted = (deletion.is_set)(&line[value]);
+                return Ok(());
             }
         }
         it.value().map(|_| ())
@@ -44,45 +46,25 @@ pub fn payload<'a>(line: &'a [u8], scanner: &mut Scanner<'a, '_>, deleted_at: &s
 }
 
 /// A line that is a payload and nothing else.
-pub fn bare_payload<'a>(line: &'a [u8], deleted_at: &str) -> Result<Payload<'a>, Broken> {
+pub fn bare_payload<'a>(line: &'a [u8], deletion: &DeletionMark) -> Result<Payload<'a>, Broken> {
     let mut hints = Hints::default();
     let mut scanner = Scanner::new(line, &mut hints);
-    // Where the payload begins is where its brace stands.
+    // Skips white space: the payload begins at its brace.
     scanner.kind();
-    let data = payload(line, &mut scanner, deleted_at)?;
+    let data = payload(line, &mut scanner, deletion)?;
     scanner.end()?;
     if scanner.flawed() { Err(Broken::Repairable) } else { Ok(data) }
 }
 
-/// A line that begins with something else than an object.
-pub fn not_an_object(line: &[u8]) -> Broken {
-    if carries_data(line) { Broken::lost(None, "a message begins within a line") } else { Broken::Noise }
+/// The members of a message that is not a record.
+pub fn members(line: &[u8]) -> Result<Members<'_>, Broken> {
+    serde_json::from_slice(line).map_err(|error| Broken::lost(None, without_values(&error)))
 }
 
-/// Whether a line that can't be read is plainly meant to be a message.
-pub fn is_message(line: &[u8]) -> bool {
-    let text = line.trim_ascii_start();
-    text.strip_prefix(b"{").is_some_and(|it| it.trim_ascii_start().starts_with(b"\"type\"")) || carries_data(line)
-}
-
-/// Whether there is a message with data or a state somewhere in a line.
-fn carries_data(line: &[u8]) -> bool {
-    memchr::memmem::find_iter(line, b"\"type\"").any(|at| {
-        let rest = line[at + 6..].trim_ascii_start();
-        let value = rest.strip_prefix(b":").map(<[u8]>::trim_ascii_start).unwrap_or_default();
-        let is = |kind: &[u8]| value.get(..kind.len()).is_some_and(|it| it.eq_ignore_ascii_case(kind));
-        is(b"\"RECORD\"") || is(b"\"STATE\"") || is(b"\"BATCH\"")
-    })
-}
-
-/// One member of a message, its error told without quoting from it.
-pub fn member<'a, T: Deserialize<'a>>(line: &'a [u8], member: &str) -> Result<T, Broken> {
-    let line = without_bom(line);
-    let mut members: HashMap<Cow<str>, &RawValue> =
-        serde_json::from_slice(line).map_err(|error| Broken::lost(None, without_values(&error)))?;
-    let raw = members.remove(member).ok_or_else(|| Broken::lost(None, format!("a message lacks its `{member}`")))?;
-    serde_json::from_str(raw.get())
-        .map_err(|error| Broken::lost(None, format!("`{member}`: {}", without_values(&error))))
+/// A member that a message can't do without. The error quotes nothing of it.
+pub fn required<'a, T: Deserialize<'a>>(members: &Members<'a>, name: &str) -> Result<T, Broken> {
+    let raw = members.get(name).ok_or_else(|| Broken::lost(None, format!("a message lacks its `{name}`")))?;
+    serde_json::from_str(raw.get()).map_err(|error| Broken::lost(None, format!("`{name}`: {}", without_values(&error))))
 }
 
 pub fn without_values(error: &serde_json::Error) -> String {

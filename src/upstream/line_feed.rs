@@ -119,6 +119,9 @@ fn unusable<'a>(broken: Broken, line: &[u8], truncated: bool) -> Result<Option<E
             let error = lost(stream.as_deref(), &reason);
             Err(if truncated { FeedError::Truncated(error) } else { FeedError::Failed(error) })
         }
+        Broken::Repairable | Broken::Noise if truncated && line.trim_ascii_start().starts_with(b"{") => {
+            Err(FeedError::Truncated(lost(None, "the output ends within it")))
+        }
         Broken::Repairable | Broken::Noise => {
             let text = String::from_utf8_lossy(line);
             let text = text.trim();

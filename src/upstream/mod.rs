@@ -5,6 +5,7 @@
 //! - [`Upstream`] runs the connector. [`Upstream::open`] starts a sync.
 //! - [`Feed`] yields the sync's events, wherever they come from. [`line_feed::LineFeed`] reads lines from a stdout.
 
+pub mod damage;
 mod error_log;
 mod event;
 pub mod line;

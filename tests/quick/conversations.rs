@@ -20,7 +20,7 @@ const SECRET: &str = "k3y-of-the-tests";
 const AT_ONCE: usize = 4;
 
 /// Parts that the scripted source reads.
-const SCRIPTS: &[&str] = &["spec", "check", "discover", "read", "about"];
+const SCRIPTS: &[&str] = &["spec", "check", "discover", "read", "about", "help"];
 const EXPECTATIONS: &[&str] = &[
     "documents",
     "counts",

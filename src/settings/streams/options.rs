@@ -31,6 +31,10 @@ pub struct StreamOptions {
     /// The field by which the source finds what is new: a name, or the names that lead to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor_field: Option<CursorField>,
+    /// Singer: the name in the tap's messages, if it is not the one in the catalog (`__alias__` in `stream_maps`). Not for
+    /// globs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alias: Option<String>,
     /// What becomes of dates; `false`: they stay as they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub normalize: Option<Normalize>,
@@ -135,6 +139,7 @@ impl StreamOptions {
         set(&mut self.disable, &other.disable);
         set(&mut self.omit, &other.omit);
         set(&mut self.cursor_field, &other.cursor_field);
+        set(&mut self.alias, &other.alias);
         match (&mut self.normalize, &other.normalize) {
             (Some(Normalize::Given(mine)), Some(Normalize::Given(other))) => {
                 set(&mut mine.cut, &other.cut);
