@@ -105,7 +105,7 @@ pub fn resource(config: &RawValue) -> Result<Resource> {
     let config = json!({"cursorField": parsed.cursor_field.unwrap_or_default()});
     // An absent namespace is no part of the path, an empty one is.
     let path = id.namespace.iter().chain([&id.name]).cloned().collect();
-    Ok(Resource { id, path, mode, config })
+    Ok(Resource { id, path, mode, method: None, config })
 }
 
 /// What [`Stream::resource`] would be, were the stream to be read by full refresh.

@@ -11,7 +11,7 @@ use crate::json::hints::Hints;
 use crate::json::scan::{Fault, Kind, Scanner, string_text};
 use crate::logging::{Fields, Level};
 use crate::upstream::line;
-use crate::upstream::{Broken, Event, Payload, Phase, Record, SourceError, Status, StreamId};
+use crate::upstream::{Broken, Event, Payload, Phase, Record, SourceError, Status, StreamId, Watch};
 
 /// A message that is no record.
 pub enum Message {
@@ -28,8 +28,8 @@ pub enum Message {
 }
 
 /// What a line of a sync says.
-pub fn event<'a>(line: &'a [u8], hints: &mut Hints) -> Result<Event<'a>, Broken> {
-    match scan(line, hints)? {
+pub fn event<'a>(line: &'a [u8], hints: &mut Hints, watch: &'a mut Watch) -> Result<Event<'a>, Broken> {
+    match scan(line, hints, watch)? {
         Scanned::Record(record) => Ok(Event::Record(record)),
         Scanned::Other(kind) => Ok(match parse(&kind, line)? {
             Message::State(it) => Event::State(state::update(it)?),
@@ -47,7 +47,8 @@ pub fn event<'a>(line: &'a [u8], hints: &mut Hints) -> Result<Event<'a>, Broken>
 
 /// What a line says that answers a spec, check or discover.
 pub fn answer(line: &[u8]) -> Result<Message, Broken> {
-    match scan(line, &mut Hints::default())? {
+    let mut watch = Watch::default();
+    match scan(line, &mut Hints::default(), &mut watch)? {
         Scanned::Record(_) => Ok(Message::Unknown),
         Scanned::Other(kind) => parse(&kind, line),
     }
@@ -61,7 +62,7 @@ enum Scanned<'a> {
 
 /// Goes once through a line, whatever the order of its members.
 #[inline]
-fn scan<'a>(line: &'a [u8], hints: &mut Hints) -> Result<Scanned<'a>, Broken> {
+fn scan<'a>(line: &'a [u8], hints: &mut Hints, watch: &'a mut Watch) -> Result<Scanned<'a>, Broken> {
     let line = line::without_bom(line);
     let mut parts = Parts::default();
     let mut scanner = Scanner::new(line, hints);
@@ -74,7 +75,7 @@ fn scan<'a>(line: &'a [u8], hints: &mut Hints) -> Result<Scanned<'a>, Broken> {
                 parts.kind = Some(&line[it.value()?]);
                 Ok(())
             } else if key.is("record") && it.kind() == Some(Kind::Object) {
-                parts.record(line, it)
+                parts.record(line, it, watch)
             } else {
                 it.value().map(|_| ())
             }
@@ -101,8 +102,9 @@ fn scan<'a>(line: &'a [u8], hints: &mut Hints) -> Result<Scanned<'a>, Broken> {
     }
     match (parts.stream, parts.data) {
         (Some(stream), Some(data)) => {
-            let Parts { namespace, changes, .. } = parts;
-            Ok(Scanned::Record(Record { stream, namespace, data, changes, repairs: &[] }))
+            let Parts { namespace, changes, file, .. } = parts;
+            let members = watch.found();
+            Ok(Scanned::Record(Record { stream, namespace, data, changes, file, members, repairs: &[] }))
         }
         (_, None) => Err(Broken::lost(stream(), "a RECORD has no data object")),
         (None, _) => Err(Broken::lost(None, "a RECORD names no stream")),
@@ -117,18 +119,21 @@ struct Parts<'a> {
     namespace: Option<&'a [u8]>,
     data: Option<Payload<'a>>,
     changes: Option<&'a [u8]>,
+    file: Option<&'a [u8]>,
 }
 
 impl<'a> Parts<'a> {
     #[inline]
-    fn record(&mut self, line: &'a [u8], scanner: &mut Scanner<'a, '_>) -> Result<(), Fault> {
+    fn record(&mut self, line: &'a [u8], scanner: &mut Scanner<'a, '_>, watch: &mut Watch) -> Result<(), Fault> {
         scanner.object(|it, key| {
             if key.is("data") && it.kind() == Some(Kind::Object) {
-                self.data = Some(line::payload(line, it, DELETED_AT)?);
+                self.data = Some(line::payload(line, it, watch, DELETED_AT)?);
             } else if key.is("stream") && it.kind() == Some(Kind::String) {
                 self.stream = Some(&line[it.value()?]);
             } else if key.is("namespace") && it.kind() == Some(Kind::String) {
                 self.namespace = Some(&line[it.value()?]);
+            } else if (key.is("file") || key.is("file_reference")) && it.kind() == Some(Kind::Object) {
+                self.file = Some(&line[it.value()?]);
             } else if key.is("meta") && it.kind() == Some(Kind::Object) {
                 it.object(|it, key| {
                     let changes = key.is("changes") && it.kind() == Some(Kind::Array);

@@ -3,7 +3,7 @@
 //! Flow keeps a state for each stream, and in the shared state what belongs to none: `{"type": "GLOBAL",
 //! "shared_state"?: ...}` or `{"type": "LEGACY", "data": ...}`.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -139,6 +139,11 @@ pub fn input(sync: &SyncRequest, format: StateFormat) -> Result<Box<RawValue>> {
         Some(raw) => Some(serde_json::from_str(raw.get()).context("the shared state in Flow can't be read")?),
         None => None,
     };
+    if let Some(SharedState { kind, .. }) = &shared
+        && !["GLOBAL", "LEGACY", STREAM].contains(&kind.as_str())
+    {
+        bail!("sharedStateV1 in Flow's state has the unknown type {kind:?}: backfill the capture to start it over");
+    }
     let mut streams = sync.streams.iter().filter_map(stream_state).peekable();
     let written = match shared {
         Some(SharedState { data: Some(data), .. }) => return legacy_input(data, sync),
@@ -192,25 +197,28 @@ pub fn resumes(stream: &Stream, state: &RawValue) -> bool {
 }
 
 /// The CaptureShim of flow_sdk kept `{"rowId": 451234, "state": <STATE message of type STREAM>}`.
-pub fn legacy_cell(cell: &RawValue) -> LegacyCell {
+pub fn legacy_cell(cell: &RawValue) -> Option<LegacyCell> {
     #[derive(Deserialize)]
     struct Cell {
         #[serde(default, rename = "rowId")]
         row_id: u64,
-        state: Option<StateMessage>,
+        state: StateMessage,
     }
-    let Ok(cell) = serde_json::from_str::<Cell>(cell.get()) else { return LegacyCell::default() };
-    let stream = cell.state.and_then(|it| it.stream);
-    LegacyCell { row_id: cell.row_id, state: stream.and_then(|it| it.stream_state) }
+    let cell: Cell = serde_json::from_str(cell.get()).ok()?;
+    Some(LegacyCell { row_id: cell.row_id, state: cell.state.stream?.stream_state })
 }
 
 /// The airbyte-to-flow wrapper kept `{"<stream>": <stream_state>, ...}`, or a LEGACY blob as it was.
-pub fn older(state: &Map<String, Value>, streams: &[&StreamId]) -> LegacyState {
+pub fn older(state: &Map<String, Value>, streams: &[&StreamId]) -> Result<LegacyState> {
+    let is_damaged = |id: &&&StreamId| state.get(&id.name).is_some_and(|it| !it.is_object() && !it.is_null());
+    if let Some(id) = streams.iter().find(is_damaged) {
+        bail!("the state that airbyte-to-flow kept for stream {id} is not an object");
+    }
     let found: Vec<(StreamId, Box<RawValue>)> =
         streams.iter().filter_map(|id| Some(((*id).clone(), to_raw_value(state.get(&id.name)?).ok()?))).collect();
     if found.is_empty() && !state.is_empty() {
         let data = to_raw_value(state).ok();
-        return LegacyState { streams: found, shared: Some(shared("LEGACY", "data", data.as_deref())) };
+        return Ok(LegacyState { streams: found, shared: Some(shared("LEGACY", "data", data.as_deref())) });
     }
-    LegacyState { streams: found, shared: None }
+    Ok(LegacyState { streams: found, shared: None })
 }

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use crate::json::hints::Hints;
 use crate::json::scan::{Kind, Scanner, string_text};
 use crate::upstream::line;
-use crate::upstream::{Broken, Payload};
+use crate::upstream::{Broken, Payload, Watch};
 
 /// CDC taps set this in rows that were deleted at the source.
 pub const DELETED_AT: &str = "_sdc_deleted_at";
@@ -41,7 +41,7 @@ pub enum Message<'a> {
 
 /// Goes once through a line, whatever the order of its members.
 #[inline]
-pub fn message<'a>(line: &'a [u8], hints: &mut Hints) -> Result<Message<'a>, Broken> {
+pub fn message<'a>(line: &'a [u8], hints: &mut Hints, watch: &mut Watch) -> Result<Message<'a>, Broken> {
     let line = line::without_bom(line);
     let (mut kind, mut stream, mut data) = (None, None, None);
     let mut scanner = Scanner::new(line, hints);
@@ -51,7 +51,7 @@ pub fn message<'a>(line: &'a [u8], hints: &mut Hints) -> Result<Message<'a>, Bro
     let scanned = scanner
         .object(|it, key| {
             if key.is("record") && it.kind() == Some(Kind::Object) {
-                data = Some(line::payload(line, it, DELETED_AT)?);
+                data = Some(line::payload(line, it, watch, DELETED_AT)?);
             } else if key.is("type") && it.kind() == Some(Kind::String) {
                 kind = Some(&line[it.value()?]);
             } else if key.is("stream") && it.kind() == Some(Kind::String) {

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Broken, Meta, Payload};
+use super::{Broken, Payload, Watch};
 use crate::json::hints::Hints;
 use crate::json::scan::{Fault, Kind, Scanner};
 
@@ -19,37 +19,43 @@ pub fn without_bom(line: &[u8]) -> &[u8] {
     line.strip_prefix(BOM).unwrap_or(line)
 }
 
-/// Scans the object that a record's payload is. `deleted_at` is the member that is set in rows that were deleted at the
-/// source.
+/// Scans a record's payload, which is an object. `deleted_at` is the member that is set in rows that were deleted at the
+/// source. Notes in `watch` which of the watched members it has.
 #[inline]
-pub fn payload<'a>(line: &'a [u8], scanner: &mut Scanner<'a, '_>, deleted_at: &str) -> Result<Payload<'a>, Fault> {
+pub fn payload<'a>(
+    line: &'a [u8],
+    scanner: &mut Scanner<'a, '_>,
+    watch: &mut Watch,
+    deleted_at: &str,
+) -> Result<Payload<'a>, Fault> {
     let start = scanner.position();
-    let (mut meta, mut deleted) = (None, false);
+    let (mut has_meta, mut deleted) = (false, false);
+    watch.rewind();
     scanner.object(|it, key| {
-        if key.may_begin_with(b'_') {
-            if key.is("_meta") {
-                let from = key.position() - start;
-                let value = it.value()?;
-                let value = value.start - start..value.end - start;
-                meta = Some(Meta { member: from..value.end, value });
-                return Ok(());
-            }
-            if key.is(deleted_at) {
-                deleted = it.kind() != Some(Kind::Null);
-            }
+        if !watch.may_be(&key) {
+            return it.value().map(drop);
         }
-        it.value().map(|_| ())
+        has_meta |= key.is("_meta");
+        if key.is(deleted_at) {
+            deleted = it.kind() != Some(Kind::Null);
+        }
+        let name = watch.index_of(&key);
+        let value = it.value()?;
+        if let Some(name) = name {
+            watch.note(name, value.start - start..value.end - start);
+        }
+        Ok(())
     })?;
-    Ok(Payload { bytes: &line[start..scanner.position()], meta, deleted })
+    Ok(Payload { bytes: &line[start..scanner.position()], has_meta, deleted })
 }
 
-/// A line that is a payload and nothing else.
-pub fn bare_payload<'a>(line: &'a [u8], deleted_at: &str) -> Result<Payload<'a>, Broken> {
+/// A line that is only a payload.
+pub fn bare_payload<'a>(line: &'a [u8], watch: &mut Watch, deleted_at: &str) -> Result<Payload<'a>, Broken> {
     let mut hints = Hints::default();
     let mut scanner = Scanner::new(line, &mut hints);
-    // Where the payload begins is where its brace stands.
+    // Skips white space: the payload begins at its brace.
     scanner.kind();
-    let data = payload(line, &mut scanner, deleted_at)?;
+    let data = payload(line, &mut scanner, watch, deleted_at)?;
     scanner.end()?;
     if scanner.flawed() { Err(Broken::Repairable) } else { Ok(data) }
 }
