@@ -2,15 +2,16 @@
 
 use crate::error::Stopped;
 use anyhow::{Context, Result};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufReader, Read, Write};
 use tokio::sync::mpsc;
 use tracing::warn;
 
 use crate::capture;
 use crate::flow::PROTOCOL;
+use crate::flow::codec::{self, Writer};
 use crate::flow::name::Names;
 use crate::flow::request::{Request, Validate};
-use crate::flow::response::{DiscoveredBinding, Output, Response, Spec, ValidatedBinding};
+use crate::flow::response::{DiscoveredBinding, Response, Spec, ValidatedBinding};
 use crate::process::thread;
 use crate::schema;
 use crate::secrets;
@@ -21,7 +22,7 @@ use crate::upstream::{Mode, Resource, Stream};
 
 /// What reaches the loop.
 enum Incoming {
-    Line(Vec<u8>),
+    Message(Vec<u8>),
     Unreadable(std::io::Error),
     End,
 }
@@ -32,22 +33,22 @@ where
     R: Read + Send + 'static,
     W: Write + Send + 'static,
 {
-    let mut out = Output::new(responses);
+    let mut out = Writer::new(responses);
     // A thread reads them: a read of a file, a terminal or a pipe can't be cancelled.
     let (sender, mut incoming) = mpsc::channel(1);
-    let _reading = thread::spawn("requests", move || read_lines(requests, |it| sender.blocking_send(it).is_ok()))?;
+    let _reading = thread::spawn("requests", move || read_requests(requests, |it| sender.blocking_send(it).is_ok()))?;
     loop {
-        let line = tokio::select! {
+        let message = tokio::select! {
             biased;
             reason = session.launcher.shutdown.requested() => return Err(Stopped(reason).into()),
             incoming = incoming.recv() => match incoming {
-                Some(Incoming::Line(line)) if line.trim_ascii().is_empty() => continue,
-                Some(Incoming::Line(line)) => line,
+                Some(Incoming::Message(message)) => message,
                 Some(Incoming::Unreadable(error)) => return Err(error).context("can't read the runtime's requests"),
                 Some(Incoming::End) | None => return Ok(()),
             },
         };
-        let sent = match Request::parse(&line)? {
+        let Some(request) = codec::request(&message)? else { continue };
+        let sent = match request {
             Request::Spec => out.send(&Response::Spec(&spec(session).await?)),
             Request::Discover(it) => {
                 secrets::redact_config(&it.config, None);
@@ -71,16 +72,16 @@ where
     }
 }
 
-fn read_lines(requests: impl Read, send: impl Fn(Incoming) -> bool) {
+fn read_requests(requests: impl Read, send: impl Fn(Incoming) -> bool) {
     let mut requests = BufReader::new(requests);
     loop {
-        let mut line = Vec::new();
-        let incoming = match requests.read_until(b'\n', &mut line) {
-            Ok(0) => Incoming::End,
-            Ok(_) => Incoming::Line(line),
+        let mut message = Vec::new();
+        let incoming = match codec::read(&mut requests, &mut message) {
+            Ok(false) => Incoming::End,
+            Ok(true) => Incoming::Message(message),
             Err(error) => Incoming::Unreadable(error),
         };
-        let more = matches!(incoming, Incoming::Line(_));
+        let more = matches!(incoming, Incoming::Message(_));
         if !send(incoming) || !more {
             return;
         }
@@ -140,6 +141,7 @@ fn discovered_binding(stream: Stream, rules: &StreamRules, names: &mut Names) ->
 async fn validate(session: &Session, request: &Validate) -> Result<Vec<ValidatedBinding>> {
     let resources: Vec<Resource> =
         request.bindings.iter().map(|it| session.upstream.resource(&it.resource_config)).collect::<Result<_, _>>()?;
+    capture::one_binding_per_stream(&resources)?;
     session.check(&request.config, &resources).await?;
     Ok(resources.into_iter().map(|it| ValidatedBinding { resource_path: it.path }).collect())
 }

@@ -73,7 +73,7 @@ pub fn resource(config: &RawValue) -> Result<Resource> {
     let config = json!({"cursorField": parsed.cursor_field.unwrap_or_default()});
     // The path contains an empty namespace, but not an absent one.
     let path = id.namespace.iter().chain([&id.name]).cloned().collect();
-    Ok(Resource { id, path, mode, config })
+    Ok(Resource { id, path, mode, method: None, config })
 }
 
 /// The resource config that reads a stream by full refresh.

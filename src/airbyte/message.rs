@@ -13,7 +13,7 @@ use crate::json::members::Members;
 use crate::json::scan::{Fault, Kind, Scanner, string_text};
 use crate::logging::{Fields, Level};
 use crate::upstream::{
-    Broken, Event, Payload, Phase, Record, SourceError, Status, StreamId, damage, line, line::DeletionMark,
+    Broken, Event, Payload, Phase, Record, SourceError, Status, StreamId, Watch, damage, line, line::DeletionMark,
 };
 
 /// A message that is not a record.
@@ -43,8 +43,8 @@ pub enum Message {
 }
 
 /// Decodes a line of a sync.
-pub fn event<'a>(line: &'a [u8], hints: &mut Hints) -> Result<Event<'a>, Broken> {
-    match scan(line, hints)? {
+pub fn event<'a>(line: &'a [u8], hints: &mut Hints, watch: &'a mut Watch) -> Result<Event<'a>, Broken> {
+    match scan(line, hints, watch)? {
         Scanned::Record(record) => Ok(Event::Record(record)),
         Scanned::Other(line) => Ok(match parse(line)? {
             Message::State(it) => Event::State(state::update(it)?),
@@ -62,7 +62,8 @@ pub fn event<'a>(line: &'a [u8], hints: &mut Hints) -> Result<Event<'a>, Broken>
 
 /// Decodes a line that may answer a spec, check or discover.
 pub fn answer(line: &[u8]) -> Result<Message, Broken> {
-    match scan(line, &mut Hints::default())? {
+    let mut watch = Watch::default();
+    match scan(line, &mut Hints::default(), &mut watch)? {
         Scanned::Record(_) => Ok(Message::Ignored),
         Scanned::Other(line) => parse(line),
     }
@@ -76,12 +77,12 @@ enum Scanned<'a> {
 
 /// Scans a line once, in whatever order its members are.
 #[inline]
-fn scan<'a>(line: &'a [u8], hints: &mut Hints) -> Result<Scanned<'a>, Broken> {
+fn scan<'a>(line: &'a [u8], hints: &mut Hints, watch: &'a mut Watch) -> Result<Scanned<'a>, Broken> {
     let mut parts = Parts::default();
     let mut scanner = Scanner::new(line, hints);
     if scanner.kind() != Some(Kind::Object) {
         return match damage::behind_control_codes(line) {
-            Some(message) => scan(message, hints),
+            Some(message) => scan(message, hints, watch),
             None => Err(damage::classify(line, None, "a message begins within a line")),
         };
     }
@@ -90,7 +91,7 @@ fn scan<'a>(line: &'a [u8], hints: &mut Hints) -> Result<Scanned<'a>, Broken> {
             parts.kind = Some(&line[it.value()?]);
             Ok(())
         } else if key.is("record") && it.kind() == Some(Kind::Object) {
-            parts.record(line, it)
+            parts.record(line, it, watch)
         } else {
             parts.has_state |= key.is("state") && it.kind() == Some(Kind::Object);
             it.value().map(|_| ())
@@ -122,7 +123,8 @@ fn scan<'a>(line: &'a [u8], hints: &mut Hints) -> Result<Scanned<'a>, Broken> {
     match (parts.stream, parts.data) {
         (Some(stream), Some(data)) => {
             let Parts { namespace, changes, file, .. } = parts;
-            Ok(Scanned::Record(Record { stream, namespace, data, changes, file, repairs: &[] }))
+            let members = watch.found();
+            Ok(Scanned::Record(Record { stream, namespace, data, changes, file, members, repairs: &[] }))
         }
         (_, None) => Err(Broken::lost(stream(), "a RECORD has no data object")),
         (None, _) => Err(Broken::lost(None, "a RECORD names no stream")),
@@ -145,15 +147,17 @@ struct Parts<'a> {
 
 impl<'a> Parts<'a> {
     #[inline]
-    fn record(&mut self, line: &'a [u8], scanner: &mut Scanner<'a, '_>) -> Result<(), Fault> {
+    fn record(&mut self, line: &'a [u8], scanner: &mut Scanner<'a, '_>, watch: &mut Watch) -> Result<(), Fault> {
         scanner.object(|it, key| {
             if key.is("data") && it.kind() == Some(Kind::Object) {
                 self.is_ambiguous |= self.data.is_some();
-                self.data = Some(line::payload(line, it, &DELETION)?);
+                self.data = Some(line::payload(line, it, watch, &DELETION)?);
             } else if key.is("stream") && it.kind() == Some(Kind::String) {
                 self.stream = Some(&line[it.value()?]);
             } else if key.is("namespace") && it.kind() == Some(Kind::String) {
                 self.namespace = Some(&line[it.value()?]);
+            } else if (key.is("file") || key.is("file_reference")) && it.kind() == Some(Kind::Object) {
+                self.file = Some(&line[it.value()?]);
             } else if key.is("meta") && it.kind() == Some(Kind::Object) {
                 it.object(|it, key| {
                     let changes = key.is("changes") && it.kind() == Some(Kind::Array);

@@ -17,7 +17,7 @@ use crate::process::launch::Launcher;
 use crate::settings::StateFormat;
 use crate::upstream::{
     Broken, Decoder, Discovery, Event, FullRefreshPolicy, Legacy, LegacyCell, LegacyState, LineFeed, Opened, Protocol,
-    Resource, Rows, Spec, Stream, StreamId, SyncRequest, Upstream,
+    Resource, Rows, Spec, Stream, StreamId, SyncRequest, Upstream, Watch,
 };
 
 #[derive(Default)]
@@ -29,13 +29,14 @@ pub struct Airbyte {
 #[derive(Default)]
 pub struct Messages {
     hints: Hints,
+    watch: Watch,
     state_format: StateFormat,
 }
 
 impl Decoder for Messages {
     #[inline]
     fn decode<'a>(&'a mut self, line: &'a [u8]) -> Result<Event<'a>, Broken> {
-        let mut event = message::event(line, &mut self.hints)?;
+        let mut event = message::event(line, &mut self.hints, &mut self.watch)?;
         if let (Event::State(update), StateFormat::Bare) = (&mut event, self.state_format) {
             state::note_format(update);
         }
@@ -109,11 +110,11 @@ impl Discovery for Airbyte {
 }
 
 impl Legacy for Airbyte {
-    fn legacy_cell(&self, cell: &RawValue) -> LegacyCell {
+    fn legacy_cell(&self, cell: &RawValue) -> Option<LegacyCell> {
         state::legacy_cell(cell)
     }
 
-    fn legacy_state(&self, state: &Map<String, Value>, streams: &[&StreamId]) -> LegacyState {
+    fn legacy_state(&self, state: &Map<String, Value>, streams: &[&StreamId]) -> Result<LegacyState> {
         state::atf_state(state, streams)
     }
 }
@@ -135,7 +136,8 @@ impl Upstream for Airbyte {
 
     async fn open(&self, launcher: &Launcher, sync: &SyncRequest<'_>) -> Result<Opened> {
         let mut connector = command::read(launcher, sync, self.state_format).await?;
-        let messages = Messages { state_format: self.state_format, ..Messages::default() };
+        let (state_format, watch) = (self.state_format, Watch::new(sync.watched));
+        let messages = Messages { state_format, watch, ..Messages::default() };
         let feed = LineFeed::new(connector.take_stdout()?, messages, sync.activity.clone());
         Ok(Opened { connector, feed: Box::new(feed) })
     }

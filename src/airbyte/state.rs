@@ -3,7 +3,7 @@
 //! Flow keeps a state for each stream. The shared state holds the rest: `{"type": "GLOBAL", "shared_state"?: ...}` or
 //! `{"type": "LEGACY", "data": ...}`.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -150,6 +150,11 @@ pub fn input(sync: &SyncRequest, format: StateFormat) -> Result<Box<RawValue>> {
         ),
         None => None,
     };
+    if let Some(SharedState { kind, .. }) = &shared
+        && !["GLOBAL", "LEGACY", STREAM].contains(&kind.as_str())
+    {
+        bail!("sharedStateV1 in Flow's state has the unknown type {kind:?}: backfill the capture to start it over");
+    }
     let mut streams = sync.streams.iter().filter_map(stream_state).peekable();
     let written = match shared {
         Some(SharedState { data: Some(data), .. }) => return legacy_input(data, sync),
@@ -203,25 +208,28 @@ pub fn resumes(stream: &Stream, state: &RawValue) -> bool {
 }
 
 /// Reads a cell of flow_sdk's CaptureShim: `{"rowId": 451234, "state": <STATE message of type STREAM>}`.
-pub fn legacy_cell(cell: &RawValue) -> LegacyCell {
+pub fn legacy_cell(cell: &RawValue) -> Option<LegacyCell> {
     #[derive(Deserialize)]
     struct Cell {
         #[serde(default, rename = "rowId")]
         row_id: u64,
-        state: Option<StateMessage>,
+        state: StateMessage,
     }
-    let Ok(cell) = serde_json::from_str::<Cell>(cell.get()) else { return LegacyCell::default() };
-    let stream = cell.state.and_then(|it| it.stream);
-    LegacyCell { row_id: cell.row_id, state: stream.and_then(|it| it.stream_state) }
+    let cell: Cell = serde_json::from_str(cell.get()).ok()?;
+    Some(LegacyCell { row_id: cell.row_id, state: cell.state.stream?.stream_state })
 }
 
 /// Reads the state of airbyte-to-flow: `{"<stream>": <stream_state>, ...}`, or a LEGACY state unchanged.
-pub fn atf_state(state: &Map<String, Value>, streams: &[&StreamId]) -> LegacyState {
+pub fn atf_state(state: &Map<String, Value>, streams: &[&StreamId]) -> Result<LegacyState> {
+    let is_damaged = |id: &&&StreamId| state.get(&id.name).is_some_and(|it| !it.is_object() && !it.is_null());
+    if let Some(id) = streams.iter().find(is_damaged) {
+        bail!("the state that airbyte-to-flow kept for stream {id} is not an object");
+    }
     let found: Vec<(StreamId, Box<RawValue>)> =
         streams.iter().filter_map(|id| Some(((*id).clone(), to_raw_value(state.get(&id.name)?).ok()?))).collect();
     if found.is_empty() && !state.is_empty() {
         let data = to_raw_value(state).ok();
-        return LegacyState { streams: found, shared: Some(shared("LEGACY", "data", data.as_deref())) };
+        return Ok(LegacyState { streams: found, shared: Some(shared("LEGACY", "data", data.as_deref())) });
     }
-    LegacyState { streams: found, shared: None }
+    Ok(LegacyState { streams: found, shared: None })
 }

@@ -1,22 +1,25 @@
-//! Records that a connector has put into files instead of its stdout (S13).
+//! Reads records that a connector has put into files instead of its stdout (S13).
 
 use anyhow::{Context, Result, anyhow};
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
 
-use super::pump::{Pump, PumpError};
+use super::CaptureError;
+use super::worker::{Segments, Worker};
 use crate::json::repair::repair;
 use crate::json::scan::string_text;
-use crate::process::lines::LONGEST;
 use crate::upstream::line::bare_payload;
 use crate::upstream::{Batch, Broken, Record};
 
-impl<W: Write> Pump<W> {
-    /// Takes the records out of the files, each in its turn.
-    pub(super) fn batch(&mut self, batch: &Batch) -> Result<(), PumpError> {
+/// The longest line that is read: Flow takes no longer document (F23).
+const LONGEST: usize = crate::flow::codec::LONGEST_MESSAGE;
+
+impl<S: Segments> Worker<S> {
+    /// Reads the records of the files, one file after the other.
+    pub(super) fn batch(&mut self, batch: &Batch) -> Result<(), CaptureError> {
         for file in &batch.files {
             let opened = File::open(file).with_context(|| self.place(batch, file).to_string())?;
             let mut reader: Box<dyn BufRead> = if batch.gzip {
@@ -32,6 +35,9 @@ impl<W: Write> Pump<W> {
                 match read.map_err(|error| anyhow!("{}: {error}", self.place(batch, file)))? {
                     0 => break,
                     _ if line.trim_ascii().is_empty() => {}
+                    LONGEST => {
+                        return Err(anyhow!("{}: it has a line of more than 64 MiB", self.place(batch, file)).into());
+                    }
                     _ => self.batched(batch, file, &line)?,
                 }
             }
@@ -39,24 +45,29 @@ impl<W: Write> Pump<W> {
         Ok(())
     }
 
-    fn batched(&mut self, batch: &Batch, file: &Path, line: &[u8]) -> Result<(), PumpError> {
+    fn batched(&mut self, batch: &Batch, file: &Path, line: &[u8]) -> Result<(), CaptureError> {
         let repaired: Vec<u8>;
         let mut found = Vec::new();
-        let data = match bare_payload(line, &batch.deletion) {
+        let mut watch = std::mem::take(&mut self.watch);
+        let data = match bare_payload(line, &mut watch, &batch.deletion) {
             Err(Broken::Repairable) => {
                 (repaired, found) = repair(line);
-                bare_payload(&repaired, &batch.deletion)
+                bare_payload(&repaired, &mut watch, &batch.deletion)
             }
             other => other,
         };
         let data = data.map_err(|broken| {
             let reason = match broken {
                 Broken::Lost { reason, .. } => reason,
-                _ => "a line is no JSON object".to_owned(),
+                _ => "a line is not a JSON object".to_owned(),
             };
             anyhow!("{}: {reason}", self.place(batch, file))
         })?;
-        self.record(Record { stream: &batch.stream, namespace: None, data, changes: None, file: None, repairs: &found })
+        let (members, repairs) = (watch.found(), &found[..]);
+        let stream = &batch.stream;
+        self.record(&Record { stream, namespace: None, data, changes: None, file: None, members, repairs })?;
+        self.watch = watch;
+        Ok(())
     }
 
     fn place(&self, batch: &Batch, file: &Path) -> String {

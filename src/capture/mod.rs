@@ -1,27 +1,32 @@
 //! A running capture: from Open to the connector's end.
 
+mod assign;
 mod batch;
-mod catalog;
+mod bound_stream;
+mod committer;
 mod document;
+mod kept_catalog;
 mod ledger;
-mod pump;
+mod record_key;
+mod refresh;
 mod reset;
-mod status;
-mod streams;
+mod stream_names;
+mod stream_statuses;
+mod worker;
 
 use crate::error::{self, Stopped};
 use anyhow::{Context, Error, Result, anyhow, bail};
-use std::io::Write;
+use std::io::{self, Write};
 use std::sync::PoisonError;
 use std::time::Instant;
-use tokio::sync::watch;
 use tracing::{info, warn};
 
 use serde_json::value::RawValue;
 
 use crate::error::Reason;
-use crate::flow::request::Open;
-use crate::flow::response::{Output, Response};
+use crate::flow::codec::{LONGEST_MESSAGE, Writer};
+use crate::flow::request::{Binding, Open};
+use crate::flow::response::Response;
 use crate::process::activity::Activity;
 use crate::process::launch::in_words;
 use crate::process::stderr::Stderr;
@@ -31,16 +36,22 @@ use crate::secrets;
 use crate::session::{Session, mapping};
 use crate::upstream::{Opened, Resource, Selected, Stream, SyncRequest};
 
+use bound_stream::BoundStream;
+use committer::Committer;
+use kept_catalog::CaptureCatalog;
 use ledger::{Entry, Ledger, Stored};
-use pump::{Binding, Pump};
+use record_key::{RecordKey, watched};
+use worker::Worker;
+
+pub use assign::one_binding_per_stream;
 pub use reset::reset_bindings;
 
 /// Runs one sync. Ends well only when all that the connector sent is committed (F8).
-pub async fn run<W: Write + Send + 'static>(session: &Session, open: &Open, mut out: Output<W>) -> Result<()> {
+pub async fn run<W: Write + Send + 'static>(session: &Session, open: &Open, mut out: Writer<W>) -> Result<()> {
     let since = Instant::now();
     out.send(&Response::Opened {}).and_then(|()| out.flush()).context("can't write to the runtime")?;
     let shutdown = &session.launcher.shutdown;
-    if open.range.as_ref().is_some_and(|it| it.key_begin != 0) {
+    if !assign::reads(open.range.as_ref()) {
         // F20: one shard captures. An idle one that ended would be started again and again.
         info!("this shard stays idle: the one that begins at key 0 captures everything");
         return stopped_before_anything(shutdown.requested().await);
@@ -88,17 +99,18 @@ async fn wait_for_interval(session: &Session, open: &Open, since: Instant) {
     }
 }
 
-async fn sync<W: Write + Send + 'static>(session: &Session, open: &Open, out: Output<W>) -> Result<(), Ended> {
-    let Some((opened, pump, catalog, config)) = start(session, open, out).await.map_err(Ended::BeforeTheStart)? else {
+async fn sync<W: Write + Send + 'static>(session: &Session, open: &Open, out: Writer<W>) -> Result<(), Ended> {
+    let Some((opened, worker, catalog, config)) = start(session, open, out).await.map_err(Ended::BeforeTheStart)?
+    else {
         return Ok(());
     };
-    pump_and_publish(session, open, opened, pump, &catalog, &config).await.map_err(Ended::Later)
+    read_and_publish(session, open, opened, worker, &catalog, &config).await.map_err(Ended::Later)
 }
 
-type Prepared<W> = (Opened, Pump<W>, catalog::Catalog, Box<RawValue>);
+type Prepared<W> = (Opened, Worker<Committer<W>>, CaptureCatalog, Box<RawValue>);
 
 /// Starts the connector; none if there is nothing to capture.
-async fn start<W: Write>(session: &Session, open: &Open, out: Output<W>) -> Result<Option<Prepared<W>>> {
+async fn start<W: Write>(session: &Session, open: &Open, out: Writer<W>) -> Result<Option<Prepared<W>>> {
     let spec = &open.capture;
     if spec.bindings.is_empty() {
         warn!("the capture has no bindings: there is nothing to do");
@@ -106,31 +118,25 @@ async fn start<W: Write>(session: &Session, open: &Open, out: Output<W>) -> Resu
     }
     let resources: Vec<Resource> =
         spec.bindings.iter().map(|it| session.upstream.resource(&it.resource_config)).collect::<Result<_, _>>()?;
+    one_binding_per_stream(&resources)?;
     let stored = Stored::parse(open.state.as_deref())?;
-    let mut catalog = catalog::of(session, open, &resources, stored.catalog()).await?;
-    let streams = &catalog.streams;
+    let mut catalog = kept_catalog::of(session, open, &resources, stored.catalog()).await?;
     let config = session.endpoint.to_connector(&spec.config, &catalog.way)?;
-    let bindings: Vec<Binding> = spec
-        .bindings
-        .iter()
-        .zip(&resources)
-        .enumerate()
-        .map(|(index, (it, resource))| {
-            let rules = &session.settings.streams;
-            Binding::new(index, spec.key(it).to_vec(), rules.schema, rules.of(&resource.id).as_ref().clone())
-        })
-        .collect();
-    let entries: Vec<Entry> = spec
-        .bindings
-        .iter()
-        .zip(&resources)
-        .zip(streams)
-        .zip(&bindings)
-        .map(|(((it, resource), stream), binding)| Entry {
-            state_key: &it.state_key,
-            mode: resource.mode,
-            rows: binding.rows,
-            stream,
+    let watched = watched(spec.bindings.iter().map(|it| spec.key(it)));
+    let rules = &session.settings.streams;
+    let bound = |(binding, resource): (&Binding, &Resource)| {
+        let (key, options) = (spec.key(binding), rules.of(&resource.id).as_ref().clone());
+        let record_key = RecordKey::new(key, &watched, spec.write_schema(binding));
+        BoundStream::new(resource.id.clone(), resource.mode, key, record_key, rules.schema, options)
+    };
+    let streams: Vec<BoundStream> = spec.bindings.iter().zip(&resources).map(bound).collect();
+    let entries: Vec<Entry> = (0..streams.len())
+        .map(|it| Entry {
+            state_key: &spec.bindings[it].state_key,
+            mode: resources[it].mode,
+            method: resources[it].method,
+            rows: streams[it].rows,
+            stream: &catalog.streams[it],
         })
         .collect();
     let mut ledger = Ledger::open(stored, &entries, session.upstream.as_ref())?;
@@ -149,26 +155,34 @@ async fn start<W: Write>(session: &Session, open: &Open, out: Output<W>) -> Resu
         let streams = streams.iter().zip(&resources).enumerate().map(selected).collect();
         let others = &catalog.others;
         let shared_state = ledger.shared();
-        let request = SyncRequest { config: &config, streams, others, shared_state, activity: activity.clone() };
+        let request = SyncRequest {
+            config: &config,
+            streams,
+            others,
+            shared_state,
+            watched: &watched,
+            activity: activity.clone(),
+        };
         session.upstream.open(&session.launcher, &request).await?
     };
-    let mut pump = Pump::new(out, ledger, bindings, session.settings.max_document, watch::Sender::new(None), activity);
-    send_schemas(&mut pump, &catalog.streams)?;
-    Ok(Some((opened, pump, catalog, config)))
+    let max_document = session.settings.max_document.min(LONGEST_MESSAGE);
+    let mut worker = Worker::new(Committer::new(out, ledger), streams, &watched, max_document, activity);
+    send_schemas(&mut worker, &catalog.streams)?;
+    Ok(Some((opened, worker, catalog, config)))
 }
 
-/// Pumps the connector's output until its end, and publishes the configs that it rotates beside that.
-async fn pump_and_publish<W: Write + Send + 'static>(
+/// Reads the connector's output to its end, and publishes the configs that it rotates meanwhile.
+async fn read_and_publish<W: Write + Send + 'static>(
     session: &Session,
     open: &Open,
     Opened { connector, feed }: Opened,
-    pump: Pump<W>,
-    catalog: &catalog::Catalog,
+    worker: Worker<Committer<W>>,
+    catalog: &CaptureCatalog,
     config: &RawValue,
 ) -> Result<()> {
-    let (statuses, activity, rotations) = (pump.statuses.clone(), pump.activity.clone(), pump.rotations.clone());
+    let (statuses, activity, rotations) = (worker.statuses.clone(), worker.activity.clone(), worker.rotations.clone());
     let tick = || statuses.lock().unwrap_or_else(PoisonError::into_inner).show();
-    let reader = thread::spawn("pump", move || pump.run(feed))?;
+    let reader = thread::spawn("worker", move || worker.run(feed))?;
     let (shutdown, idle) = (&session.launcher.shutdown, Some(session.launcher.idle_timeout));
     let ended = tokio::sync::Notify::new();
     let supervised = async {
@@ -215,40 +229,44 @@ async fn pump_and_publish<W: Write + Send + 'static>(
     Ok(())
 }
 
-/// What the source declares goes out first (F12), and takes effect with the first checkpoint.
-fn send_schemas<W: Write>(pump: &mut Pump<W>, streams: &[Stream]) -> Result<()> {
+/// Sends the discovered schemas first (F12). They take effect with the first checkpoint.
+fn send_schemas<W: Write>(worker: &mut Worker<Committer<W>>, streams: &[Stream]) -> Result<()> {
     for (binding, stream) in streams.iter().enumerate() {
-        pump.schema(binding, &stream.schema, &stream.key)?;
+        worker.declare(binding, &stream.schema, &stream.key)?;
     }
-    pump.checkpoint().map_err(anyhow::Error::from)
+    worker.segments.checkpoint().map_err(Error::from)
 }
 
 /// Decides how a sync has ended, once the connector has exited and all of its output was read.
-fn finish<W: Write>(session: &Session, end: End, output: Option<Pump<W>>, stderr: &Stderr) -> Result<()> {
-    let Some(mut pump) = output else {
+fn finish<W: Write>(session: &Session, end: End, output: Option<Worker<Committer<W>>>, stderr: &Stderr) -> Result<()> {
+    let Some(mut worker) = output else {
         return Err(match end {
             End::Stopped(reason) => Stopped(reason).into(),
             End::Exited(_) => anyhow!("a process that the connector started holds its output and can't be killed"),
             _ => anyhow!("Flow stopped reading from the connector"),
         });
     };
-    pump.summarize();
-    if let Some(failure) = pump.failure.take() {
+    worker.summarize();
+    if let Some(failure) = worker.failure.take() {
         return Err(failure);
     }
+    let (pending, incomplete) = (worker.segments.pending(), worker.incomplete());
+    worker.errors.incomplete(incomplete);
     match end {
         End::Exited(Exit::Code(0)) => {
-            if let Some(failure) = pump.cut.take().or_else(|| pump.errors.reported()) {
+            if let Some(failure) = worker.truncated.take().or_else(|| worker.errors.reported()) {
                 return Err(failure);
             }
-            pump.statuses.lock().unwrap_or_else(PoisonError::into_inner).verdict()?;
-            pump.finish()
+            worker.statuses.lock().unwrap_or_else(PoisonError::into_inner).all_started()?;
+            worker.warn_of_silence();
+            let complete = worker.complete();
+            Ok(worker.segments.finish(complete.into_iter())?)
         }
-        End::Exited(exit) => Err(pump.errors.explain(exit, stderr)),
+        End::Exited(exit) => Err(worker.errors.explain(exit, stderr)),
         // Nobody has read what was in the pipe, a checkpoint perhaps.
         End::Stopped(reason @ Reason::OutputClosed) => Err(Stopped(reason).into()),
-        End::Stopped(reason) if pump.pending > 0 => {
-            info!("{} documents since the last state will be read again", pump.pending);
+        End::Stopped(reason) if pending > 0 => {
+            info!("{pending} documents since the last state will be read again");
             Err(Stopped(reason).into())
         }
         End::Stopped(reason) => {
@@ -258,11 +276,41 @@ fn finish<W: Write>(session: &Session, end: End, output: Option<Pump<W>>, stderr
         End::NotExiting => Err(anyhow!("the connector closed its output but did not exit, and was killed")),
         End::Silent => {
             let said_nothing = format!("the connector said nothing for {}", in_words(session.launcher.idle_timeout));
-            if pump.pending > 0 {
-                bail!("{said_nothing} and was stopped; {} documents were not committed", pump.pending);
+            if pending > 0 {
+                bail!("{said_nothing} and was stopped; {pending} documents were not committed");
             }
             warn!("{said_nothing}: it was stopped, to be started again");
             Ok(())
+        }
+    }
+}
+
+/// What ends a worker or its committer.
+pub(crate) enum CaptureError {
+    Failed(Error),
+    Output(io::Error),
+}
+
+impl From<io::Error> for CaptureError {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+impl From<Error> for CaptureError {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<CaptureError> for Error {
+    fn from(error: CaptureError) -> Self {
+        match error {
+            CaptureError::Failed(error) => error,
+            CaptureError::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                Stopped(Reason::OutputClosed).into()
+            }
+            CaptureError::Output(error) => Self::new(error).context("can't write to Flow"),
         }
     }
 }

@@ -1,5 +1,6 @@
-//! Flow's capture protocol: requests, responses, their lines, and structured logs. It knows no Airbyte and no Singer.
+//! Flow's capture protocol: requests, responses, their framing, and names. Knows neither Airbyte nor Singer.
 
+pub mod codec;
 pub mod name;
 pub mod request;
 pub mod response;

@@ -1,25 +1,49 @@
-//! Names as Flow's control plane normalises them (F16), and how they are kept apart.
+//! Recommended names: as Flow's control plane normalises them, and distinct by its comparison (F16).
+//!
+//! Flow compares names after decomposing them (NFD), folding their case and composing them again (NFKC), and no
+//! collection's name may be a path prefix of another's (`a` of `a/b`).
 
 use std::collections::HashSet;
 
-/// Gives every stream a name that is still its own after normalisation, in order.
+use unicode_normalization::UnicodeNormalization;
+
+/// Gives every stream a name of its own, in order.
 #[derive(Default)]
 pub struct Names {
     taken: HashSet<String>,
+    /// The proper path prefixes of the taken names.
+    folders: HashSet<String>,
 }
 
 impl Names {
-    /// `wanted`, or `wanted_2`, `wanted_3`... where another stream already has that name.
+    /// `wanted`, or `wanted_2`, `wanted_3`... if another stream already has that name. A name inside another one
+    /// (`a/b` beside `a`) loses its slashes.
     pub fn claim(&mut self, wanted: &str) -> String {
-        let base = if normalise(wanted).is_empty() { "stream" } else { wanted };
-        let mut name = base.to_owned();
+        let mut base = if normalise(wanted).is_empty() { "stream".to_owned() } else { wanted.to_owned() };
+        if folders(&compared(&base)).any(|it| self.taken.contains(it)) {
+            base = normalise(&base).replace('/', "_");
+        }
+        let mut name = base.clone();
         let mut count = 1;
-        while !self.taken.insert(normalise(&name)) {
+        while self.taken.contains(&compared(&name)) || self.folders.contains(&compared(&name)) {
             count += 1;
             name = format!("{base}_{count}");
         }
+        let compared = compared(&name);
+        self.folders.extend(folders(&compared).map(str::to_owned));
+        self.taken.insert(compared);
         name
     }
+}
+
+/// The form in which Flow compares names.
+fn compared(name: &str) -> String {
+    caseless::default_case_fold_str(&normalise(name).nfd().collect::<String>()).nfkc().collect()
+}
+
+/// The proper path prefixes of a name.
+fn folders(name: &str) -> impl Iterator<Item = &str> {
+    name.match_indices('/').map(|(at, _)| &name[..at])
 }
 
 /// Runs of word characters, `-` and `.`, with `/` kept between them, joined by `_`.
@@ -73,5 +97,25 @@ mod tests {
         let mut names = Names::default();
         let got: Vec<_> = ["a b", "a_b", "a_b_2", "???", "!!!"].iter().map(|it| names.claim(it)).collect();
         assert_eq!(got, ["a b", "a_b_2", "a_b_2_2", "stream", "stream_2"]);
+    }
+
+    #[test]
+    fn names_are_compared_as_flow_does() {
+        for (first, second, want) in [
+            ("Users", "users", "users_2"),
+            ("stra\u{df}e", "STRASSE", "STRASSE_2"),
+            ("caf\u{e9}", "cafe\u{301}", "cafe\u{301}_2"),
+            ("\u{fb01}le", "file", "file_2"),
+            ("a", "a/b", "a_b"),
+            ("A", "a/b/c", "a_b_c"),
+            ("a/b", "a", "a_2"),
+            ("a/b/c", "a/b", "a/b_2"),
+            ("a/b", "a/c", "a/c"),
+            ("ab", "a/b", "a/b"),
+        ] {
+            let mut names = Names::default();
+            assert_eq!(names.claim(first), first);
+            assert_eq!(names.claim(second), want, "{first}");
+        }
     }
 }

@@ -77,13 +77,24 @@ pub struct Binding {
 struct Collection {
     #[serde(default)]
     key: Vec<String>,
+    #[serde(default, rename = "writeSchema", alias = "write_schema")]
+    write_schema: Option<Box<RawValue>>,
 }
 
 impl CaptureSpec {
     /// The key of the collection that a binding writes to.
     pub fn key<'a>(&'a self, binding: &'a Binding) -> &'a [String] {
+        self.collection(binding).map_or(&[], |it| &it.key)
+    }
+
+    /// The schema that the binding's documents have to match.
+    pub fn write_schema<'a>(&'a self, binding: &'a Binding) -> Option<&'a RawValue> {
+        self.collection(binding)?.write_schema.as_deref()
+    }
+
+    fn collection<'a>(&'a self, binding: &'a Binding) -> Option<&'a Collection> {
         let linked = || self.linked_collections.get(binding.collection_index);
-        binding.collection.as_ref().or_else(linked).map_or(&[], |it| &it.key)
+        binding.collection.as_ref().or_else(linked)
     }
 }
 
@@ -98,8 +109,8 @@ struct Envelope {
 }
 
 impl Request {
-    /// Reads one line of stdin. The error never quotes the line: it may hold secrets.
-    pub fn parse(line: &[u8]) -> Result<Self> {
+    /// Parses a request. The error never quotes it: it may contain secrets.
+    pub(super) fn parse(line: &[u8]) -> Result<Self> {
         let envelope: Envelope = serde_json::from_slice(line)
             .map_err(|it| anyhow!("{:?} error at column {}", it.classify(), it.column()))
             .context("the runtime sent a request that can't be read")?;

@@ -1,7 +1,7 @@
 //! Repairs what connectors write and JSON forbids, changing no byte beside it: NaN and the infinities become null,
 //! lone surrogates and invalid UTF-8 become U+FFFD, raw control characters are escaped.
 
-use super::scan::{hex4, low_surrogate};
+use super::scan::{hex4, is_infinite, low_surrogate};
 
 /// What was repaired, and under which member names (array positions left out, so that a column is one field).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -12,7 +12,7 @@ pub struct Repair {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum What {
-    /// NaN, Infinity or -Infinity became null.
+    /// NaN, Infinity, -Infinity or a number beyond a double's range became null.
     NotANumber,
     /// A lone surrogate or invalid UTF-8 became U+FFFD.
     Text,
@@ -74,6 +74,10 @@ impl Repairer<'_> {
                     self.not_a_number("-Infinity");
                     continue;
                 }
+                b'-' | b'0'..=b'9' => {
+                    self.number();
+                    continue;
+                }
                 b'{' => {
                     self.path.push(Some(String::new()));
                     name_next = true;
@@ -89,6 +93,19 @@ impl Repairer<'_> {
             self.out.push(byte);
             self.at += 1;
         }
+    }
+
+    fn number(&mut self) {
+        let is_part = |it: &&u8| matches!(it, b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9');
+        let length = self.text[self.at..].iter().take_while(is_part).count();
+        let number = &self.text[self.at..self.at + length];
+        if is_infinite(number) {
+            self.out.extend_from_slice(b"null");
+            self.note(What::NotANumber);
+        } else {
+            self.out.extend_from_slice(number);
+        }
+        self.at += length;
     }
 
     fn not_a_number(&mut self, word: &str) {
@@ -182,7 +199,12 @@ mod tests {
     #[test]
     fn repairs_values_and_names_their_fields() {
         type Case = (&'static [u8], &'static str, &'static [(&'static str, What)]);
-        let cases: [Case; 6] = [
+        let cases: [Case; 7] = [
+            (
+                br#"{"a":1e400,"b":[-1E+999,1e-999,0e999]}"#,
+                r#"{"a":null,"b":[null,1e-999,0e999]}"#,
+                &[("/a", What::NotANumber), ("/b", What::NotANumber)],
+            ),
             (br#"{"a":NaN}"#, r#"{"a":null}"#, &[("/a", What::NotANumber)]),
             (
                 br#"{"a":{"b":[1,-Infinity,{"c/d":Infinity}]},"e":"NaN"}"#,
@@ -207,7 +229,7 @@ mod tests {
         #[test]
         fn what_is_scanned_is_json_when_repaired(
             parts in proptest::collection::vec(prop_oneof![
-                Just("NaN".as_bytes().to_vec()), Just(b"-Infinity".to_vec()), Just(b"\"\\udfff\"".to_vec()), Just(b"{\"k\\ud800\":1}".to_vec()),
+                Just("NaN".as_bytes().to_vec()), Just(b"1e400".to_vec()), Just(b"-1.5e-400".to_vec()), Just([b'9'; 400].to_vec()), Just(b"-Infinity".to_vec()), Just(b"\"\\udfff\"".to_vec()), Just(b"{\"k\\ud800\":1}".to_vec()),
                 proptest::collection::vec(any::<u8>(), 0..6).prop_map(|it| [b"\"", &it[..], b"\""].concat()),
                 Just(b"{\"a\":[1.50,null]}".to_vec()),
             ], 0..8)

@@ -44,6 +44,12 @@ impl<'a> Key<'a> {
         self.escaped || self.raw.first() == Some(&byte)
     }
 
+    /// The byte that the name begins with; `None` if it is empty or escaped.
+    #[inline]
+    pub fn first(&self) -> Option<u8> {
+        if self.escaped { None } else { self.raw.first().copied() }
+    }
+
     /// The name, unescaped.
     #[inline]
     pub fn name(&self) -> Cow<'a, [u8]> {
@@ -315,6 +321,7 @@ impl<'a, 'h> Scanner<'a, 'h> {
                 return self.literal(b"Infinity");
             }
         }
+        let start = self.at;
         let leading_zero = self.bytes.get(self.at) == Some(&b'0');
         let whole = self.digits();
         if whole == 0 || (leading_zero && whole > 1) {
@@ -331,10 +338,13 @@ impl<'a, 'h> Scanner<'a, 'h> {
             if let Some(b'+' | b'-') = self.bytes.get(self.at) {
                 self.at += 1;
             }
-            if self.digits() == 0 {
+            let exponent = self.digits();
+            if exponent == 0 {
                 return Err(self.fault("not a number"));
             }
+            self.flawed |= exponent > 2 && is_infinite(&self.bytes[start..self.at]);
         }
+        self.flawed |= whole > 300 && is_infinite(&self.bytes[start..self.at]);
         Ok(())
     }
 
@@ -416,6 +426,12 @@ impl<'a, 'h> Scanner<'a, 'h> {
     fn fault(&self, what: &'static str) -> Fault {
         Fault { at: self.at, what }
     }
+}
+
+/// Whether a number is JSON, but beyond what a double can hold: Flow's parsers reject it.
+#[cold]
+pub(super) fn is_infinite(number: &[u8]) -> bool {
+    std::str::from_utf8(number).ok().and_then(|it| it.parse::<f64>().ok()).is_some_and(f64::is_infinite)
 }
 
 /// The four hexadecimal digits of a `\u` escape.

@@ -103,7 +103,12 @@ impl<R: Read + AsFd> Lines<R> {
             return None;
         }
         self.start = self.end;
-        Some(Line::Cut(&self.buffer[from..self.end]))
+        let line = &self.buffer[from..self.end];
+        if self.dropped > 0 {
+            let length = std::mem::take(&mut self.dropped) + line.len();
+            return Some(Line::TooLong { head: &line[..line.len().min(HEAD)], length });
+        }
+        Some(Line::Cut(line))
     }
 
     /// Reads more; false at the end of the input, when the last line may still be in the buffer.
@@ -206,5 +211,6 @@ mod tests {
     fn a_line_beyond_the_limit_is_counted_not_kept() {
         let long = [&vec![b'x'; 500_000][..], b"\nshort\n"].concat();
         assert_eq!(lines_of(&long, 16, 100_000), ["long 65536 500000", "short"]);
+        assert_eq!(lines_of(&long[..500_000], 16, 100_000), ["long 65536 500000"]);
     }
 }

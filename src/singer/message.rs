@@ -11,7 +11,7 @@ use super::catalog;
 use crate::json::hints::Hints;
 use crate::json::members::Members;
 use crate::json::scan::{Kind, Scanner, string_text};
-use crate::upstream::{Broken, Payload, damage, line, line::DeletionMark};
+use crate::upstream::{Broken, Payload, Watch, damage, line, line::DeletionMark};
 
 /// CDC taps set this in rows that were deleted at the source. Some set it in all rows, to an empty text or false.
 pub const DELETION: DeletionMark =
@@ -44,19 +44,19 @@ pub enum Message<'a> {
 
 /// Scans a line once, in whatever order its members are.
 #[inline]
-pub fn message<'a>(line: &'a [u8], hints: &mut Hints) -> Result<Message<'a>, Broken> {
+pub fn message<'a>(line: &'a [u8], hints: &mut Hints, watch: &mut Watch) -> Result<Message<'a>, Broken> {
     let (mut kind, mut stream, mut data, mut is_ambiguous) = (None, None, None, false);
     let mut scanner = Scanner::new(line, hints);
     if scanner.kind() != Some(Kind::Object) {
         return match damage::behind_control_codes(line) {
-            Some(it) => message(it, hints),
+            Some(it) => message(it, hints, watch),
             None => Err(damage::classify(line, None, "a message begins within a line")),
         };
     }
     let scanned = scanner.object(|it, key| {
         if key.is("record") && it.kind() == Some(Kind::Object) {
             is_ambiguous |= data.is_some();
-            data = Some(line::payload(line, it, &DELETION)?);
+            data = Some(line::payload(line, it, watch, &DELETION)?);
         } else if key.is("type") && it.kind() == Some(Kind::String) {
             kind = Some(&line[it.value()?]);
         } else if key.is("stream") && it.kind() == Some(Kind::String) {

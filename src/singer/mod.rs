@@ -23,7 +23,7 @@ use crate::process::launch::Launcher;
 use crate::settings::CatalogOption;
 use crate::upstream::{
     Batch, Broken, Decoder, Discovery, Event, FullRefreshPolicy, Legacy, LegacyCell, LegacyState, LineFeed, Opened,
-    Protocol, Record, Resource, Rows, Spec, Stream, StreamId, StreamSchema, SyncRequest, Upstream,
+    Protocol, Record, Resource, Rows, Spec, Stream, StreamId, StreamSchema, SyncRequest, Upstream, Watch,
 };
 
 use message::{DELETION, Message};
@@ -84,13 +84,13 @@ impl Discovery for Singer {
 }
 
 impl Legacy for Singer {
-    fn legacy_cell(&self, cell: &RawValue) -> LegacyCell {
+    fn legacy_cell(&self, cell: &RawValue) -> Option<LegacyCell> {
         state::legacy_cell(cell)
     }
 
     /// CaptureShim kept nothing but cells.
-    fn legacy_state(&self, _state: &Map<String, Value>, _streams: &[&StreamId]) -> LegacyState {
-        LegacyState::default()
+    fn legacy_state(&self, _state: &Map<String, Value>, _streams: &[&StreamId]) -> Result<LegacyState> {
+        Ok(LegacyState::default())
     }
 }
 
@@ -113,7 +113,7 @@ impl Upstream for Singer {
     async fn open(&self, launcher: &Launcher, sync: &SyncRequest<'_>) -> Result<Opened> {
         let names = Names::new(sync, self.catalog == CatalogOption::None, &self.aliases)?;
         let mut connector = command::read(self, launcher, sync).await?;
-        let messages = Messages { names, hints: Hints::default() };
+        let messages = Messages { names, hints: Hints::default(), watch: Watch::new(sync.watched) };
         let feed = LineFeed::new(connector.take_stdout()?, messages, sync.activity.clone());
         Ok(Opened { connector, feed: Box::new(feed) })
     }
@@ -127,15 +127,24 @@ impl Upstream for Singer {
 struct Messages {
     names: Names,
     hints: Hints,
+    watch: Watch,
 }
 
 impl Decoder for Messages {
     #[inline]
     fn decode<'a>(&'a mut self, line: &'a [u8]) -> Result<Event<'a>, Broken> {
-        match message::message(line, &mut self.hints)? {
+        match message::message(line, &mut self.hints, &mut self.watch)? {
             Message::Record { stream, data } => {
                 let stream = self.names.resolve_quoted(stream)?;
-                Ok(Event::Record(Record { stream, namespace: None, data, changes: None, file: None, repairs: &[] }))
+                Ok(Event::Record(Record {
+                    stream,
+                    namespace: None,
+                    data,
+                    changes: None,
+                    file: None,
+                    members: self.watch.found(),
+                    repairs: &[],
+                }))
             }
             other => self.other(other),
         }

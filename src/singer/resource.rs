@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::catalog::Entry;
 use super::state::stream_id;
-use crate::upstream::{Resource, Stream};
+use crate::upstream::{Mode, Resource, Stream};
 
 pub const POINTERS: &[&str] = &["/stream"];
 
@@ -162,7 +162,9 @@ pub fn resource(config: &RawValue) -> Result<Resource> {
 
 fn make(id: String, wanted: &Wanted) -> serde_json::Result<Resource> {
     let config = serde_json::to_value(wanted)?;
-    Ok(Resource { id: stream_id(&id), path: vec![id], mode: wanted.method.mode(), config })
+    let (method, mode) = (wanted.method.name(), wanted.method.mode());
+    let method = (mode == Mode::Incremental).then_some(method);
+    Ok(Resource { id: stream_id(&id), path: vec![id], mode, method, config })
 }
 
 /// Reads a resource config of flow_sdk's CaptureShim: the whole catalog entry. Its id is the resource path.

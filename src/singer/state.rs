@@ -82,13 +82,20 @@ pub fn resumes(rows: Rows) -> bool {
 }
 
 /// Reads a cell of flow_sdk's CaptureShim: a stream's bookmark, with the number of rows among its members.
-pub fn legacy_cell(cell: &RawValue) -> LegacyCell {
+pub fn legacy_cell(cell: &RawValue) -> Option<LegacyCell> {
     const ROW_COUNTER: &str = "estuary.dev/rowCounter";
-    let Some(mut members) = Members::of(cell) else { return LegacyCell::default() };
-    let count = members.get(ROW_COUNTER).and_then(|it| serde_json::from_str(it.get()).ok());
+    let mut members = Members::of(cell)?;
+    // A bookmark may be any object, but one with members of ours is a damaged cell of ours.
+    if ["rowId", "highRowId", "state"].iter().any(|it| members.get(it).is_some()) {
+        return None;
+    }
+    let count: Option<u64> = match members.get(ROW_COUNTER) {
+        Some(it) => Some(serde_json::from_str(it.get()).ok()?),
+        None => None,
+    };
     members.0.retain(|(name, _)| name != ROW_COUNTER);
     let state = (!members.0.is_empty()).then(|| members.to_raw());
-    LegacyCell { row_id: count.unwrap_or_default(), state }
+    Some(LegacyCell { row_id: count.unwrap_or_default(), state })
 }
 
 pub fn stream_id(tap_stream_id: &str) -> StreamId {
@@ -127,6 +134,7 @@ mod tests {
             others: &[],
             shared_state: update.shared.as_deref(),
             activity: Default::default(),
+            watched: &[],
         })
     }
 

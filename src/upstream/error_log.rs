@@ -1,18 +1,25 @@
 //! The errors that a connector reports, and the final message they make.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Error, anyhow};
 
+use super::StreamId;
 use super::event::SourceError;
 use crate::error::Failure;
 use crate::logging::{self, Fields, Level};
 use crate::process::stderr::Stderr;
 use crate::process::supervise::Exit;
 
+/// What is said of a stream that the connector could not read completely, without a reason of the connector's.
+const NO_REASON: &str = "the connector could not read all of it and gave no reason";
+
 /// Errors reported by the connector, for the final error message.
 #[derive(Default)]
 pub struct ErrorLog {
     errors: Vec<SourceError>,
     last_log: Option<String>,
+    incomplete: Vec<StreamId>,
 }
 
 impl ErrorLog {
@@ -28,19 +35,48 @@ impl ErrorLog {
         }
     }
 
-    /// The first error that the connector reported.
+    /// Notes the streams that the connector could not read completely.
+    pub fn incomplete(&mut self, streams: Vec<StreamId>) {
+        self.incomplete = streams;
+    }
+
+    /// What failed: the errors that the connector reported and the streams that it could not read completely, sorted by
+    /// stream; `None` if nothing did.
     pub fn reported(&self) -> Option<Error> {
-        let error = self.errors.first()?;
-        let sentence = match &error.stream {
-            Some(stream) => format!("stream {stream}: {}", error.message),
-            None => error.message.clone(),
+        let mut by_stream: BTreeMap<&StreamId, &str> = self.incomplete.iter().map(|it| (it, NO_REASON)).collect();
+        for error in self.errors.iter().rev() {
+            if let Some(stream) = &error.stream {
+                by_stream.insert(stream, &error.message);
+            }
+        }
+        // A CDK ends with an error about all streams, which says less than those of the streams.
+        let general = self.errors.iter().find(|it| it.stream.is_none());
+        let by_stream: Vec<(&StreamId, &str)> = match general {
+            Some(_) if by_stream.values().all(|it| *it == NO_REASON) => Vec::new(),
+            _ => by_stream.into_iter().collect(),
         };
-        Some(Failure { message: sentence, fields: error.fields.clone() }.into())
+        let sentence = match (by_stream.as_slice(), general) {
+            ([], None) => return None,
+            ([], Some(general)) if self.incomplete.len() > 1 => {
+                let names = self.incomplete.iter().map(StreamId::to_string).collect::<Vec<_>>().join(", ");
+                format!("streams {names}: {}", general.message)
+            }
+            ([], Some(general)) => general.message.clone(),
+            (several, _) => {
+                let parts = several.iter().map(|(stream, message)| format!("stream {stream}: {message}"));
+                parts.collect::<Vec<_>>().join("; ")
+            }
+        };
+        let first = by_stream.first().and_then(|(id, _)| self.errors.iter().find(|it| it.stream.as_ref() == Some(id)));
+        let fields = first.or(general).map(|it| it.fields.clone()).unwrap_or_default();
+        Some(Failure { message: sentence, fields }.into())
     }
 
     /// Why the connector ended, as far as is known.
     pub fn explain(&self, exit: Exit, stderr: &Stderr) -> Error {
-        if let Some(failure) = self.reported() {
+        if !self.errors.is_empty()
+            && let Some(failure) = self.reported()
+        {
             return failure;
         }
         let how = match exit {

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use serde_json::value::RawValue;
 
 use super::line::DeletionMark;
 use super::stream::StreamId;
+use super::watch::Member;
 use crate::json::repair::Repair;
 use crate::json::scan::Fault;
 use crate::logging::{self, Fields, Level};
@@ -50,6 +50,8 @@ pub struct Record<'a> {
     pub changes: Option<&'a [u8]>,
     /// The description of a file that the source transfers, a JSON object (A14).
     pub file: Option<&'a [u8]>,
+    /// Those of [`super::SyncRequest::watched`] that it has.
+    pub members: &'a [Member],
     /// What the feed had to repair before the record was JSON; almost always empty.
     pub repairs: &'a [Repair],
 }
@@ -58,17 +60,10 @@ pub struct Record<'a> {
 #[derive(Clone)]
 pub struct Payload<'a> {
     pub bytes: &'a [u8],
-    /// Where its own `_meta` stands, if it has one.
-    pub meta: Option<Meta>,
+    /// It has a `_meta` of its own, perhaps more than one.
+    pub has_meta: bool,
     /// The source says that the row was deleted.
     pub deleted: bool,
-}
-
-#[derive(Clone)]
-pub struct Meta {
-    /// From the opening quote of its name to the end of its value.
-    pub member: Range<usize>,
-    pub value: Range<usize>,
 }
 
 pub struct StreamSchema {

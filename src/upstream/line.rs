@@ -3,7 +3,7 @@
 
 use serde::Deserialize;
 
-use super::{Broken, Meta, Payload};
+use super::{Broken, Payload, Watch};
 use crate::json::hints::Hints;
 use crate::json::members::Members;
 use crate::json::scan::{Fault, Scanner};
@@ -16,42 +16,42 @@ pub struct DeletionMark {
     pub is_set: fn(&[u8]) -> bool,
 }
 
-/// Scans a record's payload, an object.
+/// Scans a record's payload, an object. Notes in `watch` which of the watched members it has.
 #[inline]
 pub fn payload<'a>(
     line: &'a [u8],
     scanner: &mut Scanner<'a, '_>,
+    watch: &mut Watch,
     deletion: &DeletionMark,
 ) -> Result<Payload<'a>, Fault> {
     let start = scanner.position();
-    let (mut meta, mut deleted) = (None, false);
+    let (mut has_meta, mut deleted) = (false, false);
+    watch.rewind();
     scanner.object(|it, key| {
-        if key.may_begin_with(b'_') {
-            if key.is("_meta") {
-                let from = key.position() - start;
-                let value = it.value()?;
-                let value = value.start - start..value.end - start;
-                meta = Some(Meta { member: from..value.end, value });
-                return Ok(());
-            }
-            if key.is(deletion.member) {
-                let value = it.value()?;
-                deleted = (deletion.is_set)(&line[value]);
-                return Ok(());
-            }
+        if !watch.may_be(&key) {
+            return it.value().map(drop);
         }
-        it.value().map(|_| ())
+        has_meta |= key.is("_meta");
+        let name = watch.index_of(&key);
+        let value = it.value()?;
+        if key.is(deletion.member) {
+            deleted = (deletion.is_set)(&line[value.clone()]);
+        }
+        if let Some(name) = name {
+            watch.note(name, value.start - start..value.end - start);
+        }
+        Ok(())
     })?;
-    Ok(Payload { bytes: &line[start..scanner.position()], meta, deleted })
+    Ok(Payload { bytes: &line[start..scanner.position()], has_meta, deleted })
 }
 
 /// A line that is a payload and nothing else.
-pub fn bare_payload<'a>(line: &'a [u8], deletion: &DeletionMark) -> Result<Payload<'a>, Broken> {
+pub fn bare_payload<'a>(line: &'a [u8], watch: &mut Watch, deletion: &DeletionMark) -> Result<Payload<'a>, Broken> {
     let mut hints = Hints::default();
     let mut scanner = Scanner::new(line, &mut hints);
     // Skips white space: the payload begins at its brace.
     scanner.kind();
-    let data = payload(line, &mut scanner, deletion)?;
+    let data = payload(line, &mut scanner, watch, deletion)?;
     scanner.end()?;
     if scanner.flawed() { Err(Broken::Repairable) } else { Ok(data) }
 }

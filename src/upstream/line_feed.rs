@@ -4,6 +4,7 @@
 use anyhow::{Error, anyhow};
 use std::io::Read;
 use std::os::fd::AsFd;
+use tracing::warn;
 
 use super::event::{Broken, Event};
 use super::{Feed, FeedError};
@@ -63,15 +64,26 @@ impl<R: Read + AsFd, D: Decoder> LineFeed<R, D> {
         }
     }
 
+    /// What becomes of a line that is longer than any message that Flow takes. Only its beginning is known.
     #[cold]
-    fn too_long(decoder: &mut D, head: &[u8], length: usize) -> FeedError {
+    fn too_long(decoder: &mut D, head: &[u8], length: usize) -> Result<(), FeedError> {
         let stream = match decoder.decode(head) {
-            Err(Broken::Lost { stream: Some(stream), .. }) => format!("stream {stream}: "),
-            _ => String::new(),
+            Err(Broken::Noise) => None,
+            Err(Broken::Lost { stream, .. }) => Some(stream),
+            Ok(_) | Err(Broken::Repairable) => Some(None),
         };
-        FeedError::Failed(anyhow!(
+        let Some(stream) = stream.filter(|_| !is_harmless(head)) else {
+            let text = String::from_utf8_lossy(head);
+            warn!(
+                "the connector printed a line of {length} bytes that holds no data: it is skipped ({}...)",
+                secrets::shorten(text.trim(), LOGGED)
+            );
+            return Ok(());
+        };
+        let stream = stream.map_or(String::new(), |it| format!("stream {it}: "));
+        Err(FeedError::Failed(anyhow!(
             "{stream}the connector printed a message of {length} bytes, more than Flow can take (64 MiB)"
-        ))
+        )))
     }
 }
 
@@ -92,7 +104,9 @@ impl<R: Read + AsFd + Send, D: Decoder> Feed for LineFeed<R, D> {
             None => return Ok(None),
             Some(Line::Whole(line)) => (line, false),
             Some(Line::Cut(line)) => (line, true),
-            Some(Line::TooLong { head, length }) => return Err(Self::too_long(&mut self.decoder, head, length)),
+            Some(Line::TooLong { head, length }) => {
+                return Self::too_long(&mut self.decoder, head, length).map(|()| Some(Event::Noise));
+            }
         };
         match self.decoder.decode(line) {
             Ok(event) => Ok(Some(event)),
@@ -119,6 +133,7 @@ fn unusable<'a>(broken: Broken, line: &[u8], truncated: bool) -> Result<Option<E
             let error = lost(stream.as_deref(), &reason);
             Err(if truncated { FeedError::Truncated(error) } else { FeedError::Failed(error) })
         }
+        // The connector ended within a message, perhaps before anything of it could be told.
         Broken::Repairable | Broken::Noise if truncated && line.trim_ascii_start().starts_with(b"{") => {
             Err(FeedError::Truncated(lost(None, "the output ends within it")))
         }
@@ -131,6 +146,20 @@ fn unusable<'a>(broken: Broken, line: &[u8], truncated: bool) -> Result<Option<E
             Ok(Some(Event::Noise))
         }
     }
+}
+
+/// Whether a line begins like a message that holds no data: losing it loses nothing.
+fn is_harmless(head: &[u8]) -> bool {
+    const HARMLESS: &[&str] = &["LOG", "TRACE", "CONTROL", "DEBUG"];
+    let text = head.trim_ascii_start();
+    let Some(value) = text.strip_prefix(b"{").and_then(|it| it.trim_ascii_start().strip_prefix(b"\"type\"")) else {
+        return false;
+    };
+    let value = value.trim_ascii_start().strip_prefix(b":").unwrap_or_default().trim_ascii_start();
+    HARMLESS.iter().any(|it| {
+        let after = value.strip_prefix(b"\"").and_then(|value| value.strip_prefix(it.as_bytes()));
+        after.is_some_and(|it| it.starts_with(b"\""))
+    })
 }
 
 fn lost(stream: Option<&str>, reason: &str) -> Error {

@@ -11,6 +11,7 @@ mod event;
 pub mod line;
 mod line_feed;
 mod stream;
+mod watch;
 
 use anyhow::{Error, Result};
 use async_trait::async_trait;
@@ -23,11 +24,12 @@ use crate::process::launch::Launcher;
 use crate::process::supervise::Connector;
 
 pub use error_log::ErrorLog;
-pub use event::{Batch, Broken, Event, Meta, Payload, Phase, Record, SourceError, StateUpdate, Status, StreamSchema};
+pub use event::{Batch, Broken, Event, Payload, Phase, Record, SourceError, StateUpdate, Status, StreamSchema};
 pub use line_feed::{Decoder, LineFeed};
 pub use stream::{
     FullRefreshPolicy, LegacyCell, LegacyState, Mode, Resource, Rows, Selected, Spec, Stream, StreamId, SyncRequest,
 };
+pub use watch::{Member, Watch};
 
 /// What a protocol means by its configs and states. Runs nothing.
 pub trait Protocol: Send + Sync {
@@ -63,11 +65,11 @@ pub trait Discovery {
 
 /// What earlier wrappers of the same connectors left in Flow's state.
 pub trait Legacy {
-    /// What is in a binding's cell.
-    fn legacy_cell(&self, cell: &RawValue) -> LegacyCell;
+    /// What is in a binding's cell; `None` if no earlier wrapper writes such a cell.
+    fn legacy_cell(&self, cell: &RawValue) -> Option<LegacyCell>;
 
-    /// The states at the top of Flow's state, by stream.
-    fn legacy_state(&self, state: &Map<String, Value>, streams: &[&StreamId]) -> LegacyState;
+    /// The states at the top of Flow's state, by stream. The error says which of them is damaged.
+    fn legacy_state(&self, state: &Map<String, Value>, streams: &[&StreamId]) -> Result<LegacyState>;
 }
 
 /// Runs a connector.

@@ -54,6 +54,9 @@ pub struct Resource {
     /// Its resource path (F17).
     pub path: Vec<String>,
     pub mode: Mode,
+    /// How the stream is replicated, if there are several incremental ways: a state that one of them left is of no use to
+    /// another.
+    pub method: Option<&'static str>,
     /// What the protocol needs to start a sync.
     pub config: Value,
 }
@@ -95,6 +98,8 @@ pub struct SyncRequest<'a> {
     pub others: &'a [Box<RawValue>],
     /// The last [`super::StateUpdate::shared`].
     pub shared_state: Option<&'a RawValue>,
+    /// Names of top-level members that the capture wants to see in each record.
+    pub watched: &'a [String],
     /// Where the feed reports that it waits for the connector.
     pub activity: Activity,
 }

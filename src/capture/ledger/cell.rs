@@ -1,32 +1,42 @@
-//! What the ledger keeps of one binding.
+//! A cell: the state of one binding.
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use tracing::warn;
+
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::Entry;
 use crate::upstream::{Mode, Rows, Stream, StreamId, Upstream};
 
-/// What a session keeps of one binding.
+/// The state of one binding during a session.
 pub struct Cell {
     pub(super) state_key: String,
-    pub(super) id: StreamId,
     pub(super) mode: Mode,
     pub(super) rows: Rows,
-    /// The last row id that was given out; the number of rows of this sweep.
+    /// The last row id that was given out.
     pub row_id: u64,
-    /// Full refresh: the highest row id that a row of this or an earlier sweep may still have.
+    /// Full refresh: the highest row id that a row of this or an earlier refresh may have.
     pub high_row_id: u64,
     pub(super) state: Option<Box<RawValue>>,
-    /// It has no state yet that this session could go on from.
+    /// No state exists that this session could continue from.
     pub fresh: bool,
-    /// Full refresh: the sweep is complete, and states that come now belong to no next one (A12).
+    /// Full refresh: it is complete, and states that arrive now are not for the next one (A12).
     pub(super) complete: bool,
-    /// The sweep before this one was complete, and has left its state.
+    /// The previous full refresh was complete and has left its state.
     pub(super) was_complete: bool,
     /// The source has said in this session that it reads the stream.
     pub(super) announced: bool,
+    /// Full refresh: the source was given the bookmark that a completed one left, so it may bring only what is new (S17).
+    /// Row ids continue.
+    pub(super) continues: bool,
+    /// The source has said in this session that rows of older versions are gone.
+    pub(super) activated: bool,
+    /// Rows with ids up to this one have tombstones already.
+    pub(super) low_row_id: u64,
+    /// See [`crate::upstream::Resource::method`].
+    pub(super) method: Option<&'static str>,
     /// The row id that this session began with.
     pub(super) first_row_id: u64,
     /// Where the row id stood when the source last counted its records (A15).
@@ -34,27 +44,55 @@ pub struct Cell {
     pub(super) committed_row_id: Option<u64>,
     pub(super) committed_high: Option<u64>,
     pub(super) committed_complete: bool,
+    pub(super) committed_low: u64,
+    pub(super) committed_method: Option<String>,
     pub(super) state_changed: bool,
-    /// Members that an older wrapper left in the cell.
+    /// Members that an earlier wrapper left in the cell.
     pub(super) stale: Vec<String>,
     pub(super) dirty: bool,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// A cell of our own, as it was stored.
+#[derive(Default)]
 pub(super) struct StoredCell {
     pub(super) row_id: Option<u64>,
     pub(super) high_row_id: Option<u64>,
+    pub(super) low_row_id: u64,
     pub(super) state: Option<Box<RawValue>>,
-    #[serde(default, rename = "swept")]
     pub(super) complete: bool,
+    pub(super) method: Option<String>,
+}
+
+impl StoredCell {
+    /// Parses a cell. The error says why it is not one of ours.
+    pub(super) fn parse(raw: &RawValue) -> Result<Self, String> {
+        let members: BTreeMap<String, Box<RawValue>> =
+            serde_json::from_str(raw.get()).map_err(|_| "it is not an object".to_owned())?;
+        let mut cell = Self::default();
+        for (name, value) in members {
+            let integer = || value.get().parse().map_err(|_| format!("its {name} is not a row id"));
+            match name.as_str() {
+                "rowId" => cell.row_id = Some(integer()?),
+                "highRowId" => cell.high_row_id = Some(integer()?),
+                "lowRowId" => cell.low_row_id = integer()?,
+                "state" => {
+                    let state = unwrap_cell(&value).ok_or("its state is not an array of one value")?;
+                    cell.state = Some(state);
+                }
+                "swept" => cell.complete = value.get() == "true",
+                "method" => cell.method = serde_json::from_str(value.get()).ok(),
+                // Of a later version.
+                _ => {}
+            }
+        }
+        if cell.row_id.is_none() { Err("it has no rowId".to_owned()) } else { Ok(cell) }
+    }
 }
 
 impl Cell {
     pub(super) fn new(entry: &Entry) -> Self {
         Self {
             state_key: entry.state_key.to_owned(),
-            id: entry.stream.id.clone(),
             mode: entry.mode,
             rows: entry.rows,
             row_id: 0,
@@ -64,44 +102,49 @@ impl Cell {
             complete: false,
             was_complete: false,
             announced: false,
+            continues: false,
+            activated: false,
+            low_row_id: 0,
+            method: entry.method,
             first_row_id: 0,
             counted: 0,
             committed_row_id: None,
             committed_high: None,
             committed_complete: false,
+            committed_low: 0,
+            committed_method: None,
             state_changed: false,
             stale: Vec::new(),
             dirty: false,
         }
     }
 
-    pub fn id(&self) -> &StreamId {
-        &self.id
+    pub fn rows(&self) -> Rows {
+        self.rows
     }
 
-    pub fn mode(&self) -> Mode {
-        self.mode
-    }
-
-    /// Whether the source reads the stream in this session, as far as can be seen.
+    /// Whether the source reads the stream in this session, as far as is known.
     pub(super) fn has_begun(&self) -> bool {
         self.announced || self.row_id > self.first_row_id
     }
 
-    /// Goes on from a cell of this wrapper's own. One with a `highRowId` was left by a full refresh.
+    /// Continues from a cell of our own. A cell with a `highRowId` was left by a full refresh.
     pub(super) fn resume(&mut self, found: StoredCell, stream: &Stream, source: &dyn Upstream) {
         self.fresh = false;
         self.committed_row_id = found.row_id;
         self.committed_high = found.high_row_id;
         self.committed_complete = found.complete;
+        (self.low_row_id, self.committed_low) = (found.low_row_id, found.low_row_id);
         let row_id = found.row_id.unwrap_or_default();
         let high = found.high_row_id.unwrap_or_default().max(row_id);
-        self.state = found.state.and_then(|it| unwrap_cell(&it));
+        self.state = found.state;
+        self.forget_another_method(found.method, &stream.id);
         match (self.mode, found.high_row_id) {
             (Mode::Incremental, None) => self.row_id = row_id,
-            // The user chose another mode: a state of the one is none of the other.
+            // The user chose another mode, whose states are different.
             (Mode::Incremental, Some(_)) => {
                 self.row_id = high;
+                self.low_row_id = 0;
                 self.set_none();
             }
             (Mode::FullRefresh, was_one) => {
@@ -110,6 +153,9 @@ impl Cell {
                 let resumes = |it: &RawValue| source.resumes(stream, it, self.rows);
                 if was_one.is_some() && !found.complete && self.state.as_deref().is_some_and(resumes) {
                     self.row_id = row_id;
+                } else if self.was_complete && self.rows == Rows::ByRowId && self.has_bookmark() {
+                    self.continues = true;
+                    self.row_id = high;
                 } else if !self.was_complete {
                     self.set_none();
                 }
@@ -118,19 +164,39 @@ impl Cell {
         (self.counted, self.first_row_id) = (self.row_id, self.row_id);
     }
 
-    /// Goes on from what an older wrapper kept of a binding.
-    pub(super) fn take_over(&mut self, raw: &RawValue, stream: &Stream, source: &dyn Upstream) {
-        let older = source.legacy_cell(raw);
+    /// Continues from what an earlier wrapper kept of a binding; `None` if no wrapper writes such a cell.
+    pub(super) fn take_over(&mut self, raw: &RawValue, stream: &Stream, source: &dyn Upstream) -> Option<()> {
+        let legacy = source.legacy_cell(raw)?;
         let names: BTreeMap<String, Box<RawValue>> = serde_json::from_str(raw.get()).unwrap_or_default();
         self.stale = names.into_keys().filter(|it| !["rowId", "highRowId", "state"].contains(&it.as_str())).collect();
-        self.adopt(older.row_id, older.state, stream, source);
+        self.adopt(legacy.row_id, legacy.state, stream, source);
+        Some(())
     }
 
-    /// Older wrappers never resumed a full refresh: it begins anew, over the rows that it had.
+    /// Earlier wrappers never resumed a full refresh: it starts over, and reuses its row ids.
     pub(super) fn adopt(&mut self, row_id: u64, state: Option<Box<RawValue>>, stream: &Stream, source: &dyn Upstream) {
-        let state = state.and_then(|it| RawValue::from_string(format!("[{}]", it.get())).ok());
-        self.resume(StoredCell { row_id: Some(row_id), high_row_id: None, state, complete: false }, stream, source);
+        self.resume(StoredCell { row_id: Some(row_id), state, ..StoredCell::default() }, stream, source);
         (self.committed_row_id, self.state_changed) = (None, true);
+    }
+
+    /// A bookmark that says anything.
+    fn has_bookmark(&self) -> bool {
+        let text: String = self.state.iter().flat_map(|it| it.get().chars()).filter(|it| !it.is_whitespace()).collect();
+        !matches!(text.as_str(), "" | "null" | "{}")
+    }
+
+    /// A state that another replication method has left is of no use: the stream starts over.
+    fn forget_another_method(&mut self, stored: Option<String>, stream: &StreamId) {
+        if let (Some(stored), Some(method)) = (&stored, self.method)
+            && stored != method
+            && self.state.is_some()
+        {
+            warn!(
+                "stream {stream}: its replication method has changed from {stored} to {method}: it is read from the start"
+            );
+            self.set_none();
+        }
+        self.committed_method = stored;
     }
 
     pub(super) fn set_none(&mut self) {
@@ -139,7 +205,10 @@ impl Cell {
 
     pub(super) fn changed(&self) -> bool {
         let high = (self.mode == Mode::FullRefresh).then_some(self.high_row_id);
-        self.state_changed || self.committed_row_id != Some(self.row_id) || self.committed_high != high
+        self.state_changed
+            || self.committed_row_id != Some(self.row_id)
+            || self.committed_high != high
+            || self.committed_method.as_deref() != self.method
     }
 }
 
@@ -152,10 +221,14 @@ pub(super) fn wrap_cell(raw: &RawValue) -> Box<RawValue> {
     RawValue::from_string(format!("[{}]", raw.get())).unwrap_or_else(|_| raw.to_owned())
 }
 
-/// What is in an array of one.
+/// What is in an array of one value.
 pub(super) fn unwrap_cell(raw: &RawValue) -> Option<Box<RawValue>> {
     let [value]: [Box<RawValue>; 1] = serde_json::from_str::<Vec<_>>(raw.get()).ok()?.try_into().ok()?;
     Some(value)
+}
+
+pub(super) fn text(value: &str) -> Box<RawValue> {
+    RawValue::from_string(Value::from(value).to_string()).unwrap_or_else(|_| RawValue::NULL.to_owned())
 }
 
 pub(super) fn number(value: u64) -> Box<RawValue> {

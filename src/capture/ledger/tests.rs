@@ -23,7 +23,7 @@ fn open(state: &Value, streams: &[Stream], mode: Mode, version: usize) -> Ledger
     let entries: Vec<Entry> = streams
         .iter()
         .zip(&keys)
-        .map(|(stream, state_key)| Entry { state_key, mode, rows: Rows::ByRowId, stream })
+        .map(|(stream, state_key)| Entry { state_key, mode, method: None, rows: Rows::ByRowId, stream })
         .collect();
     Ledger::open(Stored::parse(Some(&raw(state))).unwrap(), &entries, &Airbyte::default()).unwrap()
 }
@@ -38,7 +38,9 @@ fn say(ledger: &mut Ledger, message: &Value) {
     let line = json!({"type": "STATE", "state": message}).to_string();
     let mut messages = Messages::default();
     let Ok(Event::State(update)) = messages.decode(line.as_bytes()) else { panic!("{line}") };
-    ledger.update(update);
+    let streams = update.streams.into_iter().map(|(id, state)| (id.name[1..].parse().unwrap(), state));
+    let streams = streams.filter(|(index, _)| *index < ledger.cells.len()).collect();
+    ledger.update(BindingStates { streams, shared: update.shared, complete: update.complete });
 }
 
 /// What the ledger holds, as text: shared state first.
@@ -137,7 +139,13 @@ fn a_raised_backfill_counter_resets_one_binding() {
     let entries: Vec<Entry> = streams
         .iter()
         .zip(keys)
-        .map(|(stream, state_key)| Entry { state_key, mode: Mode::Incremental, rows: Rows::Keyed, stream })
+        .map(|(stream, state_key)| Entry {
+            state_key,
+            mode: Mode::Incremental,
+            method: None,
+            rows: Rows::Keyed,
+            stream,
+        })
         .collect();
     let ledger = Ledger::open(Stored::parse(Some(&raw(&state))).unwrap(), &entries, &Airbyte::default()).unwrap();
     assert_eq!(held(&ledger)[1..], [Some(r#"{"c":1}"#.to_owned()), None]);
@@ -161,4 +169,63 @@ fn a_sweep_that_shrinks_leaves_a_surplus_once() {
         }
         commit(&mut state, &mut ledger);
     }
+}
+
+/// Opens a ledger over one cell, and gives the error.
+fn opened_with(cell: &Value, source: &dyn Upstream) -> Result<Ledger, String> {
+    let stream = stream("s0");
+    let entry = Entry { state_key: "s0.v0", mode: Mode::Incremental, method: None, rows: Rows::Keyed, stream: &stream };
+    let state = json!({"bindingStateV1": {"s0.v0": cell}});
+    Ledger::open(Stored::parse(Some(&raw(&state))).unwrap(), &[entry], source).map_err(|it| format!("{it:#}"))
+}
+
+#[test]
+fn damaged_cells_are_errors_that_name_them() {
+    let (airbyte, singer) = (Airbyte::default(), crate::singer::Singer::default());
+    let damaged = [
+        json!(null),
+        json!(7),
+        json!([]),
+        json!({}),
+        json!({"state": [{"pos": 7}]}),
+        json!({"rowId": null, "state": [{"pos": 7}]}),
+        json!({"rowId": -1, "state": [{"pos": 7}]}),
+        json!({"rowId": 1.5}),
+        json!({"rowId": "7"}),
+        json!({"rowId": 7, "highRowId": "x"}),
+        json!({"rowId": 7, "state": "corrupt"}),
+        json!({"rowId": 7, "state": []}),
+        json!({"rowId": 7, "state": [1, 2]}),
+        json!({"rowId": 7, "state": {"pos": 7}}),
+        json!({"rowId": 7, "state": {"type": "STREAM"}}),
+    ];
+    for cell in damaged {
+        let protocols: [&dyn Upstream; 2] = [&airbyte, &singer];
+        // To Singer, any object without members of ours may be a bookmark.
+        for source in protocols.into_iter().take(if cell == json!({}) { 1 } else { 2 }) {
+            let error = opened_with(&cell, source).err().unwrap_or_else(|| panic!("{cell} was accepted"));
+            assert!(error.contains("s0.v0") && error.contains("backfill"), "{cell}: {error}");
+        }
+    }
+    for cell in [json!({"rowId": 7}), json!({"rowId": 7, "state": [null]}), json!({"rowId": 7, "later": 1})] {
+        assert_eq!(opened_with(&cell, &airbyte).unwrap().cells[0].row_id, 7);
+    }
+}
+
+#[test]
+fn a_damaged_state_at_the_top_is_an_error() {
+    for (state, want) in [
+        (json!({"bindingStateV1": [1]}), "bindingStateV1"),
+        (json!({"sharedStateV1": "x"}), "sharedStateV1"),
+        (json!({"sharedStateV1": []}), "sharedStateV1"),
+        (json!({"sharedStateV1": [1, 2]}), "sharedStateV1"),
+    ] {
+        let error = Stored::parse(Some(&raw(&state))).err().unwrap_or_else(|| panic!("{state} was accepted"));
+        assert!(error.to_string().contains(want) && error.to_string().contains("backfill"), "{error}");
+    }
+    let stream = stream("s0");
+    let entry = Entry { state_key: "s0.v0", mode: Mode::Incremental, method: None, rows: Rows::Keyed, stream: &stream };
+    let stored = Stored::parse(Some(&raw(&json!({"s0": "corrupt"})))).unwrap();
+    let error = Ledger::open(stored, &[entry], &Airbyte::default()).err().map(|it| format!("{it:#}")).unwrap();
+    assert!(error.contains("stream s0") && error.contains("backfill"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! The discovered streams that a sync is configured with (A10). Open brings only Flow's spec, and a discovery at every
+//! The discovered streams that a sync is configured with (A10), kept in the state between sessions. Open brings only Flow's spec, and a discovery at every
 //! start may take minutes: so the state keeps what was discovered for the bound streams, together with the version of
 //! the capture's spec. It is discovered again when a stream is missing or the spec was published anew, which the
 //! control plane does whenever it sees that the source has changed. What moves the config to where the connector wants it
@@ -18,35 +18,40 @@ use crate::session::mapping::ConfigMapping;
 use crate::upstream::{Resource, Stream, StreamId};
 
 #[derive(Serialize, Deserialize)]
-struct Kept {
+struct KeptCatalog {
     version: String,
     streams: Vec<Box<RawValue>>,
-    /// How the config gets to the connector.
+    /// The config mapping.
     #[serde(default, skip_serializing_if = "ConfigMapping::is_nothing")]
     way: ConfigMapping,
-    /// Of the streams that are not bound as much as a sync has to know.
+    /// The reduced entries of the streams without a binding.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     others: Vec<Box<RawValue>>,
 }
 
-/// What the source has.
-pub struct Catalog {
+/// The streams of a capture, as discovered.
+pub struct CaptureCatalog {
     /// The stream of each binding.
     pub streams: Vec<Stream>,
-    /// The outlines of all others.
+    /// The reduced entries of all others, if the protocol needs them.
     pub others: Vec<Box<RawValue>>,
     pub way: ConfigMapping,
-    /// What is to be kept for later sessions, where that is new.
+    /// What to keep for later sessions, if it has changed.
     pub refreshed: Option<Box<RawValue>>,
 }
 
-/// What is known of the source's streams, or found out now.
-pub async fn of(session: &Session, open: &Open, resources: &[Resource], kept: Option<&RawValue>) -> Result<Catalog> {
-    let kept = kept.and_then(|it| serde_json::from_str::<Kept>(it.get()).ok());
+/// The kept catalog if it is still valid, else a fresh discovery.
+pub async fn of(
+    session: &Session,
+    open: &Open,
+    resources: &[Resource],
+    kept: Option<&RawValue>,
+) -> Result<CaptureCatalog> {
+    let kept = kept.and_then(|it| serde_json::from_str::<KeptCatalog>(it.get()).ok());
     let is_current = kept.as_ref().is_some_and(|it| it.version == open.version);
     let remembered = kept.and_then(|it| {
         let known: Vec<Stream> = it.streams.into_iter().filter_map(|it| session.stream(it).ok()).collect();
-        Some(Catalog { streams: pick(&known, resources).ok()?, others: it.others, way: it.way, refreshed: None })
+        Some(CaptureCatalog { streams: pick(&known, resources).ok()?, others: it.others, way: it.way, refreshed: None })
     });
     let config = &open.capture.config;
     let discover = async || -> Result<(Vec<Stream>, ConfigMapping)> {
@@ -83,18 +88,18 @@ fn refreshed(
     resources: &[Resource],
     discovered: &[Stream],
     way: ConfigMapping,
-) -> Result<Catalog> {
+) -> Result<CaptureCatalog> {
     let streams = pick(discovered, resources)?;
     let bound: HashSet<&StreamId> = resources.iter().map(|it| &it.id).collect();
     let unbound = discovered.iter().filter(|it| !bound.contains(&it.id));
     let others: Vec<Box<RawValue>> = unbound.filter_map(|it| session.upstream.unselected_entry(it)).collect();
-    let mut catalog = Catalog { streams, others, way, refreshed: None };
+    let mut catalog = CaptureCatalog { streams, others, way, refreshed: None };
     catalog.refreshed = Some(keep(open, &catalog)?);
     Ok(catalog)
 }
 
-fn keep(open: &Open, catalog: &Catalog) -> Result<Box<RawValue>> {
-    let kept = Kept {
+fn keep(open: &Open, catalog: &CaptureCatalog) -> Result<Box<RawValue>> {
+    let kept = KeptCatalog {
         version: open.version.clone(),
         streams: catalog.streams.iter().map(|it| it.declared.clone()).collect(),
         way: catalog.way.clone(),

@@ -1,6 +1,6 @@
-//! What the streams of a sync are doing, as their connector tells, and what of it is shown to the user.
+//! The statuses that a connector reports for its streams, and what is shown of them to the user.
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail};
 use std::time::{Duration, Instant};
 
 use crate::logging;
@@ -11,14 +11,14 @@ const AT_MOST_EACH: Duration = Duration::from_secs(10);
 
 #[derive(Default)]
 pub struct StreamStatuses {
-    streams: Vec<Stream>,
-    /// The connector sends stream statuses at all.
+    streams: Vec<Progress>,
+    /// The connector emits STREAM_STATUS messages.
     pub has_statuses: bool,
     shown: Option<Instant>,
     changed: bool,
 }
 
-struct Stream {
+struct Progress {
     id: StreamId,
     phase: Option<Phase>,
     rows: Option<f64>,
@@ -26,14 +26,14 @@ struct Stream {
 
 impl StreamStatuses {
     pub fn new(streams: impl Iterator<Item = StreamId>) -> Self {
-        let streams = streams.map(|id| Stream { id, phase: None, rows: None }).collect();
+        let streams = streams.map(|id| Progress { id, phase: None, rows: None }).collect();
         Self { streams, ..Self::default() }
     }
 
     pub fn phase(&mut self, index: usize, phase: Phase) {
         self.has_statuses = true;
         let stream = &mut self.streams[index];
-        // Whatever follows an INCOMPLETE: the stream has failed (A4).
+        // Whatever follows an INCOMPLETE, the stream has failed (A4).
         if stream.phase != Some(Phase::Incomplete) && stream.phase != Some(phase) {
             stream.phase = Some(phase);
             self.changed = true;
@@ -49,18 +49,28 @@ impl StreamStatuses {
         self.streams[index].phase == Some(Phase::Complete)
     }
 
-    /// A sync that ended with exit code 0 has failed all the same where a stream did (A4).
-    pub fn verdict(&self) -> Result<()> {
-        if let Some(it) = self.streams.iter().find(|it| it.phase == Some(Phase::Incomplete)) {
-            bail!("stream {}: the connector could not read all of it and doesn't say why", it.id);
+    /// The streams that were not read completely, sorted.
+    pub fn incomplete(&self) -> Vec<StreamId> {
+        self.sorted(|it| it.phase == Some(Phase::Incomplete))
+    }
+
+    /// Fails if the connector reports statuses, but none for some streams (A4).
+    pub fn all_started(&self) -> Result<()> {
+        let silent = self.sorted(|it| it.phase.is_none());
+        if !self.has_statuses || silent.is_empty() {
+            return Ok(());
         }
-        match self.streams.iter().find(|it| it.phase.is_none()) {
-            Some(it) if self.has_statuses => Err(anyhow!(
-                "stream {} was never started by the connector: it may be gone at the source, or not be visible to this user",
-                it.id
-            )),
-            _ => Ok(()),
-        }
+        let (word, was) = if silent.len() == 1 { ("stream", "was") } else { ("streams", "were") };
+        let names = silent.iter().map(StreamId::to_string).collect::<Vec<_>>().join(", ");
+        bail!(
+            "{word} {names} {was} never started by the connector: deleted at the source, or not visible to this user?"
+        );
+    }
+
+    fn sorted(&self, wanted: impl Fn(&Progress) -> bool) -> Vec<StreamId> {
+        let mut ids: Vec<StreamId> = self.streams.iter().filter(|it| wanted(it)).map(|it| it.id.clone()).collect();
+        ids.sort();
+        ids
     }
 
     /// Shows the status if it has changed and the last one is old enough.

@@ -6,24 +6,37 @@
 //!  "catalogV1": [{"version": "1122334455667788", "streams": []}]}
 //! ```
 //!
-//! `highRowId` is a full refresh's, `complete` that of one which was complete and whose state is handed back all the same.
-//! A state of the connector's is in an array of one: merge patches replace arrays whole and keep the nulls in them
-//! (F8). A patch holds what has changed since the one before, and nothing else.
+//! A cell of a full refresh has a `highRowId`, `swept` if it was complete and left a state for the next one, and
+//! `lowRowId` if the rows up to there are gone. `method` says how the stream is replicated, if the protocol has several
+//! incremental ways. A state of the connector's is in an array of one: merge patches replace arrays as a whole and keep
+//! the nulls in them (F8). A patch contains only what has changed since the previous one.
+//!
+//! A cell that is neither ours nor a known legacy form is an error that names it, never a fresh start.
 
 mod cell;
 
-use anyhow::{Context, Result};
-use std::collections::{BTreeMap, HashMap};
+use anyhow::{Context, Result, anyhow, bail};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::de::DeserializeOwned;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 
 use crate::error;
-use crate::upstream::{FullRefreshPolicy, Mode, Rows, StateUpdate, Stream, StreamId, Upstream};
+use crate::upstream::{FullRefreshPolicy, Mode, Rows, Stream, StreamId, Upstream};
 
 pub use cell::Cell;
-use cell::{StoredCell, number, raw_text, unwrap_cell, wrap_cell};
+use cell::{StoredCell, number, raw_text, text, unwrap_cell, wrap_cell};
+
+/// States of bindings, and what they share.
+#[derive(Default)]
+pub struct BindingStates {
+    pub streams: Vec<(usize, Option<Box<RawValue>>)>,
+    /// What belongs to no single stream.
+    pub shared: Option<Box<RawValue>>,
+    /// Bindings that are not among `streams` have no state any more.
+    pub complete: bool,
+}
 
 pub(super) const BINDINGS: &str = "bindingStateV1";
 const SHARED: &str = "sharedStateV1";
@@ -39,24 +52,29 @@ pub struct Stored {
     cells: HashMap<String, Box<RawValue>>,
     shared: Option<Box<RawValue>>,
     catalog: Option<Box<RawValue>>,
-    /// What is neither: an older wrapper's state at the top.
-    older: BTreeMap<String, Box<RawValue>>,
+    /// Everything else: the state of an earlier wrapper.
+    legacy: BTreeMap<String, Box<RawValue>>,
 }
 
 impl Stored {
     pub fn parse(state: Option<&RawValue>) -> Result<Self> {
-        let what = "the state that Flow keeps for this capture can't be read";
-        let mut older: BTreeMap<String, Box<RawValue>> = match state {
-            Some(raw) => parse::<Option<_>>(raw).context(what)?.unwrap_or_default(),
+        let mut legacy: BTreeMap<String, Box<RawValue>> = match state {
+            Some(raw) => parse::<Option<_>>(raw).context(UNREADABLE)?.unwrap_or_default(),
             None => BTreeMap::new(),
         };
-        let cells = match older.remove(BINDINGS) {
-            Some(raw) => parse::<Option<_>>(&raw).context(what)?.unwrap_or_default(),
+        let cells = match legacy.remove(BINDINGS) {
+            Some(raw) => serde_json::from_str::<Option<_>>(raw.get())
+                .map_err(|_| damaged(BINDINGS, "is not an object"))?
+                .unwrap_or_default(),
             None => HashMap::new(),
         };
-        let shared = older.remove(SHARED).and_then(|it| unwrap_cell(&it));
-        let catalog = older.remove(CATALOG).and_then(|it| unwrap_cell(&it));
-        Ok(Self { cells, shared, catalog, older })
+        let shared = match legacy.remove(SHARED).filter(|it| it.get() != "null") {
+            Some(raw) => Some(unwrap_cell(&raw).ok_or_else(|| damaged(SHARED, "is not an array of one value"))?),
+            None => None,
+        };
+        // A damaged catalog is discovered again.
+        let catalog = legacy.remove(CATALOG).and_then(|it| unwrap_cell(&it));
+        Ok(Self { cells, shared, catalog, legacy })
     }
 
     /// The catalog that an earlier session kept.
@@ -64,61 +82,70 @@ impl Stored {
         self.catalog.as_deref()
     }
 
-    /// Whether the binding has run under another backfill counter.
-    fn has_other_version(&self, state_key: &str) -> bool {
-        let Some((path, _)) = state_key.rsplit_once(".v") else { return false };
-        self.cells.keys().any(|key| key.rsplit_once(".v").is_some_and(|(it, _)| it == path))
+    /// The state keys of the cells, without their backfill counters.
+    fn paths(&self) -> HashSet<&str> {
+        self.cells.keys().filter_map(|it| path_of(it)).collect()
     }
+}
+
+/// A state key without its backfill counter.
+fn path_of(state_key: &str) -> Option<&str> {
+    state_key.rsplit_once(".v").map(|(path, _)| path)
+}
+
+const UNREADABLE: &str = "the state that Flow keeps for this capture can't be read";
+
+fn damaged(what: &str, how: &str) -> anyhow::Error {
+    anyhow!("{what} in the state that Flow keeps for this capture {how}: backfill the capture to start it over")
 }
 
 pub struct Ledger {
     pub cells: Vec<Cell>,
     policy: FullRefreshPolicy,
-    by_stream: HashMap<StreamId, usize>,
     dirty: Vec<usize>,
     shared: Option<Box<RawValue>>,
     shared_changed: bool,
     catalog: Option<Box<RawValue>>,
-    /// Older top-level members that this session has taken over.
+    /// Top-level members of an earlier wrapper that this session has taken over.
     taken_over: Vec<String>,
 }
 
-/// A binding, as far as its state goes.
+/// A binding, for the ledger.
 pub struct Entry<'a> {
     pub state_key: &'a str,
     pub mode: Mode,
+    pub method: Option<&'static str>,
     pub rows: Rows,
     pub stream: &'a Stream,
 }
 
 impl Ledger {
-    /// Takes up the state where the last session left it.
+    /// Continues where the last session ended.
     pub fn open(stored: Stored, entries: &[Entry], source: &dyn Upstream) -> Result<Self> {
-        let what = "the state that Flow keeps for this capture can't be read";
         let mut ledger = Self {
             cells: Vec::new(),
             policy: source.full_refresh_policy(),
-            by_stream: HashMap::new(),
             dirty: Vec::new(),
             shared: stored.shared.clone(),
             shared_changed: false,
             catalog: None,
             taken_over: Vec::new(),
         };
-        for (index, entry) in entries.iter().enumerate() {
+        for entry in entries {
             let mut cell = Cell::new(entry);
             if let Some(raw) = stored.cells.get(entry.state_key) {
-                let found: StoredCell = parse(raw).context(what)?;
-                match (found.row_id, found.state.as_deref().map(unwrap_cell)) {
-                    (Some(_), None | Some(Some(_))) => cell.resume(found, entry.stream, source),
-                    _ => cell.take_over(raw, entry.stream, source),
+                match StoredCell::parse(raw) {
+                    Ok(found) => cell.resume(found, entry.stream, source),
+                    Err(how) => cell.take_over(raw, entry.stream, source).ok_or_else(|| {
+                        let (id, key) = (&entry.stream.id, entry.state_key);
+                        anyhow!("the state of stream {id} in Flow ({BINDINGS}, {key:?}) is damaged: {how}; backfill its binding to start it over")
+                    })?,
                 }
             }
-            ledger.by_stream.insert(entry.stream.id.clone(), index);
             ledger.cells.push(cell);
         }
-        ledger.take_over_top(&stored, entries, source).context(what)?;
-        // Each binding has a cell from now on: one without is fresh, be it new or its backfill counter raised.
+        ledger.take_over_top(&stored, entries, source)?;
+        // Each binding has a cell from now on: a binding without one is new, or its backfill counter was raised.
         for index in 0..ledger.cells.len() {
             if ledger.cells[index].changed() {
                 ledger.touch(index);
@@ -127,33 +154,34 @@ impl Ledger {
         Ok(ledger)
     }
 
-    /// An older wrapper's state at the top holds for bindings that never ran under this one.
-    fn take_over_top(&mut self, stored: &Stored, entries: &[Entry], source: &dyn Upstream) -> serde_json::Result<()> {
-        if stored.older.is_empty() {
+    /// An earlier wrapper's state at the top applies to bindings that never ran under this one.
+    fn take_over_top(&mut self, stored: &Stored, entries: &[Entry], source: &dyn Upstream) -> Result<()> {
+        if stored.legacy.is_empty() {
             return Ok(());
         }
-        let orphans: Vec<usize> = (0..self.cells.len())
-            .filter(|&index| self.cells[index].fresh && !stored.has_other_version(&self.cells[index].state_key))
-            .collect();
-        let older: Map<String, Value> = serde_json::from_str(&serde_json::to_string(&stored.older)?)?;
+        let paths = stored.paths();
+        let is_new = |cell: &Cell| cell.fresh && path_of(&cell.state_key).is_none_or(|it| !paths.contains(it));
+        let orphans: Vec<usize> = (0..self.cells.len()).filter(|&index| is_new(&self.cells[index])).collect();
+        let text = serde_json::to_string(&stored.legacy).context(UNREADABLE)?;
+        let legacy: Map<String, Value> = serde_json::from_str(&text).context(UNREADABLE)?;
         let ids: Vec<&StreamId> = orphans.iter().map(|&index| &entries[index].stream.id).collect();
-        let found = source.legacy_state(&older, &ids);
+        let found = match source.legacy_state(&legacy, &ids) {
+            Ok(found) => found,
+            Err(error) => bail!("{error:#}: backfill the binding to start it over"),
+        };
         if let Some(shared) = found.shared.filter(|_| stored.cells.is_empty() && stored.shared.is_none()) {
             self.shared = Some(shared);
             self.shared_changed = true;
-            self.taken_over = stored.older.keys().cloned().collect();
+            self.taken_over = stored.legacy.keys().cloned().collect();
             orphans.iter().for_each(|&index| self.cells[index].fresh = false);
         }
+        let by_stream: HashMap<&StreamId, usize> = orphans.iter().map(|&it| (&entries[it].stream.id, it)).collect();
         for (id, state) in found.streams {
-            let Some(&index) = self.by_stream.get(&id) else { continue };
+            let Some(&index) = by_stream.get(&id) else { continue };
             self.cells[index].adopt(0, Some(state), entries[index].stream, source);
             self.taken_over.push(id.name);
         }
         Ok(())
-    }
-
-    pub fn index_of(&self, id: &StreamId) -> Option<usize> {
-        self.by_stream.get(id).copied()
     }
 
     pub fn state(&self, index: usize) -> Option<&RawValue> {
@@ -181,20 +209,14 @@ impl Ledger {
         row_id
     }
 
-    /// Takes what the connector said of its state. Gives the streams among them that are not bound.
-    pub fn update(&mut self, update: StateUpdate) -> Vec<StreamId> {
-        let mut unbound = Vec::new();
+    /// Applies what the connector said about its state.
+    pub fn update(&mut self, update: BindingStates) {
         let mut named = vec![false; if update.complete { self.cells.len() } else { 0 }];
-        for (id, state) in update.streams {
-            match self.index_of(&id) {
-                Some(index) => {
-                    if let Some(it) = named.get_mut(index) {
-                        *it = true;
-                    }
-                    self.set_state(index, state);
-                }
-                None => unbound.push(id),
+        for (index, state) in update.streams {
+            if let Some(it) = named.get_mut(index) {
+                *it = true;
             }
+            self.set_state(index, state);
         }
         for index in (0..named.len()).filter(|&index| !named[index]) {
             self.set_state(index, None);
@@ -203,7 +225,6 @@ impl Ledger {
             self.shared = update.shared;
             self.shared_changed = true;
         }
-        unbound
     }
 
     fn set_state(&mut self, index: usize, state: Option<Box<RawValue>>) {
@@ -215,22 +236,38 @@ impl Ledger {
         }
     }
 
-    /// The source says that it reads a stream.
+    /// The source says that it reads the stream.
     pub fn announce(&mut self, index: usize) {
         self.cells[index].announced = true;
     }
 
-    /// Whether a connector that has ended well has read a stream from one end to the other.
-    pub fn was_complete(&self, index: usize) -> bool {
+    /// Rows of older versions are gone (S13): this sync is a complete refresh. Whether there are older rows.
+    pub fn activate_version(&mut self, index: usize) -> bool {
+        let cell = &mut self.cells[index];
+        cell.activated = true;
+        cell.high_row_id > 0
+    }
+
+    /// Whether a connector that has ended well may have read a stream completely.
+    pub fn may_be_complete(&self, index: usize) -> bool {
         let cell = &self.cells[index];
         cell.mode == Mode::FullRefresh && (!self.policy.announced || cell.has_begun())
     }
 
-    /// A full refresh has read everything. Gives the row ids that earlier sweeps have used beyond it.
+    /// A full refresh has read everything. Gives the row ids of earlier ones that it did not use again.
     pub fn complete_full_refresh(&mut self, index: usize) -> std::ops::RangeInclusive<u64> {
         let cell = &mut self.cells[index];
-        let surplus = cell.row_id + 1..=cell.high_row_id;
+        // A sync that was given a bookmark brings what is new; unless the tap says so, nothing is gone (S17).
+        let surplus = match (cell.continues, cell.activated) {
+            (false, _) => cell.row_id + 1..=cell.high_row_id,
+            (true, true) => std::mem::replace(&mut cell.low_row_id, cell.first_row_id) + 1..=cell.first_row_id,
+            #[allow(clippy::reversed_empty_ranges)]
+            (true, false) => 1..=0,
+        };
         cell.high_row_id = cell.row_id;
+        if !cell.continues {
+            cell.low_row_id = 0;
+        }
         if !self.policy.keeps_state {
             cell.set_none();
         }
@@ -239,7 +276,7 @@ impl Ledger {
         surplus
     }
 
-    /// How many records of a binding came since this was last asked.
+    /// How many records of a binding arrived since this was last asked.
     pub fn count_records(&mut self, index: usize) -> u64 {
         let cell = &mut self.cells[index];
         let count = cell.row_id.saturating_sub(cell.counted);
@@ -259,7 +296,7 @@ impl Ledger {
         }
     }
 
-    /// What has changed since the last patch, as a merge patch.
+    /// A merge patch of what has changed since the last one.
     pub fn patch(&mut self) -> Result<Box<RawValue>> {
         let mut patch: Vec<(String, Box<RawValue>)> = Vec::new();
         let mut cells: BTreeMap<String, BTreeMap<String, Box<RawValue>>> = BTreeMap::new();
@@ -286,6 +323,15 @@ impl Ledger {
                 }
                 _ => {}
             }
+            if cell.committed_low != cell.low_row_id {
+                cell.committed_low = cell.low_row_id;
+                members
+                    .insert("lowRowId".to_owned(), if cell.low_row_id > 0 { number(cell.low_row_id) } else { null() });
+            }
+            if cell.committed_method.as_deref() != cell.method {
+                cell.committed_method = cell.method.map(str::to_owned);
+                members.insert("method".to_owned(), cell.method.map_or_else(null, text));
+            }
             let complete = cell.state.is_some() && (cell.complete || cell.was_complete && !cell.has_begun());
             if cell.committed_complete != complete {
                 cell.committed_complete = complete;
@@ -294,7 +340,7 @@ impl Ledger {
             if std::mem::take(&mut cell.state_changed) {
                 members.insert("state".to_owned(), cell.state.as_deref().map_or_else(null, wrap_cell));
             }
-            // An older wrapper's member has another name than any of ours.
+            // An earlier wrapper's members have other names than ours.
             members.extend(cell.stale.drain(..).map(|name| (name, null())));
             cells.insert(cell.state_key.clone(), members);
         }

@@ -1,0 +1,201 @@
+//! Checks that a record has the key of its collection: Flow takes no document without it.
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::json::pointer;
+use crate::upstream::Member;
+
+/// The key of a collection, as far as it comes from the records.
+#[derive(Default)]
+pub struct RecordKey {
+    components: Vec<Component>,
+}
+
+struct Component {
+    pointer: String,
+    /// Index of its top-level member among the watched names.
+    member: usize,
+    /// The names that lead to it from there.
+    nested: Vec<String>,
+    types: Types,
+}
+
+/// What a component may be.
+#[derive(Clone, Copy)]
+struct Types {
+    string: bool,
+    integer: bool,
+    boolean: bool,
+}
+
+impl Types {
+    const ANY: Self = Self { string: true, integer: true, boolean: true };
+
+    /// Those that the collection's schema allows at a pointer.
+    fn of(schema: &Value, steps: &[String]) -> Self {
+        let at = steps.iter().try_fold(schema, |it, step| it.get("properties")?.get(step));
+        let names: Vec<&str> = match at.and_then(|it| it.get("type")) {
+            Some(Value::String(name)) => vec![name],
+            Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).collect(),
+            _ => return Self::ANY,
+        };
+        let has = |name: &str| names.contains(&name);
+        Self { string: has("string"), integer: has("integer") || has("number"), boolean: has("boolean") }
+    }
+
+    #[inline]
+    fn fit(self, value: &[u8]) -> bool {
+        match value.first() {
+            Some(b'"') => self.string,
+            Some(b't' | b'f') => self.boolean,
+            Some(b'-' | b'0'..=b'9') => self.integer && is_integer(value),
+            _ => false,
+        }
+    }
+}
+
+#[inline]
+fn is_integer(number: &[u8]) -> bool {
+    number.iter().all(|it| matches!(it, b'-' | b'0'..=b'9')) || {
+        // 1.0 and 1e3 are integers to Flow.
+        let parsed = std::str::from_utf8(number).ok().and_then(|it| it.parse::<f64>().ok());
+        parsed.is_some_and(|it| it.fract() == 0.0)
+    }
+}
+
+/// The names of the top-level members that these keys are in, without duplicates.
+pub fn watched<'a>(keys: impl Iterator<Item = &'a [String]>) -> Vec<String> {
+    let mut names: Vec<String> = keys.flatten().filter_map(|it| pointer::steps(it).into_iter().next()).collect();
+    names.sort();
+    names.dedup();
+    names.retain(|it| it != "_meta");
+    names
+}
+
+impl RecordKey {
+    /// `key` are JSON pointers, `watched` the names that records are scanned for, and `schema` what the collection's
+    /// documents have to match.
+    pub fn new(key: &[String], watched: &[String], schema: Option<&RawValue>) -> Self {
+        let schema: Value = schema.and_then(|it| serde_json::from_str(it.get()).ok()).unwrap_or_default();
+        let component = |pointer: &String| {
+            let steps = pointer::steps(pointer);
+            let member = watched.iter().position(|it| Some(it) == steps.first())?;
+            let types = Types::of(&schema, &steps);
+            Some(Component { pointer: pointer.clone(), member, nested: steps[1..].to_vec(), types })
+        };
+        Self { components: key.iter().filter_map(component).collect() }
+    }
+
+    /// Whether the record has the key. `members` are those of the watched ones that it has.
+    #[inline]
+    pub fn is_in(&self, payload: &[u8], members: &[Member]) -> bool {
+        self.components.iter().all(|it| it.is_in(payload, members))
+    }
+
+    /// What is wrong with the key of a record that does not have it.
+    #[cold]
+    pub fn problem(&self, payload: &[u8], members: &[Member]) -> String {
+        let Some(wrong) = self.components.iter().find(|it| !it.is_in(payload, members)) else { return String::new() };
+        let record: Value = serde_json::from_slice(payload).unwrap_or_default();
+        let what = match pointer::member(&record, &wrong.pointer) {
+            None => match wrong.nested.is_empty() {
+                true => match similar(&record, &wrong.pointer) {
+                    Some(name) => format!("is absent (there is a {name:?}: names are case-sensitive)"),
+                    None => "is absent".to_owned(),
+                },
+                false => "is absent, or what it is in is not an object".to_owned(),
+            },
+            Some(Value::Null) => "is null".to_owned(),
+            Some(Value::Object(_)) => "is an object".to_owned(),
+            Some(Value::Array(_)) => "is an array".to_owned(),
+            Some(Value::Bool(_)) => "is a boolean, which the collection's schema does not allow".to_owned(),
+            Some(Value::String(_)) => "is a string, which the collection's schema does not allow".to_owned(),
+            Some(it @ Value::Number(_)) if !is_integer(it.to_string().as_bytes()) => {
+                "is a fractional number".to_owned()
+            }
+            Some(Value::Number(_)) => "is a number, which the collection's schema does not allow".to_owned(),
+        };
+        format!("its key {} {what}", wrong.pointer)
+    }
+}
+
+impl Component {
+    #[inline]
+    fn is_in(&self, payload: &[u8], members: &[Member]) -> bool {
+        // Of several with one name the last one counts.
+        let Some(member) = members.iter().rev().find(|it| it.name == self.member) else { return false };
+        let Some(value) = payload.get(member.value.clone()) else { return false };
+        if self.nested.is_empty() { self.types.fit(value) } else { self.is_nested_in(value) }
+    }
+
+    fn is_nested_in(&self, value: &[u8]) -> bool {
+        let Some((first, rest)) = self.nested.split_first() else { return self.types.fit(value) };
+        #[derive(serde::Deserialize)]
+        struct Members<'a>(#[serde(borrow)] std::collections::HashMap<std::borrow::Cow<'a, str>, &'a RawValue>);
+        let step = |value: &[u8], name: &str| -> Option<Box<RawValue>> {
+            let Members(members) = serde_json::from_slice(value).ok()?;
+            Some((*members.get(name)?).to_owned())
+        };
+        let found = rest.iter().try_fold(step(value, first), |it, name| Some(step(it?.get().as_bytes(), name)));
+        found.flatten().is_some_and(|it| self.types.fit(it.get().as_bytes()))
+    }
+}
+
+/// A top-level name that differs from the pointer's only in case.
+fn similar(record: &Value, pointer: &str) -> Option<String> {
+    let name = pointer::steps(pointer).into_iter().next()?.to_lowercase();
+    record.as_object()?.keys().find(|it| it.to_lowercase() == name).cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::line::DeletionMark;
+
+    const DELETION: DeletionMark = DeletionMark { member: "_deleted_at", is_set: |value| value != b"null" };
+    use crate::upstream::Watch;
+    use crate::upstream::line::bare_payload;
+
+    fn problem(key: &[&str], schema: &str, record: &str) -> String {
+        let key: Vec<String> = key.iter().map(|it| (*it).to_owned()).collect();
+        let watched = watched(std::iter::once(key.as_slice()));
+        let mut watch = Watch::new(&watched);
+        let schema = RawValue::from_string(schema.to_owned()).unwrap();
+        let checked = RecordKey::new(&key, &watched, Some(&schema));
+        let payload = bare_payload(record.as_bytes(), &mut watch, &DELETION).unwrap();
+        match checked.is_in(payload.bytes, watch.found()) {
+            true => String::new(),
+            false => checked.problem(payload.bytes, watch.found()),
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_key_is_told() {
+        let schema = r#"{"properties":{"id":{"type":"integer"},"s":{"type":["string","null"]},"user":{"properties":{"login":{"type":"string"}}}}}"#;
+        for (key, record, want) in [
+            (&["/id"][..], r#"{"id":1}"#, ""),
+            (&["/id"], r#"{"a":{"id":null},"id":-12}"#, ""),
+            (&["/id"], r#"{"id":1.0}"#, ""),
+            (&["/id"], r#"{"id":null,"id":1}"#, ""),
+            (&["/id"], r#"{"\u0069d":1}"#, ""),
+            (&["/id"], r#"{"id":1,"id":null}"#, "its key /id is null"),
+            (&["/id"], r#"{"id":1.5}"#, "its key /id is a fractional number"),
+            (&["/id"], r#"{"id":"A"}"#, "its key /id is a string, which the collection's schema does not allow"),
+            (&["/id"], r#"{"id":[1]}"#, "its key /id is an array"),
+            (&["/id"], r#"{"a":{"id":1}}"#, "its key /id is absent"),
+            (&["/id"], r#"{"ID":1}"#, "its key /id is absent (there is a \"ID\": names are case-sensitive)"),
+            (&["/s"], r#"{"s":1}"#, "its key /s is a number, which the collection's schema does not allow"),
+            (&["/x"], r#"{"x":true}"#, ""),
+            (&["/id", "/s"], r#"{"s":"","id":0}"#, ""),
+            (&["/id", "/s"], r#"{"id":0,"s":null}"#, "its key /s is null"),
+            (&["/user/login"], r#"{"user":{"login":"a"}}"#, ""),
+            (&["/user/login"], r#"{"user":{"login":null}}"#, "its key /user/login is null"),
+            (&["/user/login"], r#"{"user":null}"#, "its key /user/login is absent, or what it is in is not an object"),
+            (&["/_meta/row_id"], "{}", ""),
+            (&["/a~1b"], r#"{"a/b":1}"#, ""),
+        ] {
+            assert_eq!(problem(key, schema, record), want, "{record}");
+        }
+    }
+}

@@ -1,0 +1,447 @@
+//! A worker reads one feed into segments: documents and schemas, closed by the state that covers them.
+//!
+//! It runs on a thread of its own. It knows neither the protocol of the connector nor how documents are framed or states
+//! are kept: those are the feed's and [`Segments`]'s business.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Error, anyhow};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use tokio::sync::watch;
+use tracing::{debug, info, warn};
+
+use super::CaptureError;
+use super::bound_stream::BoundStream;
+use super::document::{self, Added};
+use super::ledger::BindingStates;
+use super::stream_names::{Meant, StreamNames, id_of};
+use super::stream_statuses::StreamStatuses;
+use crate::json::pointer;
+use crate::json::repair::{Repair, What};
+use crate::logging::{self, Level};
+use crate::process::activity::Activity;
+use crate::process::supervise::Reading;
+use crate::secrets;
+use crate::upstream::{
+    ErrorLog, Event, Feed, FeedError, Mode, Payload, Phase, Record, StateUpdate, Status, StreamId, StreamSchema, Watch,
+};
+
+/// Where a worker's segments go.
+pub trait Segments {
+    fn document(&mut self, binding: usize, added: &Added, payload: &Payload) -> io::Result<()>;
+
+    fn sourced_schema(&mut self, binding: usize, schema: &Value) -> io::Result<()>;
+
+    /// The source says that it reads the stream.
+    fn announced(&mut self, binding: usize);
+
+    /// Rows of older versions are gone. Whether there are any.
+    fn activated_version(&mut self, binding: usize) -> bool;
+
+    /// A full refresh has read everything.
+    fn full_refresh_completed(&mut self, binding: usize) -> Result<(), CaptureError>;
+
+    /// How many documents of a binding there were since this was last asked.
+    fn count_records(&mut self, binding: usize) -> u64;
+
+    /// The state that covers everything before it.
+    fn close(&mut self, states: BindingStates) -> Result<(), CaptureError>;
+
+    /// Sends what is held back for the sake of large writes.
+    fn flush(&mut self) -> io::Result<()>;
+}
+
+/// Where rotated configs go. Only the newest counts: each replaces the one before.
+pub type Rotations = watch::Sender<Option<Box<RawValue>>>;
+
+/// How many streams without a binding are counted by name.
+const MOST_UNBOUND: usize = 100;
+
+pub struct Worker<S> {
+    pub segments: S,
+    pub statuses: Arc<Mutex<StreamStatuses>>,
+    pub activity: Activity,
+    pub rotations: Rotations,
+    pub errors: ErrorLog,
+    /// Why the worker gave up.
+    pub failure: Option<Error>,
+    /// Why the last message is incomplete.
+    pub truncated: Option<Error>,
+    pub(super) streams: Vec<BoundStream>,
+    names: StreamNames,
+    max_document: usize,
+    /// What the records of BATCH files are scanned for.
+    pub(super) watch: Watch,
+    unbound: BTreeMap<StreamId, u64>,
+    /// Records of further streams without a binding.
+    more_unbound: u64,
+    repaired: HashMap<(usize, Repair), u64>,
+}
+
+impl<S: Segments> Worker<S> {
+    pub fn new(
+        segments: S,
+        streams: Vec<BoundStream>,
+        watched: &[String],
+        max_document: usize,
+        activity: Activity,
+    ) -> Self {
+        let statuses = StreamStatuses::new(streams.iter().map(|it| it.id.clone()));
+        Self {
+            segments,
+            statuses: Arc::new(Mutex::new(statuses)),
+            activity,
+            rotations: watch::Sender::new(None),
+            errors: ErrorLog::default(),
+            failure: None,
+            truncated: None,
+            names: StreamNames::new(streams.iter().map(|it| it.id.clone())),
+            streams,
+            max_document,
+            watch: Watch::new(watched),
+            unbound: BTreeMap::new(),
+            more_unbound: 0,
+            repaired: HashMap::new(),
+        }
+    }
+
+    /// Reads the feed to its end.
+    pub fn run(mut self, mut feed: Box<dyn Feed>) -> (Self, Reading) {
+        match self.read(&mut *feed) {
+            Ok(()) => (self, Reading::Ended),
+            Err(error) => {
+                // Flush the complete messages that precede the failure.
+                let flushed = if matches!(error, CaptureError::Failed(_)) { self.segments.flush() } else { Ok(()) };
+                self.failure = Some(flushed.map_or_else(CaptureError::from, |()| error).into());
+                (self, Reading::Aborted)
+            }
+        }
+    }
+
+    fn read(&mut self, feed: &mut dyn Feed) -> Result<(), CaptureError> {
+        loop {
+            // Flush only when no more input is immediately available.
+            if !feed.ready() {
+                self.segments.flush()?;
+            }
+            match feed.next() {
+                Ok(Some(Event::Record(record))) => self.record(&record)?,
+                Ok(Some(event)) => self.event(event)?,
+                Ok(None) => return Ok(self.segments.flush()?),
+                Err(FeedError::Truncated(error)) => self.truncated = Some(error),
+                Err(FeedError::Failed(error)) => return Err(error.into()),
+            }
+        }
+    }
+
+    #[inline]
+    pub(super) fn record(&mut self, record: &Record) -> Result<(), CaptureError> {
+        let index = match self.names.last(record) {
+            Some(index) => index,
+            None => match self.find(record)? {
+                Some(index) => index,
+                None => return Ok(()),
+            },
+        };
+        if !record.repairs.is_empty() || record.file.is_some() {
+            self.note(index, record);
+        }
+        let stream = &mut self.streams[index];
+        if !stream.record_key.is_in(record.data.bytes, record.members) {
+            return Err(self.without_key(index, record).into());
+        }
+        let added = Added { changes: record.changes, file: record.file };
+        let normalized = stream.dates.as_mut().and_then(|it| document::normalize(&record.data, it));
+        let payload = normalized.as_ref().unwrap_or(&record.data);
+        let size = document::size(&added, payload);
+        if size > self.max_document {
+            return Err(self.too_large(index, record, size).into());
+        }
+        Ok(self.segments.document(index, &added, payload)?)
+    }
+
+    /// The binding of a record whose stream is another one than the last record's; `None` if it has no binding.
+    #[cold]
+    fn find(&mut self, record: &Record) -> Result<Option<usize>, CaptureError> {
+        let id = id_of(record);
+        match self.names.resolve(&id)? {
+            Meant::Binding { index, without_namespace } => {
+                self.names.remember(record, index);
+                let stream = &mut self.streams[index];
+                (stream.heard, stream.read) = (true, true);
+                stream.miscounted |= without_namespace;
+                Ok(Some(index))
+            }
+            Meant::Unbound => {
+                self.count_unbound(id);
+                Ok(None)
+            }
+        }
+    }
+
+    fn count_unbound(&mut self, id: StreamId) {
+        if let Some(count) = self.unbound.get_mut(&id) {
+            *count += 1;
+        } else if self.unbound.len() < MOST_UNBOUND {
+            warn!("the connector sends records of stream {id}, which has no binding: they are ignored");
+            self.unbound.insert(id, 1);
+        } else {
+            self.more_unbound += 1;
+        }
+    }
+
+    #[cold]
+    fn note(&mut self, index: usize, record: &Record) {
+        record.repairs.iter().for_each(|it| self.note_repaired(index, it));
+        let stream = &mut self.streams[index];
+        if record.file.is_some() && !std::mem::replace(&mut stream.warned.file, true) {
+            warn!(
+                "stream {}: the connector transfers files: their descriptions are captured (/_meta/file), the files themselves are not",
+                stream.id
+            );
+        }
+    }
+
+    fn event(&mut self, event: Event) -> Result<(), CaptureError> {
+        match event {
+            Event::Record(record) => self.record(&record)?,
+            Event::State(update) => self.state(update)?,
+            Event::Schema(it) => self.schema(it)?,
+            Event::ActivateVersion(stream) => self.activate_version(&stream)?,
+            Event::Batch(batch) => self.batch(&batch)?,
+            Event::Log { level, message, fields } => self.errors.log(level, message, fields),
+            Event::Error(mut error) => {
+                if let Some(id) = &error.stream
+                    && let Ok(Some(index)) = self.names.binding_of(id)
+                {
+                    error.stream = Some(self.streams[index].id.clone());
+                }
+                self.errors.error(error);
+            }
+            Event::Status(status) => self.status(&status)?,
+            Event::Estimate { stream, rows, bytes } => self.estimate(stream.as_ref(), rows, bytes),
+            Event::Config(config) => {
+                secrets::redact_config(&config, None);
+                self.rotations.send_replace(Some(config));
+            }
+            Event::Noise => {}
+        }
+        Ok(())
+    }
+
+    fn state(&mut self, update: StateUpdate) -> Result<(), CaptureError> {
+        let mut streams = Vec::with_capacity(update.streams.len());
+        for (id, state) in update.streams {
+            match self.names.resolve(&id)? {
+                Meant::Binding { index, .. } => {
+                    self.streams[index].heard = true;
+                    streams.push((index, state));
+                }
+                Meant::Unbound => {
+                    debug!("the connector sends a state of stream {id}, which has no binding: it is ignored");
+                }
+            }
+        }
+        let indices: Vec<usize> = match update.complete {
+            true => (0..self.streams.len()).collect(),
+            false => streams.iter().map(|(index, _)| *index).collect(),
+        };
+        self.compare_counts(&indices, update.record_count);
+        self.segments.close(BindingStates { streams, shared: update.shared, complete: update.complete })
+    }
+
+    /// Warns once per stream if the source counts other records than have arrived (A15). A source that leaves the
+    /// namespace out of records counts none of them.
+    fn compare_counts(&mut self, indices: &[usize], told: Option<f64>) {
+        let seen: u64 = indices.iter().map(|&index| self.segments.count_records(index)).sum();
+        let Some(told) = told.filter(|it| *it != seen as f64) else { return };
+        let Some(&first) = indices.first() else { return };
+        if indices.iter().any(|&it| self.streams[it].miscounted)
+            || std::mem::replace(&mut self.streams[first].warned.count, true)
+        {
+            return;
+        }
+        let name =
+            if indices.len() > 1 { "all streams".to_owned() } else { format!("stream {}", self.streams[first].id) };
+        warn!("{name}: the connector counts {told} records since its last state, {seen} have arrived");
+    }
+
+    /// The source begins to read a stream, and says what its records look like from here on.
+    fn schema(&mut self, it: StreamSchema) -> Result<(), CaptureError> {
+        let Some(index) = self.names.binding_of(&it.stream)? else { return Ok(()) };
+        let stream = &mut self.streams[index];
+        (stream.heard, stream.read) = (true, true);
+        self.segments.announced(index);
+        if let Some(schema) = stream.announced(it) {
+            self.segments.sourced_schema(index, schema)?;
+        }
+        Ok(())
+    }
+
+    /// Sends the discovered schema of a stream.
+    pub fn declare(&mut self, index: usize, schema: &Value, key: &[Vec<String>]) -> Result<(), CaptureError> {
+        if let Some(schema) = self.streams[index].declared(schema, key) {
+            self.segments.sourced_schema(index, schema)?;
+        }
+        Ok(())
+    }
+
+    /// Rows missing from a completed full refresh were deleted; only collections keyed by row id can tell which.
+    fn activate_version(&mut self, id: &StreamId) -> Result<(), CaptureError> {
+        let Some(index) = self.names.binding_of(id)? else { return Ok(()) };
+        let has_older = self.segments.activated_version(index);
+        if self.streams[index].is_keyed() && has_older {
+            info!(
+                "stream {id} was read completely again: rows that were deleted at the source stay in the collection, as nothing tells which they are (raise the binding's backfill counter, or key the collection by /_meta/row_id, to remove them)"
+            );
+        }
+        Ok(())
+    }
+
+    fn status(&mut self, status: &Status) -> Result<(), CaptureError> {
+        if let Some(pause) = status.pause {
+            self.activity.touch_until(pause);
+        }
+        let Some(index) = self.names.binding_of(&status.stream)? else { return Ok(()) };
+        debug!("{}", format!("stream {} is {:?}", status.stream, status.phase).to_lowercase());
+        self.streams[index].heard = true;
+        self.change_statuses(|statuses| statuses.phase(index, status.phase));
+        if status.phase == Phase::Complete && self.streams[index].mode == Mode::FullRefresh {
+            self.segments.full_refresh_completed(index)?;
+        }
+        Ok(())
+    }
+
+    /// Only for people, so an ambiguous name is ignored.
+    fn estimate(&mut self, stream: Option<&StreamId>, rows: Option<f64>, bytes: Option<f64>) {
+        let Some(id) = stream else { return };
+        let Ok(Some(index)) = self.names.binding_of(id) else { return };
+        let number = |it: Option<f64>| it.map_or(Value::Null, |it| (it as u64).into());
+        let fields =
+            logging::fields([("stream", id.to_string().into()), ("rows", number(rows)), ("bytes", number(bytes))]);
+        logging::event(Level::Debug, "estimate", &format!("the connector estimates the size of stream {id}"), fields);
+        if let Some(rows) = rows {
+            self.change_statuses(|statuses| statuses.estimate(index, rows));
+        }
+    }
+
+    fn change_statuses(&self, change: impl FnOnce(&mut StreamStatuses)) {
+        let mut statuses = self.statuses.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut statuses);
+        statuses.show();
+    }
+
+    fn note_repaired(&mut self, index: usize, repaired: &Repair) {
+        let id = &self.streams[index].id;
+        let field = field_in_record(&repaired.field);
+        let what = match repaired.what {
+            What::NotANumber => {
+                "NaN or Infinity, which JSON does not have, or a number too large for Flow: it becomes null"
+            }
+            What::Text => "text that is not Unicode (a lone surrogate or invalid UTF-8): that part becomes U+FFFD",
+            What::Control => "a raw control character: it is escaped",
+        };
+        let message = format!("stream {id}: {field} contains {what}");
+        let count = self.repaired.entry((index, repaired.clone())).or_default();
+        if *count == 0 {
+            warn!("{message}");
+        }
+        *count += 1;
+    }
+
+    #[cold]
+    fn without_key(&self, index: usize, record: &Record) -> Error {
+        let stream = &self.streams[index];
+        let (id, name) = (&stream.id, &stream.id.name);
+        let problem = stream.record_key.problem(record.data.bytes, record.members);
+        anyhow!(
+            "stream {id}: Flow can't take a record, because {problem}; choose another key or the row id in shim.yaml (`streams: {{{name:?}: {{key: []}}}}`), discover again and backfill the binding"
+        )
+    }
+
+    #[cold]
+    fn too_large(&self, index: usize, record: &Record, size: usize) -> Error {
+        let stream = &self.streams[index];
+        let key = key_text(stream.key(), record.data.bytes);
+        anyhow!(
+            "stream {}: a document of {size} bytes exceeds the limit of {}{key}; raise maxDocument in shim.yaml (Flow takes up to 64MiB) or exclude the row at the source",
+            stream.id,
+            self.max_document
+        )
+    }
+
+    /// Logs how often each warning that was printed only once occurred.
+    pub fn summarize(&self) {
+        for (id, count) in &self.unbound {
+            warn!("{count} records of stream {id}, which has no binding, were ignored");
+        }
+        if self.more_unbound > 0 {
+            warn!("{} records of further streams without a binding were ignored", self.more_unbound);
+        }
+        for ((index, repaired), count) in &self.repaired {
+            let field = field_in_record(&repaired.field);
+            warn!("stream {}: {field} was repaired in {count} records", self.streams[*index].id);
+        }
+    }
+
+    /// Warns if a sync that has ended well was silent about what it had to read.
+    pub fn warn_of_silence(&self) {
+        let unread: Vec<String> = self.streams.iter().filter(|it| !it.read).map(|it| it.id.to_string()).collect();
+        if !self.unbound.is_empty() && !unread.is_empty() {
+            let sent: Vec<String> = self.unbound.keys().map(StreamId::to_string).collect();
+            warn!(
+                "the connector sent nothing of the captured {} but records of {}, which has no binding: if the connector renames streams, give the new name as `streams: NAME: {{alias: ...}}` in shim.yaml",
+                some_of(&unread),
+                some_of(&sent)
+            );
+        } else if self.streams.iter().all(|it| !it.heard) {
+            warn!(
+                "the connector ended without a record, state, schema or status of any captured stream ({}): it may not have understood what to read",
+                some_of(&unread)
+            );
+        }
+    }
+
+    /// The streams that the connector could not read completely, in a stable order.
+    pub fn incomplete(&self) -> Vec<StreamId> {
+        self.statuses.lock().unwrap_or_else(PoisonError::into_inner).incomplete()
+    }
+
+    /// The full refreshes that a connector which has ended well may have completed.
+    pub fn complete(&self) -> Vec<usize> {
+        let statuses = self.statuses.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_complete = |index: usize| !statuses.has_statuses || statuses.is_complete(index);
+        (0..self.streams.len()).filter(|&it| self.streams[it].mode == Mode::FullRefresh && is_complete(it)).collect()
+    }
+}
+
+/// The first of some names, for a message.
+fn some_of(names: &[String]) -> String {
+    const MOST: usize = 5;
+    let shown = names.iter().take(MOST).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(MOST) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+/// A field of a message as a field of its record, in either protocol.
+fn field_in_record(field: &str) -> &str {
+    field.strip_prefix("/record/data").or(field.strip_prefix("/record")).unwrap_or(field)
+}
+
+/// The key of a document, for a message: ` (key: /id = 5)`.
+fn key_text(key: &[String], data: &[u8]) -> String {
+    let Ok(document) = serde_json::from_slice::<Value>(data) else { return String::new() };
+    let part = |it: &String| {
+        let value: String = pointer::member(&document, it)?.to_string().chars().take(100).collect();
+        Some(format!("{it} = {value}"))
+    };
+    match key.iter().filter_map(part).collect::<Vec<_>>() {
+        parts if parts.is_empty() => String::new(),
+        parts => format!(" (key: {})", parts.join(", ")),
+    }
+}
