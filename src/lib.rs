@@ -1,4 +1,4 @@
-//! flow-shim runs any Airbyte source or Singer tap as a capture connector of Estuary Flow. ARCHITECTURE.md shows the way around.
+//! flow-shim runs any Airbyte source or Singer tap as a capture connector of Estuary Flow. ARCHITECTURE.md describes the modules.
 
 pub mod airbyte;
 pub mod capture;

@@ -1,4 +1,4 @@
-//! The live display: a line for each stream, as long as the capture runs.
+//! The live display: a line per stream while the capture runs.
 
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -13,13 +13,13 @@ use crate::logging::{self, CONNECTOR_STATUS, EVENT_TYPE, Line, Sink};
 use crate::terminal::Screen;
 use crate::terminal::figures::{columns, count, seconds, size};
 
-/// How often the lines change.
+/// The interval between updates.
 const TICK: Duration = Duration::from_millis(200);
 
-/// Over how long a rate is averaged, roughly.
+/// The time constant of the moving average of a rate, in seconds.
 const SMOOTH: f64 = 2.0;
 
-/// How wide a stream's name may be, and its bar.
+/// The widths of a stream's name and of its progress bar.
 const NAME: usize = 40;
 const BAR: usize = 20;
 
@@ -29,7 +29,7 @@ pub struct Display {
 }
 
 impl Display {
-    /// Draws until [`Display::end`]; does nothing where lines can't change.
+    /// Draws until [`Display::end`]; returns `None` without a live display.
     pub fn start(screen: &Screen, tally: &Arc<Tally>) -> Option<Self> {
         if !screen.is_live() {
             return None;
@@ -59,7 +59,7 @@ impl Display {
     }
 }
 
-/// Takes out of the logs what the display shows.
+/// Takes estimates and the connector status from the logs, for the display.
 struct Listener {
     screen: Screen,
     tally: Arc<Tally>,
@@ -87,7 +87,7 @@ impl Sink for Listener {
     }
 }
 
-/// Records a second of each stream.
+/// Records per second of each stream.
 struct Rates {
     at: Instant,
     last: Vec<u64>,
@@ -106,13 +106,14 @@ impl Rates {
         for ((stream, last), rate) in tally.streams.iter().zip(&mut self.last).zip(&mut self.each) {
             let records = stream.records.get();
             let now = (records - std::mem::replace(last, records)) as f64 / seconds;
-            // The first records tell the rate as it is.
+            // The first measurement is not averaged.
             *rate = if *rate == 0.0 { now } else { *rate + (now - *rate) * (1.0 - (-seconds / SMOOTH).exp()) };
         }
     }
 }
 
-/// The lines: all streams, or those that fit, the busiest and then the fullest first, in their own order.
+/// The lines: all streams or, if they don't fit, those with the highest rate and then the most records, in their usual
+/// order.
 fn render(tally: &Tally, rates: &[f64], height: usize, now: u64) -> Vec<String> {
     let mut shown: Vec<usize> = (0..tally.streams.len()).collect();
     let hidden = shown.len() - shown.len().min(height);
@@ -158,7 +159,7 @@ fn bar(progress: f64) -> String {
     let full = (progress * BAR as f64) as usize;
     let style = Style::new().for_stderr();
     let (done, left) = ("━".repeat(full), "━".repeat(BAR - full));
-    // Without colours the two parts have to look different.
+    // Without colours, the two parts need different characters.
     if console::colors_enabled_stderr() {
         format!("{}{}", style.clone().cyan().apply_to(done), style.black().bright().apply_to(left))
     } else {
@@ -176,9 +177,9 @@ mod tests {
     }
 
     #[test]
-    fn a_line_tells_of_a_stream() {
+    fn a_line_describes_a_stream() {
         let tally = tally(
-            ["customers", "a_stream_with_a_name_that_is_longer_than_anybody_reads", "orders"]
+            ["customers", "a_stream_with_a_name_that_is_longer_than_the_column", "orders"]
                 .map(str::to_owned)
                 .into_iter(),
         );

@@ -1,5 +1,5 @@
-//! A local runtime, for people without Flow at hand: it drives the serve loop of this very process as Flow would from
-//! another one, prints what is committed, and keeps the state in a file. It knows neither Airbyte nor Singer.
+//! `flow-shim preview`: a local runtime. It drives the serve loop in this process as Flow would drive it from outside, prints
+//! committed documents and keeps the state in a file. It knows neither Airbyte nor Singer.
 
 mod bindings;
 mod display;
@@ -50,16 +50,16 @@ use tally::Tally;
 pub struct Args {
     #[command(flatten)]
     config: ConfigArg,
-    /// Go on from the state in this file, and keep it there
+    /// Resume from the state in this file, and update it
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
-    /// Capture the streams whose names match; may be repeated [default: all]
+    /// Capture only matching streams; can be repeated [default: all]
     #[arg(long, value_name = "GLOB", value_parser = bindings::glob)]
     select: Vec<GlobMatcher>,
     /// Stop after N documents
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
-    /// Read everything, from the beginning
+    /// Read everything from the beginning
     #[arg(long)]
     full_refresh: bool,
     #[command(flatten, next_help_heading = "Source")]
@@ -67,26 +67,26 @@ pub struct Args {
 }
 
 const HELP: &str = "\
-Each document goes to stdout as [\"<stream>\",{...}], byte for byte as Flow would get it, once a checkpoint has \
-committed it. Logs, progress and a table at the end go to stderr. Ctrl-C stops the connector and keeps what was \
-checkpointed; a second one does not wait.
+Documents are printed to stdout as [\"<stream>\",{...}], exactly the bytes that Flow would receive, as soon as a \
+checkpoint commits them. Logs, progress and a summary table go to stderr. Ctrl-C stops the connector and keeps everything \
+up to the last checkpoint; a second Ctrl-C exits immediately.
 
---state: The file is written after each checkpoint, once its documents are printed. It may hold secrets: only its \
-owner can read it.
+--state: The file is written after each checkpoint, once the documents before it are printed. It can contain secrets: \
+only its owner can read it.
 
---limit: The last documents are printed without waiting for their checkpoint. If it does not follow, the next run \
-with the same --state brings them again.
+--limit: The last documents are printed without waiting for their checkpoint. If the checkpoint does not follow, the next \
+run with the same --state repeats them.
 
---full-refresh: What the state says of the selected streams is left aside, as by a backfill in Flow, and replaced at \
-the first checkpoint. Streams that have a full refresh mode are read in it, others as ever. The next run without \
---full-refresh begins anew, too: a full refresh leaves no cursor to go on from.
+--full-refresh: The state of the selected streams is ignored, like in a backfill in Flow, and replaced at the first \
+checkpoint. Streams with a full refresh mode are read in that mode, others in their usual one. The next run without \
+--full-refresh also starts from the beginning, as a full refresh leaves no cursor.
 
 Examples:
   flow-shim preview --shim shims/demo
   flow-shim preview --config config.json --state state.json -- source-faker
   flow-shim preview --config config.json --select 'public/*' --limit 10 -- source-postgres";
 
-/// Captures, and says how it went.
+/// Runs `flow-shim preview`.
 pub async fn run(args: Args, stop: &Shutdown, stdout: File) -> ExitCode {
     let screen = Screen::open();
     let (shown, shutdown) = (screen.clone(), stop.clone());
@@ -101,12 +101,12 @@ pub async fn run(args: Args, stop: &Shutdown, stdout: File) -> ExitCode {
         let reason = stop.requested().await;
         screen.status("stopping the connector");
         if matches!(reason, Reason::Interrupt | Reason::Terminate) {
-            info!("stopping: the connector has a moment to end (a second Ctrl-C does not wait for it)");
+            info!("stopping: waiting for the connector to exit (a second Ctrl-C exits immediately)");
         }
         std::future::pending::<Infallible>().await
     };
     let result = tokio::select! {
-        result = previewing => result.unwrap_or_else(|| Err(anyhow!("flow-shim is broken: the preview panicked"))),
+        result = previewing => result.unwrap_or_else(|| Err(anyhow!("bug in flow-shim: the preview panicked"))),
         never = notice => match never {},
     };
     screen.conclude(result)
@@ -114,7 +114,7 @@ pub async fn run(args: Args, stop: &Shutdown, stdout: File) -> ExitCode {
 
 fn preview(args: &Args, stop: &Shutdown, screen: &Screen, stdout: File, runtime: &Handle) -> Result<()> {
     let mut shim = Session::resolve(&args.source, stop.clone())?;
-    // Nobody waits for a capture to be started again.
+    // A preview is not restarted, so it ends after one sync.
     shim.settings.run_interval = None;
     let shim = Arc::new(shim);
     let given = args.config.read(shim.settings.folder.as_deref())?;
@@ -149,7 +149,7 @@ fn preview(args: &Args, stop: &Shutdown, screen: &Screen, stdout: File, runtime:
             file.state = capture::reset_bindings(std::mem::take(&mut file.state), &keys);
         }
     }
-    let from = if state.as_ref().is_some_and(|it| !it.is_empty()) { ", from the state on" } else { "" };
+    let from = if state.as_ref().is_some_and(|it| !it.is_empty()) { ", resuming from the state" } else { "" };
     let names = bindings::names(&bindings, 5);
     let of = if found == bindings.len() {
         plural(found, "stream")
@@ -161,7 +161,7 @@ fn preview(args: &Args, stop: &Shutdown, screen: &Screen, stdout: File, runtime:
     capture(session, &bindings, &config, state, Run { args, stop, screen, stdout })
 }
 
-/// Check and discover. What fails within the session is told at its end.
+/// Checks the config and discovers streams. `Err(None)` is a failure of the session, which [`Serving::end`] reports.
 fn find_streams(
     session: &mut Serving,
     shim: &Session,
@@ -172,26 +172,26 @@ fn find_streams(
     screen.status("checking the config");
     session.ask("validate", &Validate { config, bindings: [] }, "validated").ok_or(None)?;
     screen.status("discovering streams");
-    // Asked directly: the wire does not tell in which other modes a stream can be read.
+    // Called directly: Flow's Discovered response does not list a stream's other sync modes.
     let streams = runtime.block_on(shim.discover(config)).map_err(Some)?;
     if streams.is_empty() {
-        return Err(Some(anyhow!("the connector discovers no streams with this config")));
+        return Err(Some(anyhow!("the connector discovered no streams with this config")));
     }
     Ok(streams)
 }
 
-/// Why a session got no further, as it tells itself, or as is known outside.
+/// Ends a session that gave no response: its own failure, otherwise `failure`.
 fn unanswered(session: Serving, failure: Option<Error>) -> Error {
-    let broken = || anyhow!("flow-shim is broken: a request had no answer");
+    let broken = || anyhow!("bug in flow-shim: a request had no response");
     session.end().err().or(failure).unwrap_or_else(broken)
 }
 
-/// A failure that the absence of a config may explain.
+/// Adds to a failure that no config was given, which may be its cause.
 fn without_config(failure: Error) -> Error {
     if error::stopped(&failure).is_some() {
         return failure;
     }
-    let message = format!("{} (no config was given: say --config FILE)", error::sentence(&failure).trim_end());
+    let message = format!("{} (no config was given: use --config FILE)", error::sentence(&failure).trim_end());
     Failure { message, fields: error::fields(&failure) }.into()
 }
 
@@ -219,7 +219,7 @@ struct CaptureSpec<'a> {
     bindings: Vec<OpenBinding<'a>>,
 }
 
-/// What a capture runs with.
+/// The parameters and outputs of a capture.
 struct Run<'a> {
     args: &'a Args,
     stop: &'a Shutdown,
@@ -257,7 +257,7 @@ fn capture(
     let receiver = Receiver::new(out, tally.clone(), state, args.limit, stop.clone());
     let received = if opened { receiver.receive(&mut session.responses).map(Some) } else { Ok(None) };
     if !matches!(received, Ok(None | Some(Received { enough: false, .. }))) {
-        // Nobody reads any more.
+        // The responses are no longer read, so the capture must stop.
         stop.request(Reason::Enough);
     }
     let served = session.end();
@@ -266,31 +266,31 @@ fn capture(
     }
     screen.settle();
     if let Ok(Some(received)) = &received {
-        tell_uncommitted(received, has_state, stop);
+        log_uncommitted(received, has_state, stop);
     }
     table::show(&tally, screen);
     verdict(received, served, stop)
 }
 
-/// Says what became of the documents that no checkpoint followed.
-fn tell_uncommitted(received: &Received, has_state: bool, stop: &Shutdown) {
+/// Logs what happened to the documents after the last checkpoint.
+fn log_uncommitted(received: &Received, has_state: bool, stop: &Shutdown) {
     let count = usize::try_from(received.uncommitted).unwrap_or(usize::MAX);
     match (count, received.enough) {
         (0, _) => {}
-        (count, true) if has_state => info!(
-            "{} came before the checkpoint: the next run with this state brings them again",
-            plural(count, "document")
-        ),
+        (count, true) if has_state => {
+            info!("{} had no checkpoint yet: the next run with this state repeats them", plural(count, "document"))
+        }
         (_, true) => {}
-        // The capture has said so itself where it was stopped.
+        // A stopped capture has logged this itself.
         (count, false) if stop.reason().is_none() => {
-            warn!("{} came after the last checkpoint: not committed, and not printed", plural(count, "document"))
+            warn!("{} after the last checkpoint: not committed and not printed", plural(count, "document"))
         }
         (_, false) => {}
     }
 }
 
-/// How it all went: what the user wanted is no failure, and what they asked for goes before what followed from it.
+/// The result of the command. A reached limit or a closed stdout is a success; a shutdown request takes precedence over the
+/// failures that follow from it.
 fn verdict(received: Result<Option<Received>>, served: Result<()>, stop: &Shutdown) -> Result<()> {
     if let Err(failure) = received
         && error::stopped(&failure).is_none()
@@ -305,7 +305,7 @@ fn verdict(received: Result<Option<Received>>, served: Result<()>, stop: &Shutdo
     }
 }
 
-/// stdout, which may be the terminal that the display is on.
+/// stdout, which may be the same terminal as the live display's.
 struct Documents {
     stdout: File,
     screen: Screen,

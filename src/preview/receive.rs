@@ -1,5 +1,4 @@
-//! The runtime's end of a capture: documents wait for their checkpoint, and then are printed; after them, and never
-//! before, the state moves.
+//! The runtime's side of a capture: holds documents until their checkpoint, prints them, and only then advances the state.
 
 use crate::error::Stopped;
 use anyhow::{Context, Error, Result, anyhow};
@@ -22,10 +21,10 @@ use crate::json::scan::{Fault, Kind, Scanner};
 use crate::process::lines::{Line, Lines};
 use crate::process::shutdown::Shutdown;
 
-/// How long a checkpoint may take that commits the last documents of a limit.
+/// How long to wait for the checkpoint of the last documents within a limit.
 const LAST_CHECKPOINT: Duration = Duration::from_secs(1);
 
-/// How old a state may get while more is coming. Each write costs as much as the state is large.
+/// The minimum interval between writes of the state file, as each writes the whole state.
 const STATE_AGE: Duration = Duration::from_millis(100);
 
 #[derive(Deserialize)]
@@ -46,26 +45,26 @@ struct StateUpdate {
 
 pub struct Receiver<W> {
     spool: Spool<W>,
-    /// What stands before a document of each binding: `["name",`.
+    /// The start of each binding's output lines: `["name",`.
     heads: Vec<Vec<u8>>,
     waiting: Vec<Waiting>,
     /// The bindings with documents since the last checkpoint.
     touched: Vec<usize>,
     tally: Arc<Tally>,
     state: Option<StateFile>,
-    /// When it changed first after it was last written.
+    /// When the state first changed since it was last written.
     changed: Option<Instant>,
     /// Documents, printed or not, since the last checkpoint.
     uncommitted: u64,
-    /// A write has failed: what is on stdout is not known, and the state stays where it is.
+    /// A write has failed: it is unknown what reached stdout, so the state is not advanced.
     stuck: bool,
-    /// How many documents are still wanted.
+    /// Documents left until `--limit` is reached.
     left: Option<u64>,
     stop: Shutdown,
     hints: Hints,
 }
 
-/// A binding's documents that are not printed yet.
+/// Counts of a binding's documents that are not printed yet.
 #[derive(Clone, Default)]
 struct Waiting {
     is_touched: bool,
@@ -74,11 +73,11 @@ struct Waiting {
     bytes: u64,
 }
 
-/// How a capture's responses came to their end.
+/// The result of a capture.
 pub struct Received {
     /// The limit was reached: all documents were printed.
     pub enough: bool,
-    /// Documents that no checkpoint followed. They are in no state, and printed only where a limit was reached.
+    /// Documents after the last checkpoint. They are printed only if a limit was reached.
     pub uncommitted: u64,
 }
 
@@ -105,7 +104,7 @@ impl<W: Write> Receiver<W> {
     /// Receives until the responses end, the limit is reached, or something can't be written.
     pub fn receive(mut self, responses: &mut Lines<PipeReader>) -> Result<Received> {
         let received = self.lines(responses);
-        // What was committed counts, whatever came after it.
+        // Committed documents are printed even if a failure followed.
         let settled = self.settle();
         received.and(settled)?;
         Ok(Received { enough: self.left == Some(0), uncommitted: self.uncommitted })
@@ -116,10 +115,10 @@ impl<W: Write> Receiver<W> {
         loop {
             while let Some(line) = responses.take() {
                 let flow = match line {
-                    // The end, see Session.
+                    // An empty line is the end of the session, see `Serving::start`.
                     Line::Whole(b"") => ControlFlow::Break(()),
                     Line::Whole(line) => self.line(line)?,
-                    Line::Cut(_) | Line::TooLong { .. } => return Err(unreadable("it is cut, or too long")),
+                    Line::Cut(_) | Line::TooLong { .. } => return Err(unreadable("it is incomplete or too long")),
                 };
                 if flow.is_break() {
                     return Ok(());
@@ -182,7 +181,7 @@ impl<W: Write> Receiver<W> {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Commits what came before it (F8).
+    /// Commits the preceding documents (F8).
     fn checkpoint(&mut self, update: Option<StateUpdate>) -> Result<ControlFlow<()>> {
         self.print()?;
         let now = self.tally.start.elapsed().as_millis() as u64;
@@ -203,7 +202,7 @@ impl<W: Write> Receiver<W> {
         Ok(if self.left == Some(0) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     }
 
-    /// Lets all documents go that have arrived, and counts them.
+    /// Releases all documents received so far for printing, and counts them.
     fn print(&mut self) -> Result<()> {
         for &binding in &self.touched {
             let (waiting, stream) = (&mut self.waiting[binding], &self.tally.streams[binding]);
@@ -215,7 +214,7 @@ impl<W: Write> Receiver<W> {
         self.written(released)
     }
 
-    /// Writes what is still to be written: documents first, then the state that they lead to.
+    /// Writes pending output: the documents first, then the state that covers them.
     fn settle(&mut self) -> Result<()> {
         if self.stuck {
             return Ok(());
@@ -238,12 +237,14 @@ impl<W: Write> Receiver<W> {
             }
             Stuck::Output(error) => anyhow!("can't write the documents to stdout: {error}"),
             Stuck::Disk(error) => {
-                anyhow!("can't keep documents until their checkpoint comes (set TMPDIR): {error}")
+                anyhow!(
+                    "can't store documents until their checkpoint in a temporary file (set TMPDIR to another directory): {error}"
+                )
             }
         })
     }
 
-    /// The checkpoint of the last documents may be on its way. If it is not there soon, the capture stops without.
+    /// Stops the capture after a short wait for the checkpoint of the last documents.
     fn stop_soon(&self) {
         let stop = self.stop.clone();
         let later = move || {
@@ -287,7 +288,7 @@ fn captured<'a>(line: &'a [u8], hints: &mut Hints) -> Result<Captured<'a>, Fault
     Ok(Captured { binding, document, deleted })
 }
 
-/// Goes through a document, and looks for `"d"` at /_meta/op (F22).
+/// Scans a document and returns whether /_meta/op is `"d"` (F22).
 #[inline]
 fn is_deletion(line: &[u8], document: &mut Scanner) -> Result<bool, Fault> {
     let mut deleted = false;
@@ -306,7 +307,7 @@ fn is_deletion(line: &[u8], document: &mut Scanner) -> Result<bool, Fault> {
 }
 
 fn unreadable(why: impl std::fmt::Display) -> Error {
-    anyhow!("flow-shim is broken: a response can't be read: {why}")
+    anyhow!("bug in flow-shim: invalid response: {why}")
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The state of a preview, as a runtime keeps it: reduced from checkpoints (F8), in a file that is always whole.
+//! The state file of a preview: reduced from checkpoints (F8) and always replaced atomically.
 
 use anyhow::{Context, Result, bail};
 use std::fs;
@@ -15,10 +15,10 @@ pub struct StateFile {
 }
 
 impl StateFile {
-    /// Reads the file, if it exists; what is found wrong with it is found before a capture begins.
+    /// Reads the file if it exists, and reports problems before a capture begins.
     pub fn open(path: &Path) -> Result<Self> {
         let name = format!("the state file {}", path.display());
-        // What a link points to is replaced, not the link.
+        // Replace the target of a symbolic link, not the link.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let text = match fs::metadata(&path) {
             Ok(it) if !it.is_file() => bail!("{name} is not a file"),
@@ -31,7 +31,7 @@ impl StateFile {
             text => serde_json::from_str(text).with_context(|| format!("{name} is not JSON"))?,
         };
         if !state.is_object() {
-            bail!("{name} is JSON, but no object");
+            bail!("{name} is not a JSON object");
         }
         Ok(Self { path, state })
     }
@@ -40,12 +40,12 @@ impl StateFile {
         self.state.as_object().is_none_or(Map::is_empty)
     }
 
-    /// Takes a checkpoint.
+    /// Applies a checkpoint's state update.
     pub fn reduce(&mut self, updated: Value, merge_patch: bool) {
         if merge_patch { merge(&mut self.state, updated) } else { self.state = updated }
     }
 
-    /// Replaces the file: whoever looks, or is killed, finds the old one or the new one. Only its owner may read it.
+    /// Replaces the file atomically. Only its owner may read it.
     pub fn write(&self) -> Result<()> {
         let what = format!("can't write the state file {}", self.path.display());
         let mut file = tempfile::Builder::new()
@@ -69,7 +69,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     #[test]
-    fn checkpoints_are_reduced_and_kept_where_only_the_owner_reads() {
+    fn checkpoints_are_reduced_into_a_private_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state.json");
         let link = folder.path().join("link.json");
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn an_absent_file_and_an_empty_one_are_no_state() {
+    fn an_absent_file_and_an_empty_one_are_an_empty_state() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state.json");
         assert!(StateFile::open(&path).unwrap().is_empty());
