@@ -18,10 +18,7 @@ const PYTHON: &str = "3.11";
 pub fn text(subject: &Subject) -> String {
     let mut lines = vec![
         format!("# {}", build(subject)),
-        format!(
-            "# Run it in the directory that contains {}, with the flow-shim binary there.",
-            quoted(&subject.folder)
-        ),
+        format!("# Run it in {}, with the flow-shim binary there.", subject.build_directory()),
     ];
     match &subject.base {
         Base::Image(image) => on_image(&mut lines, subject, image),
@@ -34,7 +31,7 @@ pub fn text(subject: &Subject) -> String {
 /// The command that builds the image.
 pub fn build(subject: &Subject) -> String {
     let tag = subject.image_name();
-    let file = quoted(&format!("{}/Dockerfile", subject.folder));
+    let file = quoted(&subject.path_of("Dockerfile"));
     format!("docker build --platform linux/amd64 -t {tag} -f {file} .")
 }
 
@@ -47,7 +44,7 @@ fn on_image(lines: &mut Vec<String>, subject: &Subject, image: &Image) {
     if !image.user.is_empty() {
         lines.push(format!("# The connector still runs as the image's user, {}.", one_line(&image.user)));
     }
-    lines.push(copy(&format!("{}/shim.yaml", subject.folder), "shim.yaml"));
+    lines.push(copy(&subject.path_of("shim.yaml"), "shim.yaml"));
     lines.push(copy("flow-shim", BINARY));
     if let Some(command) = &image.command {
         lines.push("# The image's entrypoint. The image itself does not set AIRBYTE_ENTRYPOINT.".to_owned());
@@ -70,7 +67,7 @@ fn with_package(lines: &mut Vec<String>, subject: &Subject, package: &Package) {
     }
     lines.push("RUN useradd --create-home connector".to_owned());
     lines.push("WORKDIR /shim".to_owned());
-    lines.push(copy(&format!("{}/shim.yaml", subject.folder), "shim.yaml"));
+    lines.push(copy(&subject.path_of("shim.yaml"), "shim.yaml"));
     lines.push(copy("flow-shim", BINARY));
     lines.push("USER connector".to_owned());
     match &subject.target {

@@ -13,11 +13,12 @@ pub fn text(subject: &Subject) -> String {
         &mut lines,
         0,
         &format!(
-            "An Estuary Flow capture of {}. Fill in the config and replace acmeCo with your own prefix. Then run this in the directory that contains {}, with flow-shim in PATH:",
-            subject.name, subject.folder
+            "An Estuary Flow capture of {}. Fill in the config and replace acmeCo with your own prefix. Then run this in {}, with flow-shim in PATH:",
+            subject.name,
+            subject.build_directory()
         ),
     );
-    lines.push(format!("#   flowctl preview --source {}", super::quoted(&format!("{}/flow.yaml", subject.folder))));
+    lines.push(format!("#   flowctl preview --source {}", super::quoted(&subject.path_of("flow.yaml"))));
     if let Some(url) = &subject.documentation_url {
         lines.push("# Documentation of the config:".to_owned());
         lines.push(format!("#   {url}"));

@@ -1,6 +1,6 @@
 //! Converts airbyte-to-flow's files to a shim.yaml in the same directory.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use std::path::Path;
 
 use super::{expect_none, write_all};
@@ -14,6 +14,9 @@ const HEAD: &str = "\
 
 /// Writes shim.yaml and returns the message for the user.
 pub fn write(dir: &Path) -> Result<String> {
+    if !dir.is_dir() {
+        bail!("there is no directory {}", dir.display());
+    }
     let yaml = atf::as_yaml(dir)?;
     expect_none(dir, &[NAME])?;
     write_all(dir, &[(NAME, format!("{HEAD}{yaml}"))])?;

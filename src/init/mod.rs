@@ -108,6 +108,22 @@ struct Subject {
 }
 
 impl Subject {
+    /// The directory that its image is built in, for a sentence.
+    fn build_directory(&self) -> String {
+        match self.folder.as_str() {
+            "." => "this directory".to_owned(),
+            folder => format!("the directory that contains {folder}"),
+        }
+    }
+
+    /// The path of one of the generated files, from the build directory.
+    fn path_of(&self, file: &str) -> String {
+        match self.folder.as_str() {
+            "." => file.to_owned(),
+            folder => format!("{folder}/{file}"),
+        }
+    }
+
     /// The Flow name of the capture or of one of its collections.
     fn catalog_name(&self, last: &str) -> String {
         format!("acmeCo/{}/{last}", normalise(&self.name))

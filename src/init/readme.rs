@@ -13,13 +13,14 @@ pub fn text(subject: &Subject) -> String {
     parts.push("## Try it".to_owned());
     let required = if subject.fields.is_empty() { "" } else { " The required fields:" };
     parts.push(prose(&format!(
-        "Write the connector's config to `{folder}/config.json`, which flow-shim reads by default, and keep it out of version control.{required}"
+        "Write the connector's config to `{}`, which flow-shim reads by default, and keep it out of version control.{required}",
+        subject.path_of("config.json")
     )));
     if !subject.fields.is_empty() {
         let config = serde_json::to_string_pretty(&skeleton::required(&subject.fields)).unwrap_or_default();
         parts.push(format!("```json\n{config}\n```"));
     }
-    parts.push(format!("Then, in the directory that contains `{folder}`:"));
+    parts.push(format!("Then, in {}:", subject.build_directory()));
     parts.push(format!("    flow-shim inspect --shim {shim}\n    flow-shim preview --shim {shim} --limit 20"));
     parts.extend(signing_in(subject));
     if subject.undescribed.is_some() {
@@ -29,7 +30,7 @@ pub fn text(subject: &Subject) -> String {
     }
     parts.push("## Use it in Flow".to_owned());
     parts.push(prose(
-        &format!("`flow.yaml` runs the shim on your machine. To build an image, put the static `flow-shim` binary into the directory that contains `{folder}`, and run there:"),
+        &format!("`flow.yaml` runs the shim on your machine. To build an image, put the static `flow-shim` binary into {}, and run there:", subject.build_directory()),
     ));
     parts.push(format!("    {}", dockerfile::build(subject)));
     parts.push("Push the image to a registry. In `flow.yaml`, replace `local` with it:".to_owned());

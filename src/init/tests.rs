@@ -111,6 +111,17 @@ fn a_tap_without_config_schema() {
 }
 
 #[test]
+fn the_current_directory_is_named_as_such() {
+    let package = Package { name: "tap-shop".to_owned(), version: Some("1".to_owned()), python: None };
+    let mut subject = subject(Base::Package(package), Target::Command(vec!["tap-shop".to_owned()]));
+    subject.folder = ".".to_owned();
+    let text = all(&subject);
+    assert!(text.contains("COPY shim.yaml shim.yaml\n") && text.contains("-f Dockerfile .\n"), "{text}");
+    assert!(text.contains("flowctl preview --source flow.yaml\n") && text.contains("`config.json`"), "{text}");
+    assert!(!text.contains("contains .") && !text.contains("./"), "{text}");
+}
+
+#[test]
 fn the_directory_is_relative_to_the_build_context() {
     let here = std::env::current_dir().unwrap();
     let inside = here.join("a/b").to_string_lossy().into_owned();

@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::error::Reason;
+use crate::flow::response::DiscoveredBinding;
 use crate::process::launch::Target;
 use crate::process::shutdown::Shutdown;
 use crate::schema::Change;
@@ -68,7 +69,15 @@ struct Report<'a> {
     config: Config,
     /// `None` without a config or if discovery failed.
     streams: Option<Vec<streams::Stream>>,
+    /// Flow's Discovered response, with the schemas of the collections.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    discovered: Option<Discovered>,
     totals: Option<streams::Totals>,
+}
+
+#[derive(Serialize)]
+struct Discovered {
+    bindings: Vec<DiscoveredBinding>,
 }
 
 #[derive(Serialize)]
@@ -109,7 +118,9 @@ async fn inspect(args: &Args, shutdown: &Shutdown, screen: &Screen, stdout: &mut
         secrets::redact_config(config, None);
         screen.status("discovering streams");
         discovery = session.discover(config).await.map(|found| {
-            let found = streams::describe(found, &session.settings.streams);
+            let rules = &session.settings.streams;
+            report.discovered = Some(Discovered { bindings: serve::discovered(found.clone(), rules) });
+            let found = streams::describe(found, rules);
             report.totals = Some(streams::Totals::of(&found));
             report.streams = Some(found);
         });
@@ -147,6 +158,7 @@ async fn report(session: &Session) -> Result<Report<'_>> {
             rewritten: found.changes.iter().map(Rewrite::from).collect(),
         },
         streams: None,
+        discovered: None,
         totals: None,
     })
 }

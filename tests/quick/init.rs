@@ -128,3 +128,14 @@ fn the_older_wrappers_files_become_a_shim_yaml() {
     let broken = desk.run(["init", "--from-atf", "source-x"]);
     insta::assert_snapshot!(texts.join("\n") + "\n" + &broken.last_line());
 }
+
+#[test]
+fn the_current_directory_can_be_written_to() {
+    let desk = Desk::new();
+    let run = desk.run(["init", "--airbyte", "source-demo", ".", "--", "flow-shim", "demo-source"]).ok();
+    assert!(run.stdout.contains("-f ./Dockerfile ."), "{}", run.stdout);
+    assert!(desk.path("shim.yaml").exists() && desk.path("flow.yaml").exists());
+    let missing = desk.run(["init", "--from-atf", "nosuchdir"]);
+    assert_eq!(missing.last_line(), "HH:MM:SS ERROR there is no directory nosuchdir");
+    assert!(!desk.path("nosuchdir").exists());
+}

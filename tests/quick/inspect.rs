@@ -83,3 +83,13 @@ fn help_reads_well() {
         .collect();
     insta::assert_snapshot!(help.join("\n────────\n\n"));
 }
+
+#[test]
+fn programs_get_flows_discovered_response() {
+    let report: serde_json::Value =
+        serde_json::from_str(&run(["inspect", "--shim", "shims/demo", "--json"]).ok().stdout).unwrap();
+    let bindings = report["discovered"]["bindings"].as_array().unwrap();
+    assert_eq!(bindings.len(), 3);
+    assert_eq!(bindings[0]["recommendedName"], "customers");
+    assert_eq!(bindings[0]["documentSchema"]["x-infer-schema"], true);
+}
