@@ -95,6 +95,11 @@ pub fn run() -> ExitCode {
 
 /// Runs a command on the runtime, guarded: signals and the end of whoever reads its stdout request a shutdown.
 fn run_async(command: Command) -> Result<ExitCode> {
+    if let Command::Preview(args) = &command
+        && let Some(level) = args.level()
+    {
+        logging::select_level(level);
+    }
     logging::init();
     guard::reset_signals()?;
     guard::forbid_core_dumps();
@@ -118,7 +123,9 @@ fn run_async(command: Command) -> Result<ExitCode> {
             Command::Inspect(args) => Ok(inspect::run(&args, &shutdown, stdout).await),
             Command::Init(args) => Ok(init::run(&args, &shutdown, stdout).await),
             Command::Oauth(args) => Ok(signin::run(&args, &shutdown, stdout).await),
-            Command::Completions { .. } | Command::Man | Command::DemoSource { .. } | Command::Keeper(_) => Ok(ExitCode::FAILURE),
+            Command::Completions { .. } | Command::Man | Command::DemoSource { .. } | Command::Keeper(_) => {
+                Ok(ExitCode::FAILURE)
+            }
         }
     });
     runtime.shutdown_background();

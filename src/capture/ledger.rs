@@ -25,9 +25,9 @@ use crate::upstream::{FullRefreshPolicy, Mode, Rows, StateUpdate, Stream, Stream
 pub use cell::Cell;
 use cell::{StoredCell, number, raw_text, unwrap_cell, wrap_cell};
 
-pub(super) const BINDINGS: &str = "bindingStateV1";
-const SHARED: &str = "sharedStateV1";
-const CATALOG: &str = "catalogV1";
+pub const BINDINGS: &str = "bindingStateV1";
+pub const SHARED: &str = "sharedStateV1";
+pub const CATALOG: &str = "catalogV1";
 
 /// Reads a part of the state. The error does not quote it.
 fn parse<T: DeserializeOwned>(raw: &RawValue) -> Result<T> {

@@ -31,6 +31,7 @@ use crate::secrets;
 use crate::session::{Session, mapping};
 use crate::upstream::{Opened, Resource, Selected, Stream, SyncRequest};
 
+pub use ledger::{BINDINGS, CATALOG, SHARED};
 use ledger::{Entry, Ledger, Stored};
 use pump::{Binding, Pump};
 pub use reset::reset_bindings;

@@ -1,6 +1,6 @@
 //! Selects the streams of a preview and binds them to collections, which is the control plane's part in Flow.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use tracing::info;
@@ -9,6 +9,7 @@ use globset::{Glob, GlobMatcher};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::validate::Validator;
 use crate::json::pointer;
 use crate::serve;
 use crate::settings::streams::StreamRules;
@@ -57,17 +58,23 @@ pub fn glob(text: &str) -> Result<GlobMatcher, globset::Error> {
     Ok(Glob::new(text)?.compile_matcher())
 }
 
-/// Keeps the bindings that match any glob; without globs, all that are not disabled.
-pub fn select(mut bindings: Vec<Binding>, globs: &[GlobMatcher]) -> Result<Vec<Binding>> {
+/// Keeps the bindings that match any glob, without globs all that are not disabled, and drops those that match `excluded`.
+pub fn select(mut bindings: Vec<Binding>, globs: &[GlobMatcher], excluded: &[GlobMatcher]) -> Result<Vec<Binding>> {
     // A glob without matches is probably a typing error.
-    if let Some(glob) = globs.iter().find(|glob| !bindings.iter().any(|it| it.matches(glob))) {
-        let glob = glob.glob().glob();
-        bail!("--select {glob} matches no stream: there are {}", names(&bindings, 20));
+    for (option, globs) in [("--select", globs), ("--exclude", excluded)] {
+        if let Some(glob) = globs.iter().find(|glob| !bindings.iter().any(|it| it.matches(glob))) {
+            let glob = glob.glob().glob();
+            bail!("{option} {glob} matches no stream: there are {}", names(&bindings, 20));
+        }
     }
     if globs.is_empty() && bindings.iter().all(|it| it.disable) {
-        bail!("all streams are disabled: --select one of {}", names(&bindings, 20));
+        bail!("all streams are disabled: select streams with --select from {}", names(&bindings, 20));
     }
     bindings.retain(|it| if globs.is_empty() { !it.disable } else { globs.iter().any(|glob| it.matches(glob)) });
+    bindings.retain(|it| !excluded.iter().any(|glob| it.matches(glob)));
+    if bindings.is_empty() {
+        bail!("--exclude excludes all selected streams");
+    }
     Ok(bindings)
 }
 
@@ -114,6 +121,11 @@ impl Binding {
         format!("{}.v0", encode(&self.path.join("/")))
     }
 
+    /// The requirements that Flow checks each document against.
+    pub fn validator(&self) -> Result<Validator> {
+        Validator::new(&self.key, &self.schema).with_context(|| format!("stream {}", self.stream.id))
+    }
+
     pub fn open(&self) -> OpenBinding<'_> {
         OpenBinding {
             resource_config: &self.resource,
@@ -156,7 +168,7 @@ mod tests {
 
     fn selected(globs: &[&str]) -> Result<String, String> {
         let globs: Vec<_> = globs.iter().map(|it| glob(it).unwrap()).collect();
-        select(shop(), &globs).map(|it| names(&it, 9)).map_err(|it| it.to_string())
+        select(shop(), &globs, &[]).map(|it| names(&it, 9)).map_err(|it| it.to_string())
     }
 
     #[test]
@@ -166,6 +178,19 @@ mod tests {
         assert_eq!(selected(&["public/*", "o*"]).unwrap(), "public/users, orders");
         assert_eq!(selected(&["{orders,events}"]).unwrap(), "orders, events");
         insta::assert_snapshot!(selected(&["users", "oders"]).unwrap_err(), @"--select oders matches no stream: there are public/users, audit log/users, orders, events");
+    }
+
+    #[test]
+    fn excluded_streams_are_dropped_after_the_selection() {
+        let globs = |texts: &[&str]| texts.iter().map(|it| glob(it).unwrap()).collect::<Vec<_>>();
+        let chosen = |selected: &[&str], excluded: &[&str]| {
+            let chosen = select(shop(), &globs(selected), &globs(excluded));
+            chosen.map(|it| names(&it, 9)).map_err(|it| it.to_string())
+        };
+        assert_eq!(chosen(&[], &["users"]).unwrap(), "orders, events");
+        assert_eq!(chosen(&["*"], &["public/*", "events"]).unwrap(), "audit log/users, orders");
+        insta::assert_snapshot!(chosen(&[], &["oders"]).unwrap_err(), @"--exclude oders matches no stream: there are public/users, audit log/users, orders, events");
+        insta::assert_snapshot!(chosen(&["orders"], &["o*"]).unwrap_err(), @"--exclude excludes all selected streams");
     }
 
     #[test]

@@ -3,21 +3,25 @@
 
 mod bindings;
 mod display;
+mod import;
 mod receive;
 mod session;
 mod spool;
 mod state;
 mod table;
 mod tally;
+mod validate;
 
 use crate::error::{self, Failure, Stopped};
-use anyhow::{Context, Error, Result, anyhow};
+use anyhow::{Context, Error, Result, anyhow, bail};
 use std::convert::Infallible;
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::runtime::Handle;
 use tracing::{info, warn};
 
@@ -28,22 +32,24 @@ use serde_json::{Map, Value, json};
 
 use crate::capture;
 use crate::error::Reason;
+use crate::logging::Level;
 use crate::process::shutdown::Shutdown;
 use crate::process::thread;
 use crate::secrets;
 use crate::session::Session;
 use crate::settings::SourceArgs;
 use crate::settings::config::ConfigArg;
-use crate::terminal::Screen;
 use crate::terminal::figures::plural;
+use crate::terminal::{self, Screen};
 use crate::upstream::Stream;
 
 use bindings::{Binding, OpenBinding};
 use display::Display;
-use receive::{Received, Receiver};
+use receive::{Limits, Received, Receiver};
 use session::Serving;
 use state::StateFile;
 use tally::Tally;
+use validate::Validator;
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = HELP)]
@@ -56,12 +62,30 @@ pub struct Args {
     /// Capture only matching streams; can be repeated [default: all]
     #[arg(long, value_name = "GLOB", value_parser = bindings::glob)]
     select: Vec<GlobMatcher>,
+    /// Leave out matching streams; can be repeated
+    #[arg(long, value_name = "GLOB", value_parser = bindings::glob)]
+    exclude: Vec<GlobMatcher>,
     /// Stop after N documents
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
+    /// Print at most N documents of each stream
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    limit_per_stream: Option<u64>,
+    /// Stop after this time: 90s, 15m, 1h
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    timeout: Option<Duration>,
     /// Read everything from the beginning
     #[arg(long)]
     full_refresh: bool,
+    /// Print documents without validating them as Flow does
+    #[arg(long)]
+    no_validate: bool,
+    /// Log at debug level; twice: at trace level
+    #[arg(long, short, action = clap::ArgAction::Count, conflicts_with = "quiet")]
+    verbose: u8,
+    /// Log only warnings and errors, without progress and table
+    #[arg(long, short)]
+    quiet: bool,
     #[command(flatten, next_help_heading = "Source")]
     source: SourceArgs,
 }
@@ -74,8 +98,16 @@ up to the last checkpoint; a second Ctrl-C exits immediately.
 --state: The file is written after each checkpoint, once the documents before it are printed. It can contain secrets: \
 only its owner can read it.
 
+The file can also contain a Singer state or a list of Airbyte states: it is converted.
+
 --limit: The last documents are printed without waiting for their checkpoint. If the checkpoint does not follow, the next \
 run with the same --state repeats them.
+
+--limit-per-stream: Ends when every stream has N documents or the connector exits. The state does not advance past a \
+document that was not printed.
+
+Documents are validated like in Flow: the key always, and the whole document if shim.yaml has `schema: declared`. A \
+violation is an error.
 
 --full-refresh: The state of the selected streams is ignored, like in a backfill in Flow, and replaced at the first \
 checkpoint. Streams with a full refresh mode are read in that mode, others in their usual one. The next run without \
@@ -85,6 +117,18 @@ Examples:
   flow-shim preview --shim shims/demo
   flow-shim preview --config config.json --state state.json -- source-faker
   flow-shim preview --config config.json --select 'public/*' --limit 10 -- source-postgres";
+
+impl Args {
+    /// The log level that `-v` or `-q` selects.
+    pub fn level(&self) -> Option<Level> {
+        match (self.verbose, self.quiet) {
+            (0, false) => None,
+            (0, true) => Some(Level::Warn),
+            (1, _) => Some(Level::Debug),
+            _ => Some(Level::Trace),
+        }
+    }
+}
 
 /// Runs `flow-shim preview`.
 pub async fn run(args: Args, stop: &Shutdown, stdout: File) -> ExitCode {
@@ -118,7 +162,16 @@ fn preview(args: &Args, stop: &Shutdown, screen: &Screen, stdout: File, runtime:
     shim.settings.run_interval = None;
     let shim = Arc::new(shim);
     let given = args.config.read(shim.settings.folder.as_deref())?;
-    let mut state = args.state.as_deref().map(StateFile::open).transpose()?;
+    let mut state = match &args.state {
+        Some(path) => {
+            refuse_config_as_state(path, args.config.path(shim.settings.folder.as_deref()).as_deref())?;
+            if terminal::stdout::was_closed() {
+                bail!("stdout is closed: documents would be lost while the state advances");
+            }
+            Some(StateFile::open(path)?)
+        }
+        None => None,
+    };
     let config = match &given {
         Some(config) => config.clone(),
         None => RawValue::from_string("{}".to_owned()).context("can't make a config")?,
@@ -138,10 +191,11 @@ fn preview(args: &Args, stop: &Shutdown, screen: &Screen, stdout: File, runtime:
         }
     };
     let found = streams.len();
-    let mut bindings = bindings::select(
-        bindings::bind(streams, &shim.settings.streams, &spec["resourcePathPointers"])?,
-        &args.select,
-    )?;
+    let bindings = bindings::bind(streams, &shim.settings.streams, &spec["resourcePathPointers"])?;
+    if let Some(file) = &mut state {
+        file.import(&bindings, shim.upstream.protocol())?;
+    }
+    let mut bindings = bindings::select(bindings, &args.select, &args.exclude)?;
     if args.full_refresh {
         bindings::refresh_fully(&mut bindings, shim.upstream.as_ref());
         if let Some(file) = &mut state {
@@ -158,7 +212,38 @@ fn preview(args: &Args, stop: &Shutdown, screen: &Screen, stdout: File, runtime:
     };
     info!("capturing {of}{from}: {names}");
     screen.status("waiting for the connector");
-    capture(session, &bindings, &config, state, Run { args, stop, screen, stdout })
+    capture(session, &bindings, &config, state, Run { args, stop, screen, stdout, runtime })
+}
+
+/// Refuses to overwrite the config.
+fn refuse_config_as_state(state: &Path, config: Option<&Path>) -> Result<()> {
+    let file = |path: &Path| path.metadata().ok().map(|it| (it.dev(), it.ino()));
+    let state_file = file(state);
+    if state_file.is_some() && state_file == config.and_then(file) {
+        bail!("--state {} is the config file: name another file for the state", state.display());
+    }
+    Ok(())
+}
+
+/// Parses `--timeout`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed = text.parse::<jiff::SignedDuration>().map_err(|error| error.to_string())?;
+    Duration::try_from(parsed).ok().filter(|it| !it.is_zero()).ok_or_else(|| "the duration must be positive".to_owned())
+}
+
+/// Stops the capture when the time is over, which is a success.
+fn stop_after(timeout: Duration, stop: &Shutdown, runtime: &Handle) {
+    let stop = stop.clone();
+    runtime.spawn(async move {
+        tokio::select! {
+            _ = stop.requested() => {}
+            () = tokio::time::sleep(timeout) => {
+                let timeout = jiff::SignedDuration::try_from(timeout).unwrap_or_default();
+                info!("stopping: the --timeout of {timeout:#} is over");
+                stop.request(Reason::Enough);
+            }
+        }
+    });
 }
 
 /// Checks the config and discovers streams. `Err(None)` is a failure of the session, which [`Serving::end`] reports.
@@ -225,6 +310,7 @@ struct Run<'a> {
     stop: &'a Shutdown,
     screen: &'a Screen,
     stdout: File,
+    runtime: &'a Handle,
 }
 
 fn capture(
@@ -234,7 +320,11 @@ fn capture(
     state: Option<StateFile>,
     run: Run,
 ) -> Result<()> {
-    let Run { args, stop, screen, stdout } = run;
+    let Run { args, stop, screen, stdout, runtime } = run;
+    let validators: Vec<Validator> = match args.no_validate {
+        true => Vec::new(),
+        false => bindings.iter().map(Binding::validator).collect::<Result<_>>()?,
+    };
     let none = Value::Object(Map::new());
     let open = Open {
         capture: CaptureSpec {
@@ -254,7 +344,11 @@ fn capture(
         && session.ask("open", &open, "opened").is_some();
     let has_state = state.is_some();
     let out = Documents { stdout, screen: screen.clone() };
-    let receiver = Receiver::new(out, tally.clone(), state, args.limit, stop.clone());
+    let limits = Limits { documents: args.limit, documents_per_stream: args.limit_per_stream };
+    let receiver = Receiver::new(out, tally.clone(), state, limits, validators, stop.clone());
+    if let Some(timeout) = args.timeout {
+        stop_after(timeout, stop, runtime);
+    }
     let received = if opened { receiver.receive(&mut session.responses).map(Some) } else { Ok(None) };
     if !matches!(received, Ok(None | Some(Received { enough: false, .. }))) {
         // The responses are no longer read, so the capture must stop.
@@ -268,12 +362,17 @@ fn capture(
     if let Ok(Some(received)) = &received {
         log_uncommitted(received, has_state, stop);
     }
-    table::show(&tally, screen);
+    if !screen.is_quiet() {
+        table::show(&tally, screen);
+    }
     verdict(received, served, stop)
 }
 
 /// Logs what happened to the documents after the last checkpoint.
 fn log_uncommitted(received: &Received, has_state: bool, stop: &Shutdown) {
+    if received.omitted && has_state {
+        info!("the state was not advanced past the first document that --limit-per-stream omitted");
+    }
     let count = usize::try_from(received.uncommitted).unwrap_or(usize::MAX);
     match (count, received.enough) {
         (0, _) => {}

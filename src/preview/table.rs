@@ -56,8 +56,13 @@ fn lines(tally: &Tally, seconds: f64) -> Vec<String> {
         rows.push(row(&format!("{hidden} more streams"), [0; 4], String::new()));
     }
     let of = |of: fn(&Stream) -> &super::tally::Count| tally.total(of);
-    let total = [of(|it| &it.documents), of(|it| &it.deletes), of(|it| &it.bytes), tally.checkpoints.get()];
-    rows.push(row("total", total, format!("in {seconds:.1} s")));
+    let total = [of(|it| &it.documents), of(|it| &it.deletes), of(|it| &it.bytes)];
+    let checkpoints = usize::try_from(tally.checkpoints.get()).unwrap_or(usize::MAX);
+    let mut total = row("total", [total[0], total[1], total[2], 0], format!("in {seconds:.1} s"));
+    // Not the column's sum: a checkpoint can commit documents of several streams, or of none.
+    total[4].clear();
+    total[5] += &format!(", {}", plural(checkpoints, "checkpoint"));
+    rows.push(total);
 
     let right = Alignment::Right;
     let mut lines = columns(&rows, &[Alignment::Left, right, right, right, right, Alignment::Left]);
