@@ -150,11 +150,13 @@ fn encode(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::airbyte::Airbyte;
+    use crate::settings::SchemaMode;
     use serde_json::value::to_raw_value;
 
     fn bound(declared: &[Value]) -> Vec<Binding> {
         let stream = |it| Airbyte::default().stream(to_raw_value(it).unwrap()).unwrap();
-        bind(declared.iter().map(stream).collect(), &StreamRules::default(), &json!(["/namespace", "/stream"])).unwrap()
+        let rules = StreamRules::new(SchemaMode::Inferred, Default::default(), None).unwrap();
+        bind(declared.iter().map(stream).collect(), &rules, &json!(["/namespace", "/stream"])).unwrap()
     }
 
     fn shop() -> Vec<Binding> {
