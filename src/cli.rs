@@ -6,13 +6,14 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::demo;
 use crate::error;
 use crate::init;
 use crate::inspect;
 use crate::logging;
+use crate::manual;
 use crate::preview;
 use crate::process::guard;
 use crate::process::keeper;
@@ -22,6 +23,7 @@ use crate::serve;
 use crate::session::Session;
 use crate::settings::SourceArgs;
 use crate::signin;
+use crate::suggest;
 use crate::terminal;
 
 /// Runs any Airbyte source or Singer tap as an Estuary Flow capture connector
@@ -59,6 +61,10 @@ enum Command {
     Init(init::Args),
     /// Sign in as Flow would, to try a shim's OAuth
     Oauth(signin::Args),
+    /// Print the completions for a shell: bash, zsh, fish, elvish or powershell
+    Completions { shell: clap_complete::Shell },
+    /// Print the man page
+    Man,
     /// The source of shims/demo
     #[command(hide = true, disable_help_flag = true)]
     DemoSource {
@@ -71,8 +77,10 @@ enum Command {
 
 /// Runs the command that the command line names.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| suggest::improve(error, &Cli::command()).exit());
     let done = match cli.command.unwrap_or(Command::Serve(cli.source)) {
+        Command::Completions { shell } => manual::completions(shell, Cli::command(), &mut std::io::stdout()),
+        Command::Man => manual::man(Cli::command(), &mut std::io::stdout()),
         Command::DemoSource { arguments } => return demo::run(arguments.into_iter()),
         Command::Keeper(args) => return ExitCode::from(keeper::run(args)),
         command => run_async(command),
@@ -87,6 +95,11 @@ pub fn run() -> ExitCode {
 
 /// Runs a command on the runtime, guarded: signals and the end of whoever reads its stdout request a shutdown.
 fn run_async(command: Command) -> Result<ExitCode> {
+    if let Command::Preview(args) = &command
+        && let Some(level) = args.level()
+    {
+        logging::select_level(level);
+    }
     logging::init();
     guard::reset_signals()?;
     guard::forbid_core_dumps();
@@ -110,7 +123,9 @@ fn run_async(command: Command) -> Result<ExitCode> {
             Command::Inspect(args) => Ok(inspect::run(&args, &shutdown, stdout).await),
             Command::Init(args) => Ok(init::run(&args, &shutdown, stdout).await),
             Command::Oauth(args) => Ok(signin::run(&args, &shutdown, stdout).await),
-            Command::DemoSource { .. } | Command::Keeper(_) => Ok(ExitCode::FAILURE),
+            Command::Completions { .. } | Command::Man | Command::DemoSource { .. } | Command::Keeper(_) => {
+                Ok(ExitCode::FAILURE)
+            }
         }
     });
     runtime.shutdown_background();

@@ -1,4 +1,4 @@
-//! flow-shim runs any Airbyte source or Singer tap as a capture connector of Estuary Flow. ARCHITECTURE.md shows the way around.
+//! flow-shim runs any Airbyte source or Singer tap as a capture connector of Estuary Flow. ARCHITECTURE.md describes the modules.
 
 pub mod airbyte;
 pub mod capture;
@@ -12,6 +12,7 @@ pub mod init;
 pub mod inspect;
 pub mod json;
 pub mod logging;
+pub mod manual;
 pub mod oauth;
 pub mod preview;
 pub mod process;
@@ -22,5 +23,6 @@ pub mod session;
 pub mod settings;
 pub mod signin;
 pub mod singer;
+pub mod suggest;
 pub mod terminal;
 pub mod upstream;

@@ -44,6 +44,7 @@ use record_key::{RecordKey, watched};
 use worker::Worker;
 
 pub use assign::one_binding_per_stream;
+pub use ledger::{BINDINGS, CATALOG, SHARED};
 pub use reset::reset_bindings;
 
 /// Runs one sync. Ends well only when all that the connector sent is committed (F8).

@@ -68,7 +68,7 @@ impl<'a> Facts<'a> {
             || says(map, "airbyte_type", "timestamp_with_timezone")
             || says(map, "airbyte_type", "timestamp_without_timezone");
         if let Some(values) = values(map) {
-            let some = |is: fn(&Value) -> bool| values.iter().any(|it| is(it));
+            let some = |is: fn(&Value) -> bool| values.iter().any(is);
             facts.strings &= some(Value::is_string);
             facts.numbers &= some(Value::is_number);
             facts.objects &= some(Value::is_object);

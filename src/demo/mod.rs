@@ -1,9 +1,9 @@
-//! The connector on statuses: a small Airbyte source, so that a newcomer sees a capture with nothing but this binary, and tests
-//! have a well-behaved source at hand. It talks as a current CDK source does (compact JSON, stream statuses, estimates, STREAM
-//! states with counts) and knows nothing of Flow: the shim runs it as a child like any other.
+//! The demo connector: a small Airbyte source inside this binary, for first captures and for tests. It behaves like a source
+//! built on the current CDK (compact JSON, stream statuses, estimates, STREAM states with counts) and knows nothing of Flow: the
+//! shim runs it as a child process like any other connector.
 //!
-//! Each sync reads on from the state it is given: the first one `count` rows a stream, each later one a tenth of that. All of
-//! it follows from seed and state; the clock is never asked.
+//! The first sync reads `count` rows per stream, each later one a tenth of that. The data depends only on the seed and the
+//! state, never on the clock.
 
 mod shop;
 
@@ -19,16 +19,16 @@ use serde_json::{Value, json};
 
 use shop::{Moment, Row, Shop};
 
-/// Between two states of one stream, so that a killed sync of a million rows goes on near where it was.
+/// Rows between two states of a stream, so that an interrupted sync of a million rows resumes close to where it stopped.
 const ROWS_BETWEEN_STATES: u64 = 1_000;
-/// What a full refresh leaves as its state when it is through. Given back, it makes the sweep read nothing (A12).
-const SWEPT: &str = "__ab_full_refresh_sync_complete";
+/// The member of a completed full refresh's state. If passed to the next sync, that sync reads nothing (A12).
+const FULL_REFRESH_COMPLETE: &str = "__ab_full_refresh_sync_complete";
 
 #[derive(Parser)]
 #[command(
     name = "flow-shim demo-source",
     no_binary_name = true,
-    about = "A small Airbyte source: a coffee shop that follows from a seed"
+    about = "A small Airbyte source: a coffee shop with data generated from a seed"
 )]
 struct Args {
     #[command(subcommand)]
@@ -39,7 +39,7 @@ struct Args {
 enum Command {
     /// Print the specification of the configuration
     Spec,
-    /// Say whether the configuration is any good
+    /// Check the configuration
     Check {
         #[arg(long)]
         config: PathBuf,
@@ -49,7 +49,7 @@ enum Command {
         #[arg(long)]
         config: PathBuf,
     },
-    /// Read the streams of a configured catalog, from a state on
+    /// Read the streams of a configured catalog, resuming from a state
     Read {
         #[arg(long)]
         config: PathBuf,
@@ -65,7 +65,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     let args = match Args::try_parse_from(args) {
         Ok(args) => args,
         Err(usage) => {
-            // With stderr gone there is nobody left to tell.
+            // An error can't be reported when stderr is closed.
             let _ = usage.print();
             return ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2));
         }
@@ -74,8 +74,8 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     match args.command.run(&mut out) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            // Where stdout is closed the reader has lost interest, and needs no explanation.
-            let _ = failure.tell(&mut out);
+            // An error can't be reported when stdout is closed.
+            let _ = failure.report(&mut out);
             ExitCode::FAILURE
         }
     }
@@ -84,11 +84,11 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
 impl Command {
     fn run(&self, out: &mut Output) -> Result<(), Failure> {
         match self {
-            Self::Spec => out.emit(&recite(include_str!("spec.json"))?),
+            Self::Spec => out.emit(&parse(include_str!("spec.json"))?),
             Self::Check { config } => check(&Config::load(config)?, out),
             Self::Discover { config } => {
                 Config::load(config)?;
-                out.emit(&recite(include_str!("catalog.json"))?)
+                out.emit(&parse(include_str!("catalog.json"))?)
             }
             Self::Read { config, catalog, state } => {
                 let config = Config::load(config)?;
@@ -101,9 +101,9 @@ impl Command {
     }
 }
 
-/// A message that is kept beside the code, to be read there; it goes out on one line.
-fn recite(text: &str) -> Result<Value, Failure> {
-    serde_json::from_str(text).map_err(|e| Failure::system(format!("The demo source is broken: {e}.")))
+/// Parses a message from a JSON file of this directory.
+fn parse(text: &str) -> Result<Value, Failure> {
+    serde_json::from_str(text).map_err(|error| Failure::system(format!("Bug in the demo source: {error}.")))
 }
 
 fn check(config: &Config, out: &mut Output) -> Result<(), Failure> {
@@ -124,7 +124,7 @@ fn read(config: &Config, catalog: &Catalog, given: &[StateMessage], out: &mut Ou
             Stream::named(name).ok_or_else(|| Failure::of_stream(name, format!("The shop has no stream {name}.")))?;
         out.status(stream, "STARTED")?;
         let Some(cursor) = Cursor::resume(stream, given).map_err(|message| Failure::of_stream(name, message))? else {
-            out.log(&format!("Stream {name} was read to its end already"))?;
+            out.log(&format!("Stream {name} is already complete"))?;
             out.status(stream, "COMPLETE")?;
             continue;
         };
@@ -163,7 +163,7 @@ fn read_stream(
     }
     let last = match incremental {
         true => json!(Cursor { sync: start.sync.saturating_add(1), position: end.max(start.position) }),
-        false => json!({SWEPT: true}),
+        false => json!({FULL_REFRESH_COMPLETE: true}),
     };
     out.state(stream, &last, since_state)?;
     out.status(stream, "COMPLETE")
@@ -191,8 +191,8 @@ impl Stream {
         }
     }
 
-    /// Where a sync stops reading. The logs grow with each sync. The shop keeps the page views of a short while only, so there
-    /// are fewer and fewer of them until the list starts over: a full refresh sees rows vanish.
+    /// The end position of a sync. The change logs grow with each sync. Page views shrink over three syncs and then start over,
+    /// so that a full refresh sees rows disappear.
     fn end_of_sync(self, count: u64, sync: u64) -> u64 {
         let step = (count / 10).clamp(8, 1_000);
         match self {
@@ -210,7 +210,7 @@ impl Stream {
     }
 }
 
-/// A stream's state: the sync to do, and how much of the stream is behind us.
+/// A stream's state: the number of the current sync and the position reached in the stream.
 #[derive(Clone, Copy, Default, Deserialize, Serialize)]
 struct Cursor {
     sync: u64,
@@ -218,14 +218,14 @@ struct Cursor {
 }
 
 impl Cursor {
-    /// Where a stream goes on; None where its sweep was told to be over (A12).
+    /// The cursor to resume from; `None` if the given state says that the full refresh is complete (A12).
     fn resume(stream: Stream, given: &[StateMessage]) -> Result<Option<Self>, String> {
         match state_of(stream, given) {
-            Some(state) if state.get(SWEPT).is_some() => Ok(None),
+            Some(state) if state.get(FULL_REFRESH_COMPLETE).is_some() => Ok(None),
             Some(state) => Self::deserialize(state)
                 .map(Some)
-                .map_err(|e| format!("The state of stream {} is not one of ours: {e}.", stream.name())),
-            // A sweep has no state from the one before it; that time has passed in the shop shows in its siblings' states.
+                .map_err(|e| format!("Invalid state of stream {}: {e}.", stream.name())),
+            // A full refresh starts without a state: the number of its sync comes from the other streams' states.
             None => {
                 let logs = [Stream::Customers, Stream::Orders].into_iter();
                 let syncs = logs.filter_map(|it| Self::deserialize(state_of(it, given)?).ok()).map(|it| it.sync);
@@ -241,7 +241,7 @@ fn state_of(stream: Stream, given: &[StateMessage]) -> Option<&Value> {
     ours.map(|it| &it.stream_state).filter(|it| !it.is_null())
 }
 
-/// The list that `--state` takes (A7). Other types of state have no `stream`, and say nothing to us.
+/// The list that `--state` takes (A7). Other types of state have no `stream` and are ignored.
 #[derive(Deserialize)]
 struct StateMessage {
     stream: Option<StreamState>,
@@ -310,11 +310,10 @@ impl Config {
 
 fn load<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, Failure> {
     let bytes = std::fs::read(path).map_err(|e| Failure::system(format!("Cannot read {}: {e}.", path.display())))?;
-    serde_json::from_slice(&bytes)
-        .map_err(|e| Failure::system(format!("{} is not what it should be: {e}.", path.display())))
+    serde_json::from_slice(&bytes).map_err(|e| Failure::system(format!("Cannot parse {}: {e}.", path.display())))
 }
 
-/// Keeps to the configured number of records a second.
+/// Limits output to the configured number of records per second.
 struct Pace {
     start: Instant,
     seconds_each: Option<f64>,
@@ -333,7 +332,7 @@ impl Pace {
         let due = Duration::from_secs_f64(seconds_each * self.records as f64);
         self.records += 1;
         if let Some(early) = due.checked_sub(self.start.elapsed()) {
-            // Whoever watches sees a record when it is its turn, not when a buffer is full.
+            // Records are visible when they are due, not when the buffer is full.
             out.0.flush()?;
             std::thread::sleep(early);
         }
@@ -354,7 +353,7 @@ struct Record {
     emitted_at: i64,
 }
 
-/// One message a line; what is not a record is flushed at once, so that states and statuses are never late.
+/// Writes one message per line. Everything but records is flushed at once, so that states and statuses are not delayed.
 struct Output(BufWriter<StdoutLock<'static>>);
 
 impl Output {
@@ -396,27 +395,27 @@ impl Output {
 }
 
 enum Failure {
-    /// Told to the user in a TRACE ERROR (A4).
-    Told { failure_type: &'static str, message: String, stream: Option<String> },
-    /// stdout is gone.
+    /// Reported in a TRACE ERROR message (A4).
+    Reported { failure_type: &'static str, message: String, stream: Option<String> },
+    /// stdout is closed.
     Output,
 }
 
 impl Failure {
     fn config(message: String) -> Self {
-        Self::Told { failure_type: "config_error", message, stream: None }
+        Self::Reported { failure_type: "config_error", message, stream: None }
     }
 
     fn system(message: String) -> Self {
-        Self::Told { failure_type: "system_error", message, stream: None }
+        Self::Reported { failure_type: "system_error", message, stream: None }
     }
 
     fn of_stream(name: &str, message: String) -> Self {
-        Self::Told { failure_type: "config_error", message, stream: Some(name.to_owned()) }
+        Self::Reported { failure_type: "config_error", message, stream: Some(name.to_owned()) }
     }
 
-    fn tell(self, out: &mut Output) -> Result<(), Failure> {
-        let Self::Told { failure_type, message, stream } = self else {
+    fn report(self, out: &mut Output) -> Result<(), Failure> {
+        let Self::Reported { failure_type, message, stream } = self else {
             return Ok(());
         };
         let mut error = json!({"message": message, "internal_message": message, "failure_type": failure_type});

@@ -1,8 +1,7 @@
-//! The little shop that the demo source reads from. It has no database: its past is a function of the seed, so that row
-//! 1,000,000 costs as much as row 1 and two runs with one seed give the same bytes. Knows nothing of the Airbyte protocol.
+//! The data of the demo source: a coffee shop whose rows are a function of the seed. Every row costs the same to generate, and
+//! two runs with the same seed produce the same bytes. Knows nothing of the Airbyte protocol.
 //!
-//! Customers and orders are logs of changes, numbered from 0. The n-th change never changes, so "what is new" is the rest of
-//! the log from a position on. Page views are a plain list.
+//! Customers and orders are append-only change logs, numbered from 0. Page views are a plain list.
 
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
@@ -24,13 +23,13 @@ const PAGES: &[&str] = &["/", "/beans", "/beans/yirgacheffe", "/brewing", "/cart
 const REFERRERS: &[Option<&str>] = &[None, Some("https://search.example/"), Some("https://news.example/coffee"), None];
 const DEVICES: &[&str] = &["phone", "phone", "laptop", "tablet"];
 
-/// 2026-01-01T00:00:00Z: the morning on which the shop opened. Everything happens a minute after what came before.
+/// 2026-01-01T00:00:00Z, the time of row 0. Each following row is one minute later.
 const OPENING: i64 = 1_767_225_600;
 const MINUTE: i64 = 60;
 
-/// Of five changes to customers four are new customers and the fifth changes an earlier one.
+/// Of five changes to customers, four are new customers and the fifth changes an earlier one.
 const NEW_CUSTOMERS: u64 = 4;
-/// Of eight changes to orders five are new orders; then one is paid, one shipped and one deleted.
+/// Of eight changes to orders, five are new orders; then one is paid, one shipped and one deleted.
 const NEW_ORDERS: u64 = 5;
 
 pub(super) struct Shop {
@@ -38,7 +37,7 @@ pub(super) struct Shop {
     pub seed: u64,
 }
 
-/// What serializes into `record.data`.
+/// The `data` of a record.
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(super) enum Row {
@@ -157,14 +156,14 @@ impl Shop {
         }
     }
 
-    /// The dice of one thing in the shop: the same ones whenever, and in whatever order, one asks.
+    /// The random numbers of one row, independent of the order in which rows are generated.
     fn dice(&self, what: &str, number: u64) -> Dice {
         let salt = what.bytes().fold(self.seed, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
         Dice(Dice(salt).next() ^ number.wrapping_mul(0x2545_f491_4f6c_dd1d))
     }
 }
 
-/// SplitMix64: small, fast and good enough to name customers with.
+/// SplitMix64, a small and fast generator.
 struct Dice(u64);
 
 impl Dice {
@@ -185,7 +184,7 @@ impl Dice {
     }
 }
 
-/// A time in the shop's own history, never the wall clock's. Printed straight into the output, without a string between.
+/// A time derived from a row's number. Serialised without an intermediate string.
 pub(super) struct Moment(Timestamp);
 
 impl Moment {

@@ -1,4 +1,4 @@
-//! flow.yaml: the connector as a capture of Flow, with what is to be filled in.
+//! Writes flow.yaml: a Flow capture of the connector, with placeholders for required config values.
 
 use serde_json::{Value, json};
 
@@ -13,13 +13,14 @@ pub fn text(subject: &Subject) -> String {
         &mut lines,
         0,
         &format!(
-            "{} as a capture of Estuary Flow. Fill in the config, and put your own prefix in place of acmeCo. Then, in the folder that holds {}, with flow-shim in the PATH:",
-            subject.name, subject.folder
+            "An Estuary Flow capture of {}. Fill in the config and replace acmeCo with your own prefix. Then run this in {}, with flow-shim in PATH:",
+            subject.name,
+            subject.build_directory()
         ),
     );
-    lines.push(format!("#   flowctl preview --source {}", super::quoted(&format!("{}/flow.yaml", subject.folder))));
+    lines.push(format!("#   flowctl preview --source {}", super::quoted(&subject.path_of("flow.yaml"))));
     if let Some(url) = &subject.documentation_url {
-        lines.push("# What the config means:".to_owned());
+        lines.push("# Documentation of the config:".to_owned());
         lines.push(format!("#   {url}"));
     }
     lines.push("captures:".to_owned());
@@ -29,6 +30,9 @@ pub fn text(subject: &Subject) -> String {
     let command = json!(["flow-shim", "serve", "--shim", subject.folder]);
     yaml::member(&mut lines, 8, "command", &command);
     skeleton::config(&mut lines, 8, &subject.fields);
+    lines.push("    autoDiscover:".to_owned());
+    lines.push("      addNewBindings: false".to_owned());
+    lines.push("      evolveIncompatibleCollections: true".to_owned());
     lines.push("    interval: 5m".to_owned());
     match &subject.bindings {
         Some(bindings) => with_bindings(&mut lines, subject, bindings),
@@ -39,7 +43,7 @@ pub fn text(subject: &Subject) -> String {
 
 fn with_bindings(lines: &mut Vec<String>, subject: &Subject, bindings: &[DiscoveredBinding]) {
     if bindings.is_empty() {
-        lines.push("    # The connector has discovered no streams.".to_owned());
+        lines.push("    # The connector discovered no streams.".to_owned());
         lines.push("    bindings: []".to_owned());
         return;
     }
@@ -52,8 +56,7 @@ fn with_bindings(lines: &mut Vec<String>, subject: &Subject, bindings: &[Discove
     lines.push("collections:".to_owned());
     for binding in bindings {
         let name = collection(subject, &binding.recommended_name);
-        let content = json!({"key": binding.key, "schema": binding.document_schema});
-        yaml::member(lines, 2, &name, &content);
+        yaml::member(lines, 2, &name, &collection_spec(&binding.key, &binding.document_schema));
     }
 }
 
@@ -61,7 +64,7 @@ fn without_bindings(lines: &mut Vec<String>, subject: &Subject) {
     yaml::comment(
         lines,
         4,
-        "No config was given, so the streams are not known. Written again with `--config FILE`, each has its binding and its collection here. By hand:",
+        "No config was given, so the streams are unknown. `flow-shim init --config FILE` writes a binding and a collection for each stream. An example:",
     );
     lines.push("    bindings: []".to_owned());
     let mut hint = Vec::new();
@@ -71,11 +74,21 @@ fn without_bindings(lines: &mut Vec<String>, subject: &Subject) {
     hint.push(format!("        target: {target}"));
     hint.push("collections:".to_owned());
     let schema = json!({"type": "object", "required": ["id"], "properties": {"id": {"type": "integer"}}, "x-infer-schema": true});
-    yaml::member(&mut hint, 2, &target, &json!({"key": ["/id"], "schema": schema}));
+    yaml::member(&mut hint, 2, &target, &collection_spec(&["/id".to_owned()], &schema));
     lines.extend(hint.into_iter().map(|it| format!("# {it}")));
 }
 
-/// A resource config that says which stream, and as little else as there has to be.
+/// A collection as Flow's own discovery would create it. Flow acts on `x-infer-schema` only there: a published spec needs the
+/// reference to the inferred schema, or materializations never see inferred columns.
+fn collection_spec(key: &[String], schema: &Value) -> Value {
+    if schema["x-infer-schema"] != true {
+        return json!({"key": key, "schema": schema});
+    }
+    let read = json!({"allOf": [{"$ref": "flow://relaxed-write-schema"}, {"$ref": "flow://inferred-schema"}]});
+    json!({"key": key, "writeSchema": schema, "readSchema": read})
+}
+
+/// A resource config with the stream's name and the other required fields.
 fn resource(schema: &Value) -> Value {
     let mut resource = skeleton::required(&crate::inspect::config::fields(schema));
     resource["stream"] = "things".into();

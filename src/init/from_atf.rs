@@ -1,6 +1,6 @@
-//! From the older wrapper's files to a shim.yaml beside them.
+//! Converts airbyte-to-flow's files to a shim.yaml in the same directory.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use std::path::Path;
 
 use super::{expect_none, write_all};
@@ -9,18 +9,21 @@ use crate::settings::atf;
 const NAME: &str = "shim.yaml";
 
 const HEAD: &str = "\
-# What airbyte-to-flow's files in this folder said. They are not looked at any more: delete them when you like.
+# Converted from airbyte-to-flow's files in this directory. They are no longer used and can be deleted.
 ";
 
-/// Writes it, and says so.
+/// Writes shim.yaml and returns the message for the user.
 pub fn write(dir: &Path) -> Result<String> {
+    if !dir.is_dir() {
+        bail!("there is no directory {}", dir.display());
+    }
     let yaml = atf::as_yaml(dir)?;
     expect_none(dir, &[NAME])?;
     write_all(dir, &[(NAME, format!("{HEAD}{yaml}"))])?;
-    let mut said = format!("Written:\n  {}\n", dir.join(NAME).display());
+    let mut message = format!("Written:\n  {}\n", dir.join(NAME).display());
     if yaml.lines().any(|it| it == "stateFormat: bare") {
-        said += "\nAs AIRBYTE_TO_FLOW_STATE_FORMAT is set neither here nor in the folder's Dockerfile, the connector gets the bare object of\n\
-                 its states. If the image sets it to per_stream, take the line stateFormat out.\n";
+        message += "\nAIRBYTE_TO_FLOW_STATE_FORMAT is set neither in the environment nor in this directory's Dockerfile, so the connector\n\
+                 receives one bare state object. If the image sets it to per_stream, remove the line `stateFormat: bare`.\n";
     }
-    Ok(said)
+    Ok(message)
 }

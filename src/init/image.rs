@@ -1,4 +1,4 @@
-//! What a container engine tells of a source's image.
+//! Reads the metadata of a connector image from the container engine.
 
 use anyhow::{Context, Result, bail};
 use std::time::Duration;
@@ -11,21 +11,23 @@ use serde::Deserialize;
 use crate::process::container;
 use crate::settings::AIRBYTE_ENTRYPOINT;
 
-/// An image that a shim can be put on top of.
+/// The base image of a shim's image.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Image {
     pub name: String,
-    /// Who runs in it; empty where that is root.
+    /// The image's user; empty for root.
     pub user: String,
-    /// What runs in it, where it does not say so in AIRBYTE_ENTRYPOINT.
+    /// The image's entrypoint, if the image does not set AIRBYTE_ENTRYPOINT.
     pub command: Option<Vec<String>>,
-    /// The connector's version, by the image's label.
+    /// The connector's version, from the image's label.
     pub version: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Inspected {
+    #[serde(default)]
+    repo_tags: Option<Vec<String>>,
     config: Config,
 }
 
@@ -41,7 +43,7 @@ struct Config {
 /// How long the engine may take to answer.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Asks of an image that is on this machine: it has just run.
+/// Inspects a local image; the connector in it has just run.
 pub async fn inspect(name: &str) -> Result<Image> {
     let engine = container::engine().await?;
     let failed = || format!("can't inspect the image {name}");
@@ -56,26 +58,42 @@ pub async fn inspect(name: &str) -> Result<Image> {
 
 fn read(name: &str, answer: &[u8]) -> Result<Image> {
     let found: Vec<Inspected> = serde_json::from_slice(answer)
-        .with_context(|| format!("can't read what the engine says of the image {name}"))?;
-    let config = found.into_iter().next().map(|it| it.config).unwrap_or_default();
-    let says_so = config.env.iter().flatten().any(|it| it.split('=').next() == Some(AIRBYTE_ENTRYPOINT));
+        .with_context(|| format!("can't parse the container engine's description of the image {name}"))?;
+    let found = found.into_iter().next().with_context(|| format!("the container engine describes no image {name}"))?;
+    let (tags, config) = (found.repo_tags.unwrap_or_default(), found.config);
+    let sets_entrypoint = config.env.iter().flatten().any(|it| it.split('=').next() == Some(AIRBYTE_ENTRYPOINT));
     Ok(Image {
-        name: name.to_owned(),
+        name: qualified(name, &tags),
         user: config.user.unwrap_or_default(),
-        command: config.entrypoint.filter(|it| !says_so && !it.is_empty()),
+        command: config.entrypoint.filter(|it| !sets_entrypoint && !it.is_empty()),
         version: config.labels.and_then(|mut it| it.remove("io.airbyte.version")),
     })
 }
 
+/// The name with its registry, as Flow requires it: from the engine's tags of the image, otherwise Docker Hub's.
+fn qualified(name: &str, tags: &[String]) -> String {
+    let has_registry =
+        |name: &str| name.split_once('/').is_some_and(|(first, _)| first.contains(['.', ':']) || first == "localhost");
+    if has_registry(name) {
+        return name.to_owned();
+    }
+    let mut prefixes = tags.iter().filter(|it| has_registry(it)).filter_map(|tag| {
+        let prefix = tag.strip_suffix(name).or_else(|| tag.strip_suffix(":latest")?.strip_suffix(name));
+        prefix.filter(|it| it.ends_with('/'))
+    });
+    let default = if name.contains('/') { "docker.io/" } else { "docker.io/library/" };
+    format!("{}{name}", prefixes.next().unwrap_or(default))
+}
+
 impl Image {
-    /// The last part of the name: `source-x`.
+    /// The last part of the name, without tag and digest: `source-x`.
     pub fn short_name(name: &str) -> &str {
         let name = name.split('@').next().unwrap_or(name);
         let name = name.rsplit('/').next().unwrap_or(name);
         name.split(':').next().unwrap_or(name)
     }
 
-    /// Another image may have this name tomorrow.
+    /// Whether the name has a digest or a tag other than `latest`.
     pub fn is_pinned(&self) -> bool {
         let last = self.name.rsplit('/').next().unwrap_or_default();
         last.contains('@') || last.split_once(':').is_some_and(|(_, tag)| tag != "latest")
@@ -87,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_taken_apart() {
+    fn names_are_parsed() {
         for (name, short, pinned) in [
             ("airbyte/source-x:1.2", "source-x", true),
             ("localhost:5000/airbyte/source-x", "source-x", false),
@@ -96,6 +114,20 @@ mod tests {
         ] {
             let image = Image { name: name.to_owned(), ..Image::default() };
             assert_eq!((Image::short_name(name), image.is_pinned()), (short, pinned), "{name}");
+        }
+    }
+
+    #[test]
+    fn names_are_qualified_by_the_engines_tags_or_docker_hub() {
+        for (name, tags, qualified_name) in [
+            ("airbyte/source-x:1.2", vec!["airbyte/source-x:1.2"], "docker.io/airbyte/source-x:1.2"),
+            ("source-x", vec![], "docker.io/library/source-x"),
+            ("source-x", vec!["localhost/source-x:latest"], "localhost/source-x"),
+            ("source-x:2", vec!["ghcr.io/a/other-source-x:2", "ghcr.io/a/source-x:2"], "ghcr.io/a/source-x:2"),
+            ("localhost:5000/x", vec!["docker.io/x:latest"], "localhost:5000/x"),
+        ] {
+            let tags: Vec<String> = tags.into_iter().map(str::to_owned).collect();
+            assert_eq!(qualified(name, &tags), qualified_name);
         }
     }
 

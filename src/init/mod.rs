@@ -1,5 +1,5 @@
-//! `flow-shim init`: a folder with all that a connector needs to become a Flow capture, filled in by what it says of
-//! itself.
+//! `flow-shim init`: writes a directory with everything that turns a connector into a Flow capture, filled in from the
+//! connector's spec and, with a config, from its streams.
 
 mod dockerfile;
 mod flow_yaml;
@@ -42,20 +42,20 @@ use origin::{Base, Found, Origin};
 #[command(after_help = HELP)]
 #[group(id = "origin", required = true, args = ["image", "airbyte", "singer", "from_atf"])]
 pub struct Args {
-    /// The folder to write; it is made where there is none
+    /// The directory to write; created if missing
     dir: PathBuf,
     #[command(flatten)]
     config: ConfigArg,
-    /// An Airbyte source's image, run with docker or podman
+    /// Image of an Airbyte source, run with docker or podman
     #[arg(long, value_name = "NAME", conflicts_with = "command", help_heading = "Source")]
     image: Option<String>,
-    /// An Airbyte source from PyPI, by its name: source-x
+    /// Name of an Airbyte source on PyPI: source-x
     #[arg(long, value_name = "NAME", help_heading = "Source")]
     airbyte: Option<String>,
-    /// A Singer tap from PyPI, by its name: tap-x
+    /// Name of a Singer tap on PyPI: tap-x
     #[arg(long, value_name = "NAME", help_heading = "Source")]
     singer: Option<String>,
-    /// The files of airbyte-to-flow that lie in DIR: its shim.yaml will say the same
+    /// Convert the airbyte-to-flow files in DIR to an equivalent shim.yaml
     #[arg(long, conflicts_with_all = ["config", "command"], help_heading = "Source")]
     from_atf: bool,
     /// The connector's command [default: the program of that name in PATH]
@@ -64,9 +64,9 @@ pub struct Args {
 }
 
 const HELP: &str = "\
-Written are shim.yaml, Dockerfile, flow.yaml and README.md, filled in with what the connector says of itself. With a \
-config its streams are discovered, and flow.yaml has a binding and a collection for each; no value of the config is \
-written anywhere. With --from-atf it is shim.yaml alone, and no connector is run. Nothing is overwritten.
+Writes shim.yaml, Dockerfile, flow.yaml and README.md, filled in from the connector's spec. With a config, streams are \
+discovered and flow.yaml gets a binding and a collection for each; no config values are written. --from-atf writes \
+shim.yaml only and runs no connector. Existing files are never overwritten.
 
 Examples:
   flow-shim init --image airbyte/source-faker:7.2.1 shims/faker
@@ -85,46 +85,62 @@ impl Args {
     }
 }
 
-/// All that the written texts are made of. No value of a config that was given is among it.
+/// The input of the generated files. It contains no config values.
 struct Subject {
     name: String,
     protocol: Protocol,
     base: Base,
-    /// As shim.yaml says it.
+    /// The command or image for shim.yaml.
     target: Target,
-    /// The folder, from where one builds its image.
+    /// The directory, relative to the one that the image is built in.
     folder: String,
     documentation_url: Option<String>,
-    /// Of the config.
+    /// The config's fields.
     fields: Vec<Field>,
     resource_schema: Value,
-    /// With whom users sign in.
+    /// The OAuth provider, if users can sign in.
     provider: Option<String>,
-    /// Why they can't, where they could.
+    /// Why users can't sign in although the connector declares OAuth.
     oauth2_missing: Option<String>,
-    /// Of a tap that does not describe its config: what it might say.
+    /// A proposed config schema for a tap that describes none.
     undescribed: Option<Value>,
     bindings: Option<Vec<DiscoveredBinding>>,
 }
 
 impl Subject {
-    /// The capture, or a collection of it.
+    /// The directory that its image is built in, for a sentence.
+    fn build_directory(&self) -> String {
+        match self.folder.as_str() {
+            "." => "this directory".to_owned(),
+            folder => format!("the directory that contains {folder}"),
+        }
+    }
+
+    /// The path of one of the generated files, from the build directory.
+    fn path_of(&self, file: &str) -> String {
+        match self.folder.as_str() {
+            "." => file.to_owned(),
+            folder => format!("{folder}/{file}"),
+        }
+    }
+
+    /// The Flow name of the capture or of one of its collections.
     fn catalog_name(&self, last: &str) -> String {
         format!("acmeCo/{}/{last}", normalise(&self.name))
     }
 
-    /// Of the image that is built.
+    /// The name of the image that the Dockerfile builds.
     fn image_name(&self) -> String {
         format!("{}-flow", self.name.to_lowercase())
     }
 }
 
-/// Writes the folder, and says how it went.
+/// Runs `flow-shim init`.
 pub async fn run(args: &Args, shutdown: &Shutdown, mut stdout: File) -> ExitCode {
     let screen = Screen::open();
-    screen.conclude(init(args, shutdown, &screen).await.and_then(|said| {
+    screen.conclude(init(args, shutdown, &screen).await.and_then(|text| {
         screen.settle();
-        stdout.write_all(said.as_bytes()).context("can't write to stdout")
+        stdout.write_all(text.as_bytes()).context("can't write to stdout")
     }))
 }
 
@@ -134,7 +150,7 @@ async fn init(args: &Args, shutdown: &Shutdown, screen: &Screen) -> Result<Strin
     }
     let place = Place::of(&args.dir)?;
     let names = ["shim.yaml", "Dockerfile", "flow.yaml", "README.md"];
-    // Before a connector is asked, which takes its time.
+    // Checked before the connector starts, which takes a while.
     expect_none(&args.dir, &names)?;
     let config = args.config.read(Some(&args.dir))?;
     let origin = args.origin().ok_or_else(|| anyhow!("say --image, --airbyte or --singer"))?;
@@ -142,10 +158,10 @@ async fn init(args: &Args, shutdown: &Shutdown, screen: &Screen) -> Result<Strin
     let texts =
         [shim_yaml::text(&subject), dockerfile::text(&subject), flow_yaml::text(&subject), readme::text(&subject)];
     write_all(&args.dir, &names.into_iter().zip(texts).collect::<Vec<_>>())?;
-    Ok(said(&args.dir, &place, &subject, &names))
+    Ok(summary(&args.dir, &place, &subject, &names))
 }
 
-/// Asks the connector about itself.
+/// Runs the connector's spec and, with a config, its discovery.
 async fn ask(
     found: Found,
     given: Option<&RawValue>,
@@ -178,11 +194,15 @@ async fn ask(
     Ok(Subject {
         name: found.name,
         protocol: found.protocol,
-        base,
         target: match found.target {
             Target::Command(command) => Target::Command(origin::seen_from(dir, &command)),
-            image @ Target::Image(_) => image,
+            // With its registry, which the container engine has added.
+            Target::Image(name) => Target::Image(match &base {
+                Base::Image(image) => image.name.clone(),
+                Base::Package(_) => name,
+            }),
         },
+        base,
         folder: place.folder.clone(),
         documentation_url: documentation_url.filter(|it| it.starts_with("http") && !it.contains(char::is_whitespace)),
         fields,
@@ -194,14 +214,14 @@ async fn ask(
     })
 }
 
-/// The schema that a tap without one might have: what was given as its config must be in it, whatever its value was.
+/// Proposes a config schema for a tap without one: the given config's fields with their types, all required.
 fn proposed(given: Option<&RawValue>) -> Value {
     let given = given.and_then(|it| serde_json::from_str(it.get()).ok());
     let example = || Map::from_iter(["start_date", "api_token"].map(|it| (it.to_owned(), Value::from(""))));
     shim_yaml::schema_of(&given.unwrap_or_else(example))
 }
 
-/// Where the folder is, seen from the one that its image is built in.
+/// The target directory relative to the build context of its image.
 struct Place {
     folder: String,
     context: String,
@@ -209,19 +229,19 @@ struct Place {
 
 impl Place {
     fn of(dir: &Path) -> Result<Self> {
-        let here = std::env::current_dir().context("can't tell which folder this is")?;
+        let here = std::env::current_dir().context("can't read the current directory")?;
         let below = dir.strip_prefix(&here).unwrap_or(dir);
         let plain: PathBuf = below.components().filter(|it| *it != Component::CurDir).collect();
         let folder = match plain.components().all(|it| matches!(it, Component::Normal(_))) {
             true => (plain, PathBuf::from(".")),
-            // Elsewhere, it is built in the folder that it lies in.
+            // Outside of the working directory, the build context is the parent directory.
             false => (dir.file_name().unwrap_or_default().into(), dir.parent().unwrap_or(dir).to_owned()),
         };
         let (folder, context) = (text_of(&folder.0)?, text_of(&folder.1)?);
         Ok(match (folder.is_empty(), context.as_str()) {
             (true, ".") => Self { folder: ".".to_owned(), context },
             (true, _) => {
-                bail!("the folder {} has no name of its own: name it", dir.display());
+                bail!("the directory {} has no name: give its full path", dir.display());
             }
             _ => Self { folder, context },
         })
@@ -231,11 +251,11 @@ impl Place {
 fn text_of(path: &Path) -> Result<String> {
     match path.to_str() {
         Some(it) if !it.contains(char::is_control) => Ok(it.to_owned()),
-        _ => Err(anyhow!("the folder's name {path:?} can't be written into files")),
+        _ => Err(anyhow!("the directory's name {path:?} is not valid in the generated files")),
     }
 }
 
-/// A word as a shell takes it.
+/// A word quoted for a shell.
 fn quoted(word: &str) -> String {
     shell_words::quote(word).into_owned()
 }
@@ -243,15 +263,13 @@ fn quoted(word: &str) -> String {
 fn expect_none(dir: &Path, names: &[&str]) -> Result<()> {
     match names.iter().map(|it| dir.join(it)).find(|it| it.symlink_metadata().is_ok()) {
         None => Ok(()),
-        Some(there) => {
-            Err(anyhow!("{} is there already: nothing is overwritten, and nothing was written", there.display()))
-        }
+        Some(there) => Err(anyhow!("{} already exists: nothing was written", there.display())),
     }
 }
 
-/// All of it or nothing.
+/// Writes all files or none.
 fn write_all(dir: &Path, files: &[(&str, String)]) -> Result<()> {
-    fs::create_dir_all(dir).with_context(|| format!("can't make the folder {}", dir.display()))?;
+    fs::create_dir_all(dir).with_context(|| format!("can't create the directory {}", dir.display()))?;
     let mut written: Vec<PathBuf> = Vec::new();
     for (name, text) in files {
         let path = dir.join(name);
@@ -267,7 +285,7 @@ fn write_all(dir: &Path, files: &[(&str, String)]) -> Result<()> {
     Ok(())
 }
 
-fn said(dir: &Path, place: &Place, subject: &Subject, names: &[&str]) -> String {
+fn summary(dir: &Path, place: &Place, subject: &Subject, names: &[&str]) -> String {
     let mut lines = vec!["Written:".to_owned()];
     lines.extend(names.iter().map(|it| format!("  {}", dir.join(it).display())));
     lines.extend([String::new(), "Next:".to_owned()]);

@@ -1,4 +1,4 @@
-//! Where a connector comes from, and how it is run here to ask it about itself.
+//! Resolves `--image`, `--airbyte` and `--singer` to a connector that can be run on this machine.
 
 use anyhow::{Result, anyhow, bail};
 use std::path::{Path, PathBuf};
@@ -10,26 +10,26 @@ use crate::settings::Protocol;
 use super::image::Image;
 use super::package::{self, Package};
 
-/// Where a connector comes from, as it was said.
+/// The connector named on the command line.
 #[derive(Debug)]
 pub enum Origin {
     /// The image of an Airbyte source.
     Image(String),
-    /// A package of PyPI, by its name or that of its program; and its command, where that is not to be looked up.
+    /// A PyPI package, by its own name or its program's; `command` is empty to look the program up in PATH.
     Package { protocol: Protocol, name: String, command: Vec<String> },
 }
 
 /// A connector that can be run.
 #[derive(Debug)]
 pub struct Found {
-    /// What people call it: `source-x`, `tap-x`.
+    /// The connector's usual name: `source-x`, `tap-x`.
     pub name: String,
     pub protocol: Protocol,
     pub target: Target,
     pub base: Base,
 }
 
-/// What a shim's image is built from.
+/// The base of a shim's image.
 #[derive(Debug)]
 pub enum Base {
     Image(Image),
@@ -47,40 +47,45 @@ impl Origin {
 
 fn found_image(image: String) -> Result<Found> {
     if !is_word(&image, "/:@") {
-        bail!("{image:?} is no image's name");
+        bail!("{image:?} is not an image name");
+    }
+    let last = image.rfind('/').map_or(0, |at| at + 1);
+    let repository = image[last..].find([':', '@']).map_or(image.as_str(), |at| &image[..last + at]);
+    if repository.contains(|it: char| it.is_ascii_uppercase()) {
+        bail!("image names are lower case: did you mean {}?", image.replace(repository, &repository.to_lowercase()));
     }
     Ok(Found {
         name: Image::short_name(&image).to_owned(),
         protocol: Protocol::Airbyte,
         target: Target::Image(image.clone()),
-        // What there is to tell is told once it is here.
+        // The other fields are read after the image was pulled and run.
         base: Base::Image(Image { name: image, ..Image::default() }),
     })
 }
 
-fn found_package(protocol: Protocol, said: &str, command: Vec<String>) -> Result<Found> {
+fn found_package(protocol: Protocol, given: &str, command: Vec<String>) -> Result<Found> {
     let (option, start, prefix) = match protocol {
         Protocol::Airbyte => ("--airbyte", "source-", "airbyte-"),
         Protocol::Singer => ("--singer", "tap-", ""),
     };
-    if !is_word(said, "") {
-        bail!("{option} takes the name of a package or its program, like {start}x: {said:?} is none");
+    if !is_word(given, "") {
+        bail!("{option} takes the name of a package or its program, like {start}x: {given:?} is not a valid name");
     }
-    let at = said.match_indices(start).map(|(at, _)| at).find(|at| *at == 0 || said[..*at].ends_with('-'));
-    let name = &said[at.unwrap_or(0)..];
-    let package = if name == said { format!("{prefix}{name}") } else { said.to_owned() };
+    let at = given.match_indices(start).map(|(at, _)| at).find(|at| *at == 0 || given[..*at].ends_with('-'));
+    let name = &given[at.unwrap_or(0)..];
+    let package = if name == given { format!("{prefix}{name}") } else { given.to_owned() };
     let command = if command.is_empty() { vec![name.to_owned()] } else { command };
     let program = program(&command[0]).ok_or_else(|| {
         if command[0] == name {
             anyhow!(
-                "there is no program `{name}` in PATH: install it with `python3 -m venv {name} && {name}/bin/pip install {package}`, then say where it is, behind all else: `-- {name}/bin/{name}`"
+                "there is no program `{name}` in PATH: install it with `python3 -m venv {name} && {name}/bin/pip install {package}`, then append its path to this command: `-- {name}/bin/{name}`"
             )
         } else {
-            anyhow!("there is no program `{}`: what follows `--` is the connector's command", command[0])
+            anyhow!("there is no program `{}`: the arguments after `--` are the connector's command", command[0])
         }
     })?;
     let known = package::of_program(&program);
-    // That pip has written the program says that it is there in the image as well, by this name.
+    // pip installs the program in the image under this same name.
     let name = known.is_some().then(|| program.file_name()?.to_str()).flatten().unwrap_or(name).to_owned();
     Ok(Found {
         name,
@@ -90,7 +95,7 @@ fn found_package(protocol: Protocol, said: &str, command: Vec<String>) -> Result
     })
 }
 
-/// The file of a command's program. `flow-shim` is this binary, wherever it lies.
+/// The file of a command's program. `flow-shim` is this binary, even if it is not in PATH.
 fn program(program: &str) -> Option<PathBuf> {
     match program {
         "flow-shim" => std::env::current_exe().ok(),
@@ -99,13 +104,13 @@ fn program(program: &str) -> Option<PathBuf> {
     }
 }
 
-/// It goes into a Dockerfile and into commands as it is.
+/// Whether a name can be used unquoted in a Dockerfile and in shell commands.
 fn is_word(text: &str, others: &str) -> bool {
     text.starts_with(|it: char| it.is_ascii_alphanumeric())
         && text.chars().all(|it| it.is_ascii_alphanumeric() || "._-".contains(it) || others.contains(it))
 }
 
-/// The command as shim.yaml in `folder` says it: a path leads from there to the program.
+/// The command for the shim.yaml in `folder`, with the program's path relative to that directory.
 pub fn seen_from(folder: &Path, command: &[String]) -> Vec<String> {
     let mut command = command.to_vec();
     if let Some(program) = command.first_mut()
@@ -118,10 +123,10 @@ pub fn seen_from(folder: &Path, command: &[String]) -> Vec<String> {
     command
 }
 
-/// The way from a folder that may not be there yet to a file; none where they have nothing in common.
+/// The path from a directory, which may not exist yet, to a file; `None` if they share no parent but the root.
 fn relative(folder: &Path, file: &Path) -> Option<PathBuf> {
-    // Symbolic links on the way would lead `..` elsewhere. The file itself may be one: that of a virtual environment's
-    // Python says which environment it is.
+    // Parent directories are resolved because `..` after a symbolic link leads elsewhere. The file itself is not: the link to
+    // Python in a virtual environment selects that environment.
     let file = file.parent()?.canonicalize().ok()?.join(file.file_name()?);
     let folder = std::path::absolute(folder).ok()?;
     let there = folder.ancestors().find(|it| it.exists())?;
@@ -132,7 +137,7 @@ fn relative(folder: &Path, file: &Path) -> Option<PathBuf> {
     }
     let mut path: PathBuf = folder.components().skip(common).map(|_| "..").collect();
     path.extend(file.components().skip(common));
-    // Without a slash it would be looked up in PATH.
+    // A name without a slash would be looked up in PATH.
     Some(if path.components().count() == 1 { Path::new(".").join(path) } else { path })
 }
 
@@ -168,6 +173,7 @@ mod tests {
             find(Protocol::Singer, "tap-nowhere", &["nowhere/bin/tap-nowhere"]),
             find(Protocol::Singer, "tap-x; rm", &[]),
             crate::error::sentence(&Origin::Image("a b".to_owned()).find().unwrap_err()),
+            crate::error::sentence(&Origin::Image("Acme/source-X:V1".to_owned()).find().unwrap_err()),
         ];
         insta::assert_snapshot!(sentences.join("\n"));
     }

@@ -1,22 +1,21 @@
-//! What the installation around a program tells of the Python package that has brought it. No Python is run for that: what
-//! pip has written down lies beside the program's environment.
+//! Finds the Python package that installed a program, from the metadata that pip wrote into the environment. Runs no Python.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A package, as far as it is known.
+/// A Python package.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Package {
     pub name: String,
-    /// The version that is installed here, where PyPI has it.
+    /// The installed version, if it came from a package index.
     pub version: Option<String>,
-    /// The Python that it is installed in: `3.11`.
+    /// The Python version of its environment: `3.11`.
     pub python: Option<String>,
 }
 
-/// The package whose installation has written this program.
+/// The package that installed this program.
 pub fn of_program(program: &Path) -> Option<Package> {
-    // Installers of programs put links to it into PATH.
+    // pipx and uv link installed programs into PATH.
     let program = fs::canonicalize(program).ok()?;
     let script = format!("/bin/{}", program.file_name()?.to_str()?);
     let prefix = program.parent()?.parent()?;
@@ -24,7 +23,7 @@ pub fn of_program(program: &Path) -> Option<Package> {
         for entry in fs::read_dir(&packages).into_iter().flatten().flatten() {
             let folder = entry.path();
             let is_info = folder.extension().is_some_and(|it| it == "dist-info");
-            if is_info && brought(&folder, &script) {
+            if is_info && installed(&folder, &script) {
                 return package(&folder, python);
             }
         }
@@ -32,13 +31,13 @@ pub fn of_program(program: &Path) -> Option<Package> {
     None
 }
 
-/// The folders of packages in `prefix`, each with the version of its Python.
+/// The package directories in `prefix`, each with its Python version.
 fn environments(prefix: &Path) -> Vec<(String, PathBuf)> {
     let mut found = Vec::new();
     for entry in fs::read_dir(prefix.join("lib")).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let Some(version) = name.to_str().and_then(|it| it.strip_prefix("python")) else { continue };
-        // Debian has a name of its own for it.
+        // Debian calls it dist-packages.
         for kind in ["site-packages", "dist-packages"] {
             found.push((version.to_owned(), entry.path().join(kind)));
         }
@@ -46,7 +45,7 @@ fn environments(prefix: &Path) -> Vec<(String, PathBuf)> {
     found
 }
 
-fn brought(info: &Path, script: &str) -> bool {
+fn installed(info: &Path, script: &str) -> bool {
     let record = fs::read_to_string(info.join("RECORD")).unwrap_or_default();
     record.lines().filter_map(|it| it.split(',').next()).any(|it| it.starts_with("..") && it.ends_with(script))
 }
@@ -54,7 +53,7 @@ fn brought(info: &Path, script: &str) -> bool {
 fn package(info: &Path, python: String) -> Option<Package> {
     let metadata = fs::read_to_string(info.join("METADATA")).ok()?;
     let field = |name: &str| metadata.lines().find_map(|it| it.strip_prefix(name)).map(|it| it.trim().to_owned());
-    // It names where else than from an index the package came.
+    // Written for packages installed from a path or a URL instead of an index.
     let from_elsewhere = info.join("direct_url.json").exists();
     Some(Package {
         name: field("Name:")?,
@@ -68,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_package_is_the_one_that_has_written_the_program() {
+    fn the_package_is_the_one_that_installed_the_program() {
         let folder = tempfile::tempdir().unwrap();
         let venv = folder.path().join("venv");
         let info = |name: &str| venv.join("lib/python3.12/site-packages").join(name);

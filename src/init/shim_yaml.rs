@@ -1,4 +1,4 @@
-//! shim.yaml: how the connector is run, and what is still to be said of it.
+//! Writes shim.yaml: how to run the connector, and commented-out settings that it needs.
 
 use serde_json::{Map, Value, json};
 
@@ -17,19 +17,23 @@ pub fn text(subject: &Subject) -> String {
     yaml::comment(
         &mut lines,
         0,
-        &format!("{}, {kind}, as a capture connector of Estuary Flow. See README.md.", subject.name),
+        &format!("Runs {}, {kind}, as an Estuary Flow capture connector. See README.md.", subject.name),
     );
     lines.push(format!("protocol: {protocol}"));
     match &subject.target {
         Target::Command(command) => lines.push(format!("command: {}", yaml::flow(&json!(command)))),
         Target::Image(image) => {
-            yaml::comment(&mut lines, 0, "On your machine. In an image, AIRBYTE_ENTRYPOINT says what to run.");
+            yaml::comment(
+                &mut lines,
+                0,
+                "Used on your machine. Inside the built image, AIRBYTE_ENTRYPOINT is used instead.",
+            );
             lines.push(format!("image: {}", yaml::text(image)));
         }
     }
     if subject.documentation_url.is_none() {
         lines.push(String::new());
-        yaml::comment(&mut lines, 0, "The page that Flow's form leads to. The connector names none.");
+        yaml::comment(&mut lines, 0, "The documentation page that Flow links to. The connector's spec names none.");
         lines.push("# documentationUrl: https://example.com/docs".to_owned());
     }
     config_schema(&mut lines, subject);
@@ -43,14 +47,14 @@ fn config_schema(lines: &mut Vec<String>, subject: &Subject) {
     yaml::comment(
         lines,
         0,
-        "The tap does not tell what its config looks like. Say it here, and Flow shows a form and checks what is filled in:",
+        "The tap does not describe its config. With a schema here, Flow shows a form and validates the config:",
     );
     let mut written = Vec::new();
     yaml::member(&mut written, 0, "configSchema", schema);
     lines.extend(written.into_iter().map(|it| format!("# {it}")));
 }
 
-/// A start of the schema of a tap's config: from the names and types of what is in one.
+/// A first schema of a tap's config, from the names and types of an example's fields.
 pub fn schema_of(config: &Map<String, Value>) -> Value {
     let mut properties = Map::new();
     for (name, value) in config {
@@ -85,9 +89,7 @@ fn oauth2(lines: &mut Vec<String>, subject: &Subject) {
         yaml::comment(
             lines,
             0,
-            &format!(
-                "Users sign in with {provider}: what the connector declares of OAuth is complete. If nobody is to:"
-            ),
+            &format!("Users sign in with {provider}, as the connector declares. To disable sign-in:"),
         );
         lines.push("# oauth2: false".to_owned());
     } else if let Some(missing) = &subject.oauth2_missing {
@@ -97,10 +99,10 @@ fn oauth2(lines: &mut Vec<String>, subject: &Subject) {
         yaml::comment(
             lines,
             0,
-            "What the provider's documentation says goes here (`flow-shim oauth --dry-run` shows what comes of it):",
+            "Complete it from the provider's documentation (`flow-shim oauth --dry-run` shows the resulting requests):",
         );
         lines.extend(OAUTH2.iter().map(|it| (*it).to_owned()));
-        yaml::comment(lines, 0, "If nobody is to sign in, `oauth2: false`.");
+        yaml::comment(lines, 0, "To disable sign-in: `oauth2: false`.");
     }
 }
 

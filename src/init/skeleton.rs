@@ -1,4 +1,4 @@
-//! A config to be filled in, from the fields that the connector describes. Nobody's values are in it.
+//! Builds a config template from the fields of the connector's spec. It contains no values of a given config.
 
 use serde_json::{Map, Value, json};
 
@@ -6,10 +6,10 @@ use crate::inspect::config::{Branch, Field};
 
 use super::yaml;
 
-/// What stands where a text is to be filled in.
+/// The placeholder for strings.
 const TODO: &str = "TODO";
 
-/// The required fields alone.
+/// A config with the required fields only.
 pub fn required(fields: &[Field]) -> Value {
     object(fields).into()
 }
@@ -41,12 +41,12 @@ fn sample(field: &Field) -> Value {
     }
 }
 
-/// `config:` with all fields at its root: those that are not required as comments.
+/// `config:` with all top-level fields, the optional ones commented out.
 pub fn config(lines: &mut Vec<String>, indent: usize, fields: &[Field]) {
     let space = " ".repeat(indent);
     let nothing = !fields.iter().any(|it| it.required);
     if nothing && !fields.is_empty() {
-        yaml::comment(lines, indent, "Nothing is required. To set something, take the braces away.");
+        yaml::comment(lines, indent, "No field is required. Remove the braces before setting one.");
     }
     lines.push(format!("{space}config:{}", if nothing { " {}" } else { "" }));
     for field in fields {

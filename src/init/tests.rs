@@ -1,4 +1,4 @@
-//! The texts, for connectors of every kind.
+//! Snapshots of the generated files for each kind of connector.
 
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ fn fields(schema: &Value) -> Vec<Field> {
 
 fn subject(base: Base, target: Target) -> Subject {
     let schema = json!({"type": "object", "required": ["start", "credentials", "tables", "port"], "properties": {
-        "start": {"type": "string", "format": "date-time", "title": "From here on"},
+        "start": {"type": "string", "format": "date-time", "title": "Replication start"},
         "credentials": {"type": "object", "description": "How to sign in.", "oneOf": [
             {"title": "Sign in", "required": ["client_id"], "properties": {
                 "auth_type": {"type": "string", "const": "oauth"},
@@ -56,9 +56,9 @@ fn all(subject: &Subject) -> String {
 }
 
 #[test]
-fn an_image_with_sign_in_that_lacks_something() {
+fn an_image_with_incomplete_oauth() {
     let image = Image {
-        name: "airbyte/source-shop".to_owned(),
+        name: "docker.io/airbyte/source-shop".to_owned(),
         user: "airbyte".to_owned(),
         command: Some(vec!["/base.sh".to_owned(), "a b".to_owned()]),
         version: Some("1.2.3".to_owned()),
@@ -70,7 +70,7 @@ fn an_image_with_sign_in_that_lacks_something() {
 }
 
 #[test]
-fn a_package_with_streams_in_a_folder_with_a_bad_name() {
+fn a_package_with_streams_in_a_directory_that_needs_quotes() {
     let package = Package {
         name: "airbyte-source-shop".to_owned(),
         version: Some("1.2.3".to_owned()),
@@ -83,7 +83,7 @@ fn a_package_with_streams_in_a_folder_with_a_bad_name() {
     let stream = |name: &str, key: &[&str]| DiscoveredBinding {
         recommended_name: name.to_owned(),
         resource_config: json!({"stream": name, "syncMode": "incremental", "namespace": null}),
-        document_schema: json!({"type": "object", "required": ["id"], "properties": {"id": {"type": "integer"}}}),
+        document_schema: json!({"type": "object", "required": ["id"], "properties": {"id": {"type": "integer"}}, "x-infer-schema": true}),
         key: key.iter().map(|it| (*it).to_owned()).collect(),
         disable: false,
         is_fallback_key: false,
@@ -93,7 +93,7 @@ fn a_package_with_streams_in_a_folder_with_a_bad_name() {
 }
 
 #[test]
-fn a_tap_that_says_nothing_of_its_config() {
+fn a_tap_without_config_schema() {
     let package = Package { name: "tap-shop".to_owned(), version: None, python: None };
     let command = vec!["python3".to_owned(), "tap.py".to_owned()];
     let mut subject = subject(Base::Package(package), Target::Command(command));
@@ -111,7 +111,18 @@ fn a_tap_that_says_nothing_of_its_config() {
 }
 
 #[test]
-fn a_folder_is_seen_from_where_its_image_is_built() {
+fn the_current_directory_is_named_as_such() {
+    let package = Package { name: "tap-shop".to_owned(), version: Some("1".to_owned()), python: None };
+    let mut subject = subject(Base::Package(package), Target::Command(vec!["tap-shop".to_owned()]));
+    subject.folder = ".".to_owned();
+    let text = all(&subject);
+    assert!(text.contains("COPY shim.yaml shim.yaml\n") && text.contains("-f Dockerfile .\n"), "{text}");
+    assert!(text.contains("flowctl preview --source flow.yaml\n") && text.contains("`config.json`"), "{text}");
+    assert!(!text.contains("contains .") && !text.contains("./"), "{text}");
+}
+
+#[test]
+fn the_directory_is_relative_to_the_build_context() {
     let here = std::env::current_dir().unwrap();
     let inside = here.join("a/b").to_string_lossy().into_owned();
     for (dir, folder, context) in [

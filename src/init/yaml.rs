@@ -1,14 +1,14 @@
-//! YAML for people: written by hand from what JSON holds, quoted where YAML would read something else.
+//! Writes JSON values as readable YAML, quoting strings that YAML would parse as another type.
 
 use serde_json::Value;
 
-/// How long a line may become before a value goes on lines of its own.
+/// The maximum length of a line; longer values are split over several lines.
 const WIDTH: usize = 100;
 
-/// Words that some reader of YAML takes for something else than text.
+/// Words that some YAML parsers do not read as strings.
 const WORDS: [&str; 9] = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"];
 
-/// A text as a scalar: plain where it is plainly one, else in double quotes.
+/// A string as a scalar: plain if that is unambiguous, otherwise in double quotes.
 pub fn text(it: &str) -> String {
     if is_plain(it) {
         return it.to_owned();
@@ -29,7 +29,7 @@ pub fn text(it: &str) -> String {
 }
 
 fn is_plain(it: &str) -> bool {
-    // An option of a command is text like any other.
+    // Command line options need no quotes.
     let it = it.strip_prefix("--").unwrap_or(it);
     it.starts_with(|first: char| first.is_ascii_alphabetic() || matches!(first, '_' | '/'))
         && it.chars().all(|it| it.is_ascii_alphanumeric() || matches!(it, '_' | '-' | '.' | '/'))
@@ -37,7 +37,7 @@ fn is_plain(it: &str) -> bool {
         && it.parse::<f64>().is_err()
 }
 
-/// Line separators, marks of byte order and what is no character are written as their numbers.
+/// Whether a character can be written as it is. Line separators, byte order marks and noncharacters are escaped.
 fn is_printable(it: char) -> bool {
     !matches!(it, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
 }
@@ -57,7 +57,7 @@ pub fn flow(value: &Value) -> String {
     }
 }
 
-/// `name: value` at this depth: on one line where that reads well, else with what is in it below.
+/// `name: value` at this indentation: on one line if short and flat, otherwise as a block.
 pub fn member(lines: &mut Vec<String>, indent: usize, name: &str, value: &Value) {
     let space = " ".repeat(indent);
     let line = format!("{space}{}: {}", text(name), flow(value));
@@ -80,13 +80,13 @@ fn is_flat(value: &Value) -> bool {
     value.as_object().is_none_or(|members| members.values().all(|it| !it.is_object()))
 }
 
-/// A remark, over as many lines as it takes.
+/// A comment, wrapped.
 pub fn comment(lines: &mut Vec<String>, indent: usize, remark: &str) {
     let space = " ".repeat(indent);
     lines.extend(wrapped(remark, WIDTH.saturating_sub(indent)).into_iter().map(|it| format!("{space}# {it}")));
 }
 
-/// The words of a text in lines of about this width; without anything that YAML allows in no comment.
+/// Wraps a text at this width and removes characters that YAML does not allow in comments.
 pub fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
@@ -134,7 +134,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_reader_of_yaml_finds_the_same(value in values(), remark in any::<String>()) {
+        fn values_survive_a_yaml_parser(value in values(), remark in any::<String>()) {
             let mut lines = Vec::new();
             comment(&mut lines, 2, &remark);
             member(&mut lines, 2, "a", &value);
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn it_reads_well() {
+    fn values_are_readable() {
         let value = json!({
             "key": ["/id", "/_meta/row_id"], "image": "airbyte/source-x:1.2", "empty": {}, "on": "on", "port": 5432,
             "schema": {"type": "object", "properties": {"id": {"type": "integer"}, "it's": {"title": "Not: \"plain\"\n"}}},
@@ -153,7 +153,7 @@ mod tests {
         comment(
             &mut lines,
             0,
-            "A remark that is longer than a line may be, and so it goes on in the next one, as far as it takes it, with its words whole.",
+            "A comment that is longer than one line may be is wrapped between words and continues on the following lines.",
         );
         member(&mut lines, 0, "root", &value);
         insta::assert_snapshot!(lines.join("\n"));

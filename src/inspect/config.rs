@@ -1,4 +1,4 @@
-//! The fields of a config schema, as the shim passes it on to Flow.
+//! The fields of the config schema that the shim passes to Flow.
 
 use console::truncate_str;
 use serde::Serialize;
@@ -6,13 +6,13 @@ use serde_json::{Map, Value};
 
 use crate::json::pointer;
 
-/// Deeper than any person reads; definitions may refer to themselves.
+/// The depth limit: definitions can be recursive.
 const DEEPEST: usize = 8;
 
 #[derive(Serialize, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct Field {
-    /// Where its value goes in the config; of array items, where the array goes.
+    /// JSON pointer of the field in a config; for fields of array items, below the pointer of the array.
     pub pointer: String,
     pub name: String,
     /// `string`, `array of string`, `one of`, ...
@@ -22,14 +22,14 @@ pub struct Field {
     pub secret: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default: Option<Value>,
-    /// What it may be, where that is listed.
+    /// The allowed values, if listed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<Field>,
-    /// One of which is to be chosen.
+    /// The alternatives of a `oneOf` or `anyOf`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub branches: Vec<Branch>,
 }
@@ -38,19 +38,19 @@ pub struct Field {
 #[serde(rename_all = "camelCase")]
 pub struct Branch {
     pub title: String,
-    /// The fields with one possible value, by which the branch is told apart.
+    /// The fields with a single allowed value, which identify the branch.
     pub chosen_by: Map<String, Value>,
     pub fields: Vec<Field>,
 }
 
 impl Field {
-    /// What it is for, as far as the first sentence says it.
+    /// The first sentence of the description.
     pub fn gist(&self) -> String {
         first_sentence(self.description.as_deref())
     }
 }
 
-/// The fields of the root, in the order that its form has.
+/// The top-level fields, in the order of Flow's form.
 pub fn fields(root: &Value) -> Vec<Field> {
     fields_of(root, root, "", 0)
 }
@@ -75,7 +75,7 @@ fn field(root: &Value, schema: &Value, name: &str, pointer: String, required: bo
         kind: kind(root, schema),
         required,
         secret,
-        // Whoever puts a secret there does not mean it to be seen.
+        // The default of a secret field may be a secret.
         default: schema.get("default").filter(|it| !secret && !it.is_null()).cloned(),
         values: if schema["items"].is_object() { values(&resolved(root, &schema["items"])) } else { values(schema) },
         description: schema["description"].as_str().or(schema["title"].as_str()).map(plain),
@@ -92,7 +92,7 @@ fn field(root: &Value, schema: &Value, name: &str, pointer: String, required: bo
     field
 }
 
-/// A branch, where it has fields: others only tell of a type.
+/// A branch that has fields; `None` for one that only restricts the type.
 fn branch(root: &Value, schema: &Value, at: &str, depth: usize) -> Option<Branch> {
     let schema = resolved(root, schema);
     let properties = schema["properties"].as_object()?;
@@ -107,7 +107,7 @@ fn branch(root: &Value, schema: &Value, at: &str, depth: usize) -> Option<Branch
     Some(Branch { title: schema["title"].as_str().unwrap_or_default().to_owned(), chosen_by, fields })
 }
 
-/// A schema with what it refers to, if that is in the same document, and with an `allOf` of one schema.
+/// A schema with its local `$ref` and a single-element `allOf` inlined.
 fn resolved(root: &Value, schema: &Value) -> Value {
     let mut schema = schema.clone();
     for _ in 0..DEEPEST {
@@ -158,7 +158,7 @@ fn strings(value: &Value) -> Vec<&str> {
     value.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
-/// Up to a full stop that ends a sentence, which that of `e.g.` does not.
+/// The text up to the first full stop that ends a sentence; those of `e.g.` and similar don't.
 fn first_sentence(text: Option<&str>) -> String {
     let text = text.unwrap_or_default();
     let ends = |at: &usize| {
@@ -171,13 +171,13 @@ fn first_sentence(text: Option<&str>) -> String {
     truncate_str(&text[..length], 120, "…").into_owned()
 }
 
-/// Without the HTML that connectors write for another form.
+/// Removes the HTML tags that connectors write for Airbyte's form.
 fn plain(text: &str) -> String {
     let mut plain = String::new();
     let mut rest = text;
     while let Some((before, tag)) = rest.split_once('<') {
         plain += before;
-        // Only what looks like a tag is one: `a < b` stays.
+        // `a < b` is not a tag.
         match tag.split_once('>').filter(|_| tag.starts_with(|it: char| it == '/' || it.is_ascii_alphabetic())) {
             Some((_, after)) => rest = after,
             None => {

@@ -1,4 +1,4 @@
-//! What the shim makes of a connector: for a person, who has to decide what to do with it, and for programs.
+//! `flow-shim inspect`: reports how a connector will appear in Flow, as text or as JSON.
 
 pub(crate) mod config;
 mod streams;
@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::error::Reason;
+use crate::flow::response::DiscoveredBinding;
 use crate::process::launch::Target;
 use crate::process::shutdown::Shutdown;
 use crate::schema::Change;
@@ -36,15 +37,14 @@ pub struct Args {
 }
 
 const HELP: &str = "\
-Shown are the connector's config fields, whether it declares OAuth, its streams with key, sync modes and cursor, and \
-what is rewritten in its schemas so that Flow takes them. Streams are discovered where there is a config. Nothing is \
-captured.
+Shows the connector's config fields, whether it declares OAuth, its streams with key, sync modes and cursor, and the \
+changes to its schemas that Flow requires. Streams are listed if there is a config. Nothing is captured.
 
 Examples:
   flow-shim inspect --shim shims/demo
   flow-shim inspect --json --config config.json -- source-faker | jq '.streams[].key'";
 
-/// What there is to tell. The names are stable: programs read them.
+/// The report. Member names are stable, as programs read them.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Report<'a> {
@@ -53,23 +53,31 @@ struct Report<'a> {
     command: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     image: Option<String>,
-    /// What shim.yaml changes.
+    /// The settings in shim.yaml.
     #[serde(skip_serializing_if = "Option::is_none")]
     settings: Option<&'a Origin>,
-    /// As Flow is told.
+    /// The documentation URL of Flow's Spec response.
     documentation_url: String,
-    /// The source declares how users may sign in by OAuth.
+    /// The source declares OAuth.
     advanced_auth: bool,
-    /// As Flow is told.
+    /// The `oauth2` of Flow's Spec response.
     #[serde(skip_serializing_if = "Option::is_none")]
     oauth2: Option<Value>,
-    /// Why users can't sign in, where they could.
+    /// Why users can't sign in although the source declares OAuth.
     #[serde(skip_serializing_if = "Option::is_none")]
     oauth2_missing: Option<String>,
     config: Config,
-    /// None without a config to discover them with, or where the discovery failed.
+    /// `None` without a config or if discovery failed.
     streams: Option<Vec<streams::Stream>>,
+    /// Flow's Discovered response, with the schemas of the collections.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    discovered: Option<Discovered>,
     totals: Option<streams::Totals>,
+}
+
+#[derive(Serialize)]
+struct Discovered {
+    bindings: Vec<DiscoveredBinding>,
 }
 
 #[derive(Serialize)]
@@ -79,7 +87,7 @@ struct Config {
     rewritten: Vec<Rewrite>,
 }
 
-/// One thing that was changed in a schema.
+/// A change to a schema.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Rewrite {
@@ -94,7 +102,7 @@ impl From<&Change> for Rewrite {
     }
 }
 
-/// Inspects, and says how it went.
+/// Runs `flow-shim inspect`.
 pub async fn run(args: &Args, shutdown: &Shutdown, mut stdout: File) -> ExitCode {
     let screen = Screen::open();
     screen.conclude(inspect(args, shutdown, &screen, &mut stdout).await)
@@ -110,7 +118,9 @@ async fn inspect(args: &Args, shutdown: &Shutdown, screen: &Screen, stdout: &mut
         secrets::redact_config(config, None);
         screen.status("discovering streams");
         discovery = session.discover(config).await.map(|found| {
-            let found = streams::describe(found, &session.settings.streams);
+            let rules = &session.settings.streams;
+            report.discovered = Some(Discovered { bindings: serve::discovered(found.clone(), rules) });
+            let found = streams::describe(found, rules);
             report.totals = Some(streams::Totals::of(&found));
             report.streams = Some(found);
         });
@@ -127,7 +137,7 @@ async fn inspect(args: &Args, shutdown: &Shutdown, screen: &Screen, stdout: &mut
     discovery.context("can't discover the streams")
 }
 
-/// All that needs no config.
+/// The parts of the report that need no config.
 async fn report(session: &Session) -> Result<Report<'_>> {
     let found = session.describe().await?;
     let (command, image) = match &session.launcher.target {
@@ -148,6 +158,7 @@ async fn report(session: &Session) -> Result<Report<'_>> {
             rewritten: found.changes.iter().map(Rewrite::from).collect(),
         },
         streams: None,
+        discovered: None,
         totals: None,
     })
 }

@@ -1,4 +1,4 @@
-//! The streams of a connector, as the shim passes them on to Flow.
+//! The streams of a connector as the shim presents them to Flow.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -13,7 +13,7 @@ use crate::upstream;
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Stream {
-    /// As Flow is recommended to name its collection.
+    /// The recommended collection name.
     pub recommended_name: String,
     pub name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -23,12 +23,12 @@ pub struct Stream {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub no_source_key: Option<String>,
     pub is_fallback_key: bool,
-    /// Not captured, unless the user says so.
+    /// Disabled by default.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub disable: bool,
-    /// `incremental` or `fullRefresh`: what it comes to as discovery recommends it.
+    /// `incremental` or `fullRefresh`: the mode of the recommended resource config.
     pub mode: &'static str,
-    /// The modes that it has, in the protocol's own words, the recommended one first.
+    /// The supported modes in the protocol's terms, the recommended one first.
     pub sync_modes: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
@@ -43,7 +43,7 @@ pub struct Totals {
     pub full_refresh: usize,
     pub with_source_key: usize,
     pub with_row_id: usize,
-    /// Streams in whose schemas something had to be changed, and how many things those were.
+    /// The number of streams with changed schemas, and of changes.
     pub rewritten_streams: usize,
     pub rewrites: usize,
 }

@@ -1,4 +1,4 @@
-//! The report as a person reads it.
+//! Renders the report as text.
 
 use console::{Alignment, Style, Term, truncate_str};
 use serde_json::Value;
@@ -8,13 +8,13 @@ use super::streams::{Stream, Totals};
 use super::{Report, Rewrite};
 use crate::terminal::figures::{columns, plural};
 
-/// How many places of a rewrite are named.
+/// The maximum number of locations listed per change.
 const PLACES: usize = 3;
 
-/// How many of the values that a field may have are named.
+/// The maximum number of allowed values listed per field.
 const VALUES: usize = 6;
 
-/// The whole report; `has_config` tells why there are no streams.
+/// Renders the report; `has_config` explains why streams are missing.
 pub fn render(report: &Report, has_config: bool) -> String {
     let mut lines = about(report);
     section(&mut lines, "Config");
@@ -27,13 +27,13 @@ pub fn render(report: &Report, has_config: bool) -> String {
     section(&mut lines, "Streams");
     lines.extend(match (&report.streams, has_config) {
         (Some(streams), _) => table(&stream_rows(streams), 4),
-        (None, true) => vec!["  could not be discovered with this config".to_owned()],
-        (None, false) => vec!["  to see them, say --config FILE, or put a config.json beside shim.yaml".to_owned()],
+        (None, true) => vec!["  discovery failed with this config".to_owned()],
+        (None, false) => vec!["  unknown: use --config FILE, or add a config.json next to shim.yaml".to_owned()],
     });
-    section(&mut lines, "Rewritten for Flow in the config schema");
+    section(&mut lines, "Changes to the config schema for Flow");
     lines.extend(rewrites(report.config.rewritten.iter().map(|it| (None, it))));
     if let Some(streams) = &report.streams {
-        section(&mut lines, "Rewritten for Flow in the streams' schemas");
+        section(&mut lines, "Changes to the streams' schemas for Flow");
         lines.extend(rewrites(streams.iter().flat_map(rewrites_of)));
     }
     if let Some(totals) = &report.totals {
@@ -73,7 +73,7 @@ fn bold(text: &str) -> String {
     Style::new().bold().apply_to(text).to_string()
 }
 
-/// Columns, cut to the terminal's width where there is one.
+/// Aligns columns and cuts them to the width of the terminal, if stdout is one.
 fn table(rows: &[Vec<String>], count: usize) -> Vec<String> {
     let lines = columns(rows, &vec![Alignment::Left; count]);
     match Term::stdout() {
@@ -111,7 +111,7 @@ fn notes(field: &Field) -> String {
     notes.join(", ")
 }
 
-/// Which values it takes, and what it is for.
+/// The allowed values and the description.
 fn purpose(field: &Field) -> String {
     let description = field.gist();
     if field.values.is_empty() {
@@ -151,7 +151,7 @@ fn rewrites_of(stream: &Stream) -> impl Iterator<Item = (Option<&str>, &Rewrite)
     stream.rewritten.iter().map(|it| (Some(stream.recommended_name.as_str()), it))
 }
 
-/// What was rewritten, each reason once, with the places where it was.
+/// Lists each kind of change once, with its locations.
 fn rewrites<'a>(all: impl Iterator<Item = (Option<&'a str>, &'a Rewrite)>) -> Vec<String> {
     let mut reasons: Vec<(&str, Vec<String>)> = Vec::new();
     for (stream, rewrite) in all {
@@ -163,7 +163,7 @@ fn rewrites<'a>(all: impl Iterator<Item = (Option<&'a str>, &'a Rewrite)>) -> Ve
         }
     }
     if reasons.is_empty() {
-        return vec!["  nothing".to_owned()];
+        return vec!["  none".to_owned()];
     }
     let mut lines = Vec::new();
     for (reason, places) in reasons {
@@ -180,9 +180,9 @@ fn rewrites<'a>(all: impl Iterator<Item = (Option<&'a str>, &'a Rewrite)>) -> Ve
 fn total(it: &Totals) -> String {
     let Totals { streams, incremental, full_refresh, with_source_key, with_row_id, rewritten_streams, rewrites } = it;
     format!(
-        "{}: {incremental} incremental, {full_refresh} full refresh; {with_source_key} with a key of the source, {with_row_id} by row id; {} in {}",
+        "{}: {incremental} incremental, {full_refresh} full refresh; {with_source_key} with a source key, {with_row_id} with a row id; {} in {}",
         plural(*streams, "stream"),
-        plural(*rewrites, "rewrite"),
+        plural(*rewrites, "change"),
         plural(*rewritten_streams, "schema"),
     )
 }

@@ -63,6 +63,11 @@ fn setting() -> &'static Setting {
     })
 }
 
+/// Selects a level in place of `LOG_LEVEL`. Has an effect only before the first line is logged.
+pub fn select(level: Level) {
+    let _ = SETTING.set(Setting { least: level, unknown: None });
+}
+
 /// The least level that is logged.
 pub fn least() -> Level {
     setting().least

@@ -17,7 +17,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use crate::secrets;
 use json::JsonLines;
 pub use layer::{rpc_span, stream_span};
-pub use level::Level;
+pub use level::{Level, least as least_level, select as select_level};
 use repeats::{Repeats, Suppressed};
 pub use writer::Priority;
 use writer::WRITER;

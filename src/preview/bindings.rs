@@ -1,6 +1,6 @@
-//! Which streams a preview captures, and how: the part that a control plane has otherwise.
+//! Selects the streams of a preview and binds them to collections, which is the control plane's part in Flow.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use tracing::info;
@@ -9,6 +9,7 @@ use globset::{Glob, GlobMatcher};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::validate::Validator;
 use crate::json::pointer;
 use crate::serve;
 use crate::settings::streams::StreamRules;
@@ -26,7 +27,7 @@ pub struct Binding {
     disable: bool,
 }
 
-/// As the Open request has it.
+/// A binding of the Open request.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OpenBinding<'a> {
@@ -36,7 +37,7 @@ pub struct OpenBinding<'a> {
     state_key: String,
 }
 
-/// Binds each discovered stream; `pointers` lead to its resource path (F17).
+/// Binds each discovered stream; `pointers` locate the resource path in its resource config (F17).
 pub fn bind(streams: Vec<Stream>, rules: &StreamRules, pointers: &Value) -> Result<Vec<Binding>> {
     let pointers: Vec<&str> = pointers.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let recommended = serve::discovered(streams.clone(), rules);
@@ -52,39 +53,45 @@ pub fn bind(streams: Vec<Stream>, rules: &StreamRules, pointers: &Value) -> Resu
     streams.into_iter().zip(recommended).map(bind).collect()
 }
 
-/// Reads a `--select`.
+/// Parses `--select` and `--exclude`.
 pub fn glob(text: &str) -> Result<GlobMatcher, globset::Error> {
     Ok(Glob::new(text)?.compile_matcher())
 }
 
-/// Keeps the bindings that any of the globs matches; where there is no glob, all that are not disabled.
-pub fn select(mut bindings: Vec<Binding>, globs: &[GlobMatcher]) -> Result<Vec<Binding>> {
-    // A glob that matches nothing was meant to.
-    if let Some(glob) = globs.iter().find(|glob| !bindings.iter().any(|it| it.matches(glob))) {
-        let glob = glob.glob().glob();
-        bail!("--select {glob} matches no stream: there are {}", names(&bindings, 20));
+/// Keeps the bindings that match any glob, without globs all that are not disabled, and drops those that match `excluded`.
+pub fn select(mut bindings: Vec<Binding>, globs: &[GlobMatcher], excluded: &[GlobMatcher]) -> Result<Vec<Binding>> {
+    // A glob without matches is probably a typing error.
+    for (option, globs) in [("--select", globs), ("--exclude", excluded)] {
+        if let Some(glob) = globs.iter().find(|glob| !bindings.iter().any(|it| it.matches(glob))) {
+            let glob = glob.glob().glob();
+            bail!("{option} {glob} matches no stream: there are {}", names(&bindings, 20));
+        }
     }
     if globs.is_empty() && bindings.iter().all(|it| it.disable) {
-        bail!("all streams are disabled: --select one of {}", names(&bindings, 20));
+        bail!("all streams are disabled: select streams with --select from {}", names(&bindings, 20));
     }
     bindings.retain(|it| if globs.is_empty() { !it.disable } else { globs.iter().any(|glob| it.matches(glob)) });
+    bindings.retain(|it| !excluded.iter().any(|glob| it.matches(glob)));
+    if bindings.is_empty() {
+        bail!("--exclude excludes all selected streams");
+    }
     Ok(bindings)
 }
 
-/// Reads all streams by full refresh that can be read so.
+/// Switches all streams that support it to full refresh.
 pub fn refresh_fully(bindings: &mut [Binding], source: &dyn Discovery) {
     for binding in bindings {
         match source.full_refresh(&binding.stream) {
             Some(resource) => binding.resource = resource,
             None => info!(
-                "stream {} has no full refresh: it is read as it is otherwise, from the beginning",
+                "stream {} has no full refresh mode: it is read in its usual mode, from the beginning",
                 binding.stream.id
             ),
         }
     }
 }
 
-/// A version of what is bound. It changes with what was discovered, so that the catalog in the state is activate_version then.
+/// A version of the bindings. It changes with the discovered streams, so that the catalog stored in the state is replaced.
 pub fn version(bindings: &[Binding]) -> String {
     let mut declared: Vec<&str> = bindings.iter().map(|it| it.stream.declared.get()).collect();
     declared.sort_unstable();
@@ -93,7 +100,7 @@ pub fn version(bindings: &[Binding]) -> String {
     format!("{:016x}", hasher.finish())
 }
 
-/// The first few names, for a sentence.
+/// The first names, for a message.
 pub fn names(bindings: &[Binding], most: usize) -> String {
     let mut text = bindings.iter().take(most).map(|it| it.name.as_str()).collect::<Vec<_>>().join(", ");
     if bindings.len() > most {
@@ -103,15 +110,20 @@ pub fn names(bindings: &[Binding], most: usize) -> String {
 }
 
 impl Binding {
-    /// By the recommended name, the whole path, or the stream's own name.
+    /// Compares with the recommended name, the whole path and the stream's own name.
     fn matches(&self, glob: &GlobMatcher) -> bool {
         let own = self.path.last().is_some_and(|it| glob.is_match(it));
         own || glob.is_match(&self.name) || glob.is_match(self.path.join("/"))
     }
 
-    /// F19, with a backfill counter that is never raised.
+    /// The state key (F19), with a backfill counter that is always 0.
     pub fn state_key(&self) -> String {
         format!("{}.v0", encode(&self.path.join("/")))
+    }
+
+    /// The requirements that Flow checks each document against.
+    pub fn validator(&self) -> Result<Validator> {
+        Validator::new(&self.key, &self.schema).with_context(|| format!("stream {}", self.stream.id))
     }
 
     pub fn open(&self) -> OpenBinding<'_> {
@@ -124,7 +136,7 @@ impl Binding {
     }
 }
 
-/// As in the query of a URL.
+/// Encodes a text as in a URL query.
 fn encode(text: &str) -> String {
     let byte = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'*' => char::from(byte).to_string(),
@@ -138,11 +150,13 @@ fn encode(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::airbyte::Airbyte;
+    use crate::settings::SchemaMode;
     use serde_json::value::to_raw_value;
 
     fn bound(declared: &[Value]) -> Vec<Binding> {
         let stream = |it| Airbyte::default().stream(to_raw_value(it).unwrap()).unwrap();
-        bind(declared.iter().map(stream).collect(), &StreamRules::default(), &json!(["/namespace", "/stream"])).unwrap()
+        let rules = StreamRules::new(SchemaMode::Inferred, Default::default(), None).unwrap();
+        bind(declared.iter().map(stream).collect(), &rules, &json!(["/namespace", "/stream"])).unwrap()
     }
 
     fn shop() -> Vec<Binding> {
@@ -156,7 +170,7 @@ mod tests {
 
     fn selected(globs: &[&str]) -> Result<String, String> {
         let globs: Vec<_> = globs.iter().map(|it| glob(it).unwrap()).collect();
-        select(shop(), &globs).map(|it| names(&it, 9)).map_err(|it| it.to_string())
+        select(shop(), &globs, &[]).map(|it| names(&it, 9)).map_err(|it| it.to_string())
     }
 
     #[test]
@@ -169,13 +183,26 @@ mod tests {
     }
 
     #[test]
+    fn excluded_streams_are_dropped_after_the_selection() {
+        let globs = |texts: &[&str]| texts.iter().map(|it| glob(it).unwrap()).collect::<Vec<_>>();
+        let chosen = |selected: &[&str], excluded: &[&str]| {
+            let chosen = select(shop(), &globs(selected), &globs(excluded));
+            chosen.map(|it| names(&it, 9)).map_err(|it| it.to_string())
+        };
+        assert_eq!(chosen(&[], &["users"]).unwrap(), "orders, events");
+        assert_eq!(chosen(&["*"], &["public/*", "events"]).unwrap(), "audit log/users, orders");
+        insta::assert_snapshot!(chosen(&[], &["oders"]).unwrap_err(), @"--exclude oders matches no stream: there are public/users, audit log/users, orders, events");
+        insta::assert_snapshot!(chosen(&["orders"], &["o*"]).unwrap_err(), @"--exclude excludes all selected streams");
+    }
+
+    #[test]
     fn state_keys_are_encoded_paths() {
         let keys: Vec<_> = shop().iter().map(Binding::state_key).collect();
         assert_eq!(keys, ["public%2Fusers.v0", "audit+log%2Fusers.v0", "orders.v0", "events.v0"]);
     }
 
     #[test]
-    fn full_refresh_leaves_streams_that_have_none() {
+    fn full_refresh_skips_streams_without_that_mode() {
         let mut bindings = shop();
         refresh_fully(&mut bindings, &Airbyte::default());
         let modes: Vec<_> = bindings.iter().map(|it| it.resource["syncMode"].as_str().unwrap()).collect();
@@ -184,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn the_version_follows_what_is_declared_in_any_order() {
+    fn the_version_depends_on_the_declared_streams_not_their_order() {
         let one = json!({"name": "a"});
         let two = json!({"name": "b", "json_schema": {"type": "object"}});
         let version = |all: &[&Value]| version(&bound(&all.iter().map(|it| (*it).clone()).collect::<Vec<_>>()));

@@ -1,23 +1,27 @@
-//! A local runtime, for people without Flow at hand: it drives the serve loop of this very process as Flow would from
-//! another one, prints what is committed, and keeps the state in a file. It knows neither Airbyte nor Singer.
+//! `flow-shim preview`: a local runtime. It drives the serve loop in this process as Flow would drive it from outside, prints
+//! committed documents and keeps the state in a file. It knows neither Airbyte nor Singer.
 
 mod bindings;
 mod display;
+mod import;
 mod receive;
 mod session;
 mod spool;
 mod state;
 mod table;
 mod tally;
+mod validate;
 
 use crate::error::{self, Failure, Stopped};
-use anyhow::{Context, Error, Result, anyhow};
+use anyhow::{Context, Error, Result, anyhow, bail};
 use std::convert::Infallible;
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::runtime::Handle;
 use tracing::{info, warn};
 
@@ -28,65 +32,105 @@ use serde_json::{Map, Value, json};
 
 use crate::capture;
 use crate::error::Reason;
+use crate::logging::Level;
 use crate::process::shutdown::Shutdown;
 use crate::process::thread;
 use crate::secrets;
 use crate::session::Session;
 use crate::settings::SourceArgs;
 use crate::settings::config::ConfigArg;
-use crate::terminal::Screen;
 use crate::terminal::figures::plural;
+use crate::terminal::{self, Screen};
 use crate::upstream::Stream;
 
 use bindings::{Binding, OpenBinding};
 use display::Display;
-use receive::{Received, Receiver};
+use receive::{Limits, Received, Receiver};
 use session::Serving;
 use state::StateFile;
 use tally::Tally;
+use validate::Validator;
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = HELP)]
 pub struct Args {
     #[command(flatten)]
     config: ConfigArg,
-    /// Go on from the state in this file, and keep it there
+    /// Resume from the state in this file, and update it
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
-    /// Capture the streams whose names match; may be repeated [default: all]
+    /// Capture only matching streams; can be repeated [default: all]
     #[arg(long, value_name = "GLOB", value_parser = bindings::glob)]
     select: Vec<GlobMatcher>,
+    /// Leave out matching streams; can be repeated
+    #[arg(long, value_name = "GLOB", value_parser = bindings::glob)]
+    exclude: Vec<GlobMatcher>,
     /// Stop after N documents
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
-    /// Read everything, from the beginning
+    /// Print at most N documents of each stream
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    limit_per_stream: Option<u64>,
+    /// Stop after this time: 90s, 15m, 1h
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    timeout: Option<Duration>,
+    /// Read everything from the beginning
     #[arg(long)]
     full_refresh: bool,
+    /// Print documents without validating them as Flow does
+    #[arg(long)]
+    no_validate: bool,
+    /// Log at debug level; twice: at trace level
+    #[arg(long, short, action = clap::ArgAction::Count, conflicts_with = "quiet")]
+    verbose: u8,
+    /// Log only warnings and errors, without progress and table
+    #[arg(long, short)]
+    quiet: bool,
     #[command(flatten, next_help_heading = "Source")]
     source: SourceArgs,
 }
 
 const HELP: &str = "\
-Each document goes to stdout as [\"<stream>\",{...}], byte for byte as Flow would get it, once a checkpoint has \
-committed it. Logs, progress and a table at the end go to stderr. Ctrl-C stops the connector and keeps what was \
-checkpointed; a second one does not wait.
+Documents are printed to stdout as [\"<stream>\",{...}], exactly the bytes that Flow would receive, as soon as a \
+checkpoint commits them. Logs, progress and a summary table go to stderr. Ctrl-C stops the connector and keeps everything \
+up to the last checkpoint; a second Ctrl-C exits immediately.
 
---state: The file is written after each checkpoint, once its documents are printed. It may hold secrets: only its \
-owner can read it.
+--state: The file is written after each checkpoint, once the documents before it are printed. It can contain secrets: \
+only its owner can read it.
 
---limit: The last documents are printed without waiting for their checkpoint. If it does not follow, the next run \
-with the same --state brings them again.
+The file can also contain a Singer state or a list of Airbyte states: it is converted.
 
---full-refresh: What the state says of the selected streams is left aside, as by a backfill in Flow, and replaced at \
-the first checkpoint. Streams that have a full refresh mode are read in it, others as ever. The next run without \
---full-refresh begins anew, too: a full refresh leaves no cursor to go on from.
+--limit: The last documents are printed without waiting for their checkpoint. If the checkpoint does not follow, the next \
+run with the same --state repeats them.
+
+--limit-per-stream: Ends when every stream has N documents or the connector exits. The state does not advance past a \
+document that was not printed.
+
+Documents are validated like in Flow: the key always, and the whole document if shim.yaml has `schema: declared`. A \
+violation is an error.
+
+--full-refresh: The state of the selected streams is ignored, like in a backfill in Flow, and replaced at the first \
+checkpoint. Streams with a full refresh mode are read in that mode, others in their usual one. The next run without \
+--full-refresh also starts from the beginning, as a full refresh leaves no cursor.
 
 Examples:
   flow-shim preview --shim shims/demo
   flow-shim preview --config config.json --state state.json -- source-faker
   flow-shim preview --config config.json --select 'public/*' --limit 10 -- source-postgres";
 
-/// Captures, and says how it went.
+impl Args {
+    /// The log level that `-v` or `-q` selects.
+    pub fn level(&self) -> Option<Level> {
+        match (self.verbose, self.quiet) {
+            (0, false) => None,
+            (0, true) => Some(Level::Warn),
+            (1, _) => Some(Level::Debug),
+            _ => Some(Level::Trace),
+        }
+    }
+}
+
+/// Runs `flow-shim preview`.
 pub async fn run(args: Args, stop: &Shutdown, stdout: File) -> ExitCode {
     let screen = Screen::open();
     let (shown, shutdown) = (screen.clone(), stop.clone());
@@ -101,12 +145,12 @@ pub async fn run(args: Args, stop: &Shutdown, stdout: File) -> ExitCode {
         let reason = stop.requested().await;
         screen.status("stopping the connector");
         if matches!(reason, Reason::Interrupt | Reason::Terminate) {
-            info!("stopping: the connector has a moment to end (a second Ctrl-C does not wait for it)");
+            info!("stopping: waiting for the connector to exit (a second Ctrl-C exits immediately)");
         }
         std::future::pending::<Infallible>().await
     };
     let result = tokio::select! {
-        result = previewing => result.unwrap_or_else(|| Err(anyhow!("flow-shim is broken: the preview panicked"))),
+        result = previewing => result.unwrap_or_else(|| Err(anyhow!("bug in flow-shim: the preview panicked"))),
         never = notice => match never {},
     };
     screen.conclude(result)
@@ -114,11 +158,20 @@ pub async fn run(args: Args, stop: &Shutdown, stdout: File) -> ExitCode {
 
 fn preview(args: &Args, stop: &Shutdown, screen: &Screen, stdout: File, runtime: &Handle) -> Result<()> {
     let mut shim = Session::resolve(&args.source, stop.clone())?;
-    // Nobody waits for a capture to be started again.
+    // A preview is not restarted, so it ends after one sync.
     shim.settings.run_interval = None;
     let shim = Arc::new(shim);
     let given = args.config.read(shim.settings.folder.as_deref())?;
-    let mut state = args.state.as_deref().map(StateFile::open).transpose()?;
+    let mut state = match &args.state {
+        Some(path) => {
+            refuse_config_as_state(path, args.config.path(shim.settings.folder.as_deref()).as_deref())?;
+            if terminal::stdout::was_closed() {
+                bail!("stdout is closed: documents would be lost while the state advances");
+            }
+            Some(StateFile::open(path)?)
+        }
+        None => None,
+    };
     let config = match &given {
         Some(config) => config.clone(),
         None => RawValue::from_string("{}".to_owned()).context("can't make a config")?,
@@ -138,10 +191,11 @@ fn preview(args: &Args, stop: &Shutdown, screen: &Screen, stdout: File, runtime:
         }
     };
     let found = streams.len();
-    let mut bindings = bindings::select(
-        bindings::bind(streams, &shim.settings.streams, &spec["resourcePathPointers"])?,
-        &args.select,
-    )?;
+    let bindings = bindings::bind(streams, &shim.settings.streams, &spec["resourcePathPointers"])?;
+    if let Some(file) = &mut state {
+        file.import(&bindings, shim.upstream.protocol())?;
+    }
+    let mut bindings = bindings::select(bindings, &args.select, &args.exclude)?;
     if args.full_refresh {
         bindings::refresh_fully(&mut bindings, shim.upstream.as_ref());
         if let Some(file) = &mut state {
@@ -149,7 +203,7 @@ fn preview(args: &Args, stop: &Shutdown, screen: &Screen, stdout: File, runtime:
             file.state = capture::reset_bindings(std::mem::take(&mut file.state), &keys);
         }
     }
-    let from = if state.as_ref().is_some_and(|it| !it.is_empty()) { ", from the state on" } else { "" };
+    let from = if state.as_ref().is_some_and(|it| !it.is_empty()) { ", resuming from the state" } else { "" };
     let names = bindings::names(&bindings, 5);
     let of = if found == bindings.len() {
         plural(found, "stream")
@@ -158,10 +212,41 @@ fn preview(args: &Args, stop: &Shutdown, screen: &Screen, stdout: File, runtime:
     };
     info!("capturing {of}{from}: {names}");
     screen.status("waiting for the connector");
-    capture(session, &bindings, &config, state, Run { args, stop, screen, stdout })
+    capture(session, &bindings, &config, state, Run { args, stop, screen, stdout, runtime })
 }
 
-/// Check and discover. What fails within the session is told at its end.
+/// Refuses to overwrite the config.
+fn refuse_config_as_state(state: &Path, config: Option<&Path>) -> Result<()> {
+    let file = |path: &Path| path.metadata().ok().map(|it| (it.dev(), it.ino()));
+    let state_file = file(state);
+    if state_file.is_some() && state_file == config.and_then(file) {
+        bail!("--state {} is the config file: name another file for the state", state.display());
+    }
+    Ok(())
+}
+
+/// Parses `--timeout`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed = text.parse::<jiff::SignedDuration>().map_err(|error| error.to_string())?;
+    Duration::try_from(parsed).ok().filter(|it| !it.is_zero()).ok_or_else(|| "the duration must be positive".to_owned())
+}
+
+/// Stops the capture when the time is over, which is a success.
+fn stop_after(timeout: Duration, stop: &Shutdown, runtime: &Handle) {
+    let stop = stop.clone();
+    runtime.spawn(async move {
+        tokio::select! {
+            _ = stop.requested() => {}
+            () = tokio::time::sleep(timeout) => {
+                let timeout = jiff::SignedDuration::try_from(timeout).unwrap_or_default();
+                info!("stopping: the --timeout of {timeout:#} is over");
+                stop.request(Reason::Enough);
+            }
+        }
+    });
+}
+
+/// Checks the config and discovers streams. `Err(None)` is a failure of the session, which [`Serving::end`] reports.
 fn find_streams(
     session: &mut Serving,
     shim: &Session,
@@ -172,26 +257,26 @@ fn find_streams(
     screen.status("checking the config");
     session.ask("validate", &Validate { config, bindings: [] }, "validated").ok_or(None)?;
     screen.status("discovering streams");
-    // Asked directly: the wire does not tell in which other modes a stream can be read.
+    // Called directly: Flow's Discovered response does not list a stream's other sync modes.
     let streams = runtime.block_on(shim.discover(config)).map_err(Some)?;
     if streams.is_empty() {
-        return Err(Some(anyhow!("the connector discovers no streams with this config")));
+        return Err(Some(anyhow!("the connector discovered no streams with this config")));
     }
     Ok(streams)
 }
 
-/// Why a session got no further, as it tells itself, or as is known outside.
+/// Ends a session that gave no response: its own failure, otherwise `failure`.
 fn unanswered(session: Serving, failure: Option<Error>) -> Error {
-    let broken = || anyhow!("flow-shim is broken: a request had no answer");
+    let broken = || anyhow!("bug in flow-shim: a request had no response");
     session.end().err().or(failure).unwrap_or_else(broken)
 }
 
-/// A failure that the absence of a config may explain.
+/// Adds to a failure that no config was given, which may be its cause.
 fn without_config(failure: Error) -> Error {
     if error::stopped(&failure).is_some() {
         return failure;
     }
-    let message = format!("{} (no config was given: say --config FILE)", error::sentence(&failure).trim_end());
+    let message = format!("{} (no config was given: use --config FILE)", error::sentence(&failure).trim_end());
     Failure { message, fields: error::fields(&failure) }.into()
 }
 
@@ -219,12 +304,13 @@ struct CaptureSpec<'a> {
     bindings: Vec<OpenBinding<'a>>,
 }
 
-/// What a capture runs with.
+/// The parameters and outputs of a capture.
 struct Run<'a> {
     args: &'a Args,
     stop: &'a Shutdown,
     screen: &'a Screen,
     stdout: File,
+    runtime: &'a Handle,
 }
 
 fn capture(
@@ -234,7 +320,11 @@ fn capture(
     state: Option<StateFile>,
     run: Run,
 ) -> Result<()> {
-    let Run { args, stop, screen, stdout } = run;
+    let Run { args, stop, screen, stdout, runtime } = run;
+    let validators: Vec<Validator> = match args.no_validate {
+        true => Vec::new(),
+        false => bindings.iter().map(Binding::validator).collect::<Result<_>>()?,
+    };
     let none = Value::Object(Map::new());
     let open = Open {
         capture: CaptureSpec {
@@ -254,10 +344,14 @@ fn capture(
         && session.ask("open", &open, "opened").is_some();
     let has_state = state.is_some();
     let out = Documents { stdout, screen: screen.clone() };
-    let receiver = Receiver::new(out, tally.clone(), state, args.limit, stop.clone());
+    let limits = Limits { documents: args.limit, documents_per_stream: args.limit_per_stream };
+    let receiver = Receiver::new(out, tally.clone(), state, limits, validators, stop.clone());
+    if let Some(timeout) = args.timeout {
+        stop_after(timeout, stop, runtime);
+    }
     let received = if opened { receiver.receive(&mut session.responses).map(Some) } else { Ok(None) };
     if !matches!(received, Ok(None | Some(Received { enough: false, .. }))) {
-        // Nobody reads any more.
+        // The responses are no longer read, so the capture must stop.
         stop.request(Reason::Enough);
     }
     let served = session.end();
@@ -266,31 +360,36 @@ fn capture(
     }
     screen.settle();
     if let Ok(Some(received)) = &received {
-        tell_uncommitted(received, has_state, stop);
+        log_uncommitted(received, has_state, stop);
     }
-    table::show(&tally, screen);
+    if !screen.is_quiet() {
+        table::show(&tally, screen);
+    }
     verdict(received, served, stop)
 }
 
-/// Says what became of the documents that no checkpoint followed.
-fn tell_uncommitted(received: &Received, has_state: bool, stop: &Shutdown) {
+/// Logs what happened to the documents after the last checkpoint.
+fn log_uncommitted(received: &Received, has_state: bool, stop: &Shutdown) {
+    if received.omitted && has_state {
+        info!("the state was not advanced past the first document that --limit-per-stream omitted");
+    }
     let count = usize::try_from(received.uncommitted).unwrap_or(usize::MAX);
     match (count, received.enough) {
         (0, _) => {}
-        (count, true) if has_state => info!(
-            "{} came before the checkpoint: the next run with this state brings them again",
-            plural(count, "document")
-        ),
+        (count, true) if has_state => {
+            info!("{} had no checkpoint yet: the next run with this state repeats them", plural(count, "document"))
+        }
         (_, true) => {}
-        // The capture has said so itself where it was stopped.
+        // A stopped capture has logged this itself.
         (count, false) if stop.reason().is_none() => {
-            warn!("{} came after the last checkpoint: not committed, and not printed", plural(count, "document"))
+            warn!("{} after the last checkpoint: not committed and not printed", plural(count, "document"))
         }
         (_, false) => {}
     }
 }
 
-/// How it all went: what the user wanted is no failure, and what they asked for goes before what followed from it.
+/// The result of the command. A reached limit or a closed stdout is a success; a shutdown request takes precedence over the
+/// failures that follow from it.
 fn verdict(received: Result<Option<Received>>, served: Result<()>, stop: &Shutdown) -> Result<()> {
     if let Err(failure) = received
         && error::stopped(&failure).is_none()
@@ -305,7 +404,7 @@ fn verdict(received: Result<Option<Received>>, served: Result<()>, stop: &Shutdo
     }
 }
 
-/// stdout, which may be the terminal that the display is on.
+/// stdout, which may be the same terminal as the live display's.
 struct Documents {
     stdout: File,
     screen: Screen,

@@ -1,5 +1,4 @@
-//! The runtime's end of a capture: documents wait for their checkpoint, and then are printed; after them, and never
-//! before, the state moves.
+//! The runtime's side of a capture: holds documents until their checkpoint, prints them, and only then advances the state.
 
 use crate::error::Stopped;
 use anyhow::{Context, Error, Result, anyhow};
@@ -16,16 +15,17 @@ use serde_json::Value;
 use super::spool::{Spool, Stuck};
 use super::state::StateFile;
 use super::tally::Tally;
+use super::validate::{Found, Validator};
 use crate::error::Reason;
 use crate::json::hints::Hints;
 use crate::json::scan::{Fault, Kind, Scanner};
 use crate::process::lines::{Line, Lines};
 use crate::process::shutdown::Shutdown;
 
-/// How long a checkpoint may take that commits the last documents of a limit.
+/// How long to wait for the checkpoint of the last documents within a limit.
 const LAST_CHECKPOINT: Duration = Duration::from_secs(1);
 
-/// How old a state may get while more is coming. Each write costs as much as the state is large.
+/// The minimum interval between writes of the state file, as each writes the whole state.
 const STATE_AGE: Duration = Duration::from_millis(100);
 
 #[derive(Deserialize)]
@@ -46,26 +46,34 @@ struct StateUpdate {
 
 pub struct Receiver<W> {
     spool: Spool<W>,
-    /// What stands before a document of each binding: `["name",`.
+    /// The start of each binding's output lines: `["name",`.
     heads: Vec<Vec<u8>>,
     waiting: Vec<Waiting>,
     /// The bindings with documents since the last checkpoint.
     touched: Vec<usize>,
     tally: Arc<Tally>,
     state: Option<StateFile>,
-    /// When it changed first after it was last written.
+    /// When the state first changed since it was last written.
     changed: Option<Instant>,
     /// Documents, printed or not, since the last checkpoint.
     uncommitted: u64,
-    /// A write has failed: what is on stdout is not known, and the state stays where it is.
+    /// A write has failed: it is unknown what reached stdout, so the state is not advanced.
     stuck: bool,
-    /// How many documents are still wanted.
+    /// Documents left until `--limit` is reached.
     left: Option<u64>,
+    /// Documents left of each binding until `--limit-per-stream` is reached.
+    left_of: Option<Vec<u64>>,
+    /// A document was omitted because of `--limit-per-stream`, so the state must not advance past it.
+    omitted: bool,
+    /// One for each binding, or none without validation.
+    validators: Vec<Validator>,
+    /// The key components of the current document.
+    found: Found,
     stop: Shutdown,
     hints: Hints,
 }
 
-/// A binding's documents that are not printed yet.
+/// Counts of a binding's documents that are not printed yet.
 #[derive(Clone, Default)]
 struct Waiting {
     is_touched: bool,
@@ -74,21 +82,41 @@ struct Waiting {
     bytes: u64,
 }
 
-/// How a capture's responses came to their end.
+/// The result of a capture.
 pub struct Received {
     /// The limit was reached: all documents were printed.
     pub enough: bool,
-    /// Documents that no checkpoint followed. They are in no state, and printed only where a limit was reached.
+    /// Documents after the last checkpoint. They are printed only if a limit was reached.
     pub uncommitted: u64,
+    /// Documents were omitted because of `--limit-per-stream`, and the state was not advanced past them.
+    pub omitted: bool,
+}
+
+/// When a capture ends by itself.
+#[derive(Clone, Copy, Default)]
+pub struct Limits {
+    pub documents: Option<u64>,
+    pub documents_per_stream: Option<u64>,
 }
 
 impl<W: Write> Receiver<W> {
-    pub fn new(out: W, tally: Arc<Tally>, state: Option<StateFile>, limit: Option<u64>, stop: Shutdown) -> Self {
+    pub fn new(
+        out: W,
+        tally: Arc<Tally>,
+        state: Option<StateFile>,
+        limits: Limits,
+        validators: Vec<Validator>,
+        stop: Shutdown,
+    ) -> Self {
         let head = |name: &str| format!("[{},", Value::from(name)).into_bytes();
         let heads: Vec<Vec<u8>> = tally.streams.iter().map(|it| head(&it.name)).collect();
         Self {
             spool: Spool::new(out),
             waiting: vec![Waiting::default(); heads.len()],
+            left_of: limits.documents_per_stream.map(|it| vec![it; heads.len()]),
+            omitted: false,
+            validators,
+            found: Found::new(),
             heads,
             touched: Vec::new(),
             tally,
@@ -96,7 +124,7 @@ impl<W: Write> Receiver<W> {
             changed: None,
             uncommitted: 0,
             stuck: false,
-            left: limit,
+            left: limits.documents,
             stop,
             hints: Hints::default(),
         }
@@ -105,10 +133,10 @@ impl<W: Write> Receiver<W> {
     /// Receives until the responses end, the limit is reached, or something can't be written.
     pub fn receive(mut self, responses: &mut Lines<PipeReader>) -> Result<Received> {
         let received = self.lines(responses);
-        // What was committed counts, whatever came after it.
+        // Committed documents are printed even if a failure followed.
         let settled = self.settle();
         received.and(settled)?;
-        Ok(Received { enough: self.left == Some(0), uncommitted: self.uncommitted })
+        Ok(Received { enough: self.has_enough(), uncommitted: self.uncommitted, omitted: self.omitted })
     }
 
     fn lines(&mut self, responses: &mut Lines<PipeReader>) -> Result<()> {
@@ -116,10 +144,10 @@ impl<W: Write> Receiver<W> {
         loop {
             while let Some(line) = responses.take() {
                 let flow = match line {
-                    // The end, see Session.
+                    // An empty line is the end of the session, see `Serving::start`.
                     Line::Whole(b"") => ControlFlow::Break(()),
                     Line::Whole(line) => self.line(line)?,
-                    Line::Cut(_) | Line::TooLong { .. } => return Err(unreadable("it is cut, or too long")),
+                    Line::Cut(_) | Line::TooLong { .. } => return Err(unreadable("it is incomplete or too long")),
                 };
                 if flow.is_break() {
                     return Ok(());
@@ -138,8 +166,8 @@ impl<W: Write> Receiver<W> {
     #[inline]
     fn line(&mut self, line: &[u8]) -> Result<ControlFlow<()>> {
         if line.starts_with(br#"{"captured":"#) {
-            let captured = captured(line, &mut self.hints).map_err(unreadable)?;
-            return self.document(&captured);
+            let captured = captured(line, &mut self.hints, &self.validators, &mut self.found).map_err(unreadable)?;
+            return self.document(line, &captured);
         }
         match serde_json::from_slice(line).map_err(unreadable)? {
             Response::Opened(_) | Response::SourcedSchema(_) => Ok(ControlFlow::Continue(())),
@@ -148,8 +176,8 @@ impl<W: Write> Receiver<W> {
     }
 
     #[inline]
-    fn document(&mut self, captured: &Captured) -> Result<ControlFlow<()>> {
-        if self.left == Some(0) {
+    fn document(&mut self, line: &[u8], captured: &Captured) -> Result<ControlFlow<()>> {
+        if self.has_enough() {
             return Ok(ControlFlow::Break(()));
         }
         let binding = captured.binding;
@@ -160,6 +188,16 @@ impl<W: Write> Receiver<W> {
         let stream = &self.tally.streams[binding];
         stream.records.add(1);
         stream.record_bytes.add(bytes);
+        if let Some(validator) = self.validators.get(binding) {
+            validator.check(&stream.id, line, &self.found, captured.document)?;
+        }
+        if let Some(left) = self.left_of.as_mut().map(|it| &mut it[binding]) {
+            if *left == 0 {
+                self.omitted = true;
+                return Ok(ControlFlow::Continue(()));
+            }
+            *left -= 1;
+        }
         let waiting = &mut self.waiting[binding];
         if !waiting.is_touched {
             waiting.is_touched = true;
@@ -173,16 +211,22 @@ impl<W: Write> Receiver<W> {
         self.written(pushed)?;
         if let Some(left) = &mut self.left {
             *left -= 1;
-            if *left == 0 {
-                self.print()?;
-                self.settle()?;
-                self.stop_soon();
-            }
+        }
+        if self.has_enough() {
+            self.print()?;
+            self.settle()?;
+            self.stop_soon();
         }
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Commits what came before it (F8).
+    /// A limit was reached: no more documents are printed.
+    #[inline]
+    fn has_enough(&self) -> bool {
+        self.left == Some(0) || self.left_of.as_ref().is_some_and(|them| them.iter().all(|it| *it == 0))
+    }
+
+    /// Commits the preceding documents (F8).
     fn checkpoint(&mut self, update: Option<StateUpdate>) -> Result<ControlFlow<()>> {
         self.print()?;
         let now = self.tally.start.elapsed().as_millis() as u64;
@@ -193,17 +237,17 @@ impl<W: Write> Receiver<W> {
         }
         self.tally.checkpoints.add(1);
         self.uncommitted = 0;
-        if let (Some(file), Some(update)) = (&mut self.state, update) {
+        if let (Some(file), Some(update), false) = (&mut self.state, update, self.omitted) {
             file.reduce(update.updated, update.merge_patch);
             let since = *self.changed.get_or_insert_with(Instant::now);
             if since.elapsed() > STATE_AGE {
                 self.settle()?;
             }
         }
-        Ok(if self.left == Some(0) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        Ok(if self.has_enough() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     }
 
-    /// Lets all documents go that have arrived, and counts them.
+    /// Releases all documents received so far for printing, and counts them.
     fn print(&mut self) -> Result<()> {
         for &binding in &self.touched {
             let (waiting, stream) = (&mut self.waiting[binding], &self.tally.streams[binding]);
@@ -215,14 +259,14 @@ impl<W: Write> Receiver<W> {
         self.written(released)
     }
 
-    /// Writes what is still to be written: documents first, then the state that they lead to.
+    /// Writes pending output: the documents first, then the state that covers them.
     fn settle(&mut self) -> Result<()> {
         if self.stuck {
             return Ok(());
         }
         let flushed = self.spool.flush();
         self.written(flushed)?;
-        match &self.state {
+        match &mut self.state {
             Some(file) if self.changed.take().is_some() => file.write(),
             _ => Ok(()),
         }
@@ -238,12 +282,14 @@ impl<W: Write> Receiver<W> {
             }
             Stuck::Output(error) => anyhow!("can't write the documents to stdout: {error}"),
             Stuck::Disk(error) => {
-                anyhow!("can't keep documents until their checkpoint comes (set TMPDIR): {error}")
+                anyhow!(
+                    "can't store documents until their checkpoint in a temporary file (set TMPDIR to another directory): {error}"
+                )
             }
         })
     }
 
-    /// The checkpoint of the last documents may be on its way. If it is not there soon, the capture stops without.
+    /// Stops the capture after a short wait for the checkpoint of the last documents.
     fn stop_soon(&self) {
         let stop = self.stop.clone();
         let later = move || {
@@ -264,7 +310,12 @@ struct Captured<'a> {
 }
 
 #[inline]
-fn captured<'a>(line: &'a [u8], hints: &mut Hints) -> Result<Captured<'a>, Fault> {
+fn captured<'a>(
+    line: &'a [u8],
+    hints: &mut Hints,
+    validators: &[Validator],
+    found: &mut Found,
+) -> Result<Captured<'a>, Fault> {
     let (mut binding, mut document, mut deleted) = (0, &line[..0], false);
     let mut scanner = Scanner::new(line, hints);
     scanner.object(|it, _| {
@@ -272,7 +323,8 @@ fn captured<'a>(line: &'a [u8], hints: &mut Hints) -> Result<Captured<'a>, Fault
             if key.is("doc") {
                 it.kind();
                 let start = it.position();
-                deleted = is_deletion(line, it)?;
+                // The binding precedes the document.
+                deleted = examine(line, it, validators.get(binding), found)?;
                 document = &line[start..it.position()];
             } else if key.is("binding") {
                 let number = &line[it.value()?];
@@ -287,13 +339,24 @@ fn captured<'a>(line: &'a [u8], hints: &mut Hints) -> Result<Captured<'a>, Fault
     Ok(Captured { binding, document, deleted })
 }
 
-/// Goes through a document, and looks for `"d"` at /_meta/op (F22).
+/// Scans a document, notes where its key components are and returns whether /_meta/op is `"d"` (F22).
 #[inline]
-fn is_deletion(line: &[u8], document: &mut Scanner) -> Result<bool, Fault> {
+fn examine(
+    line: &[u8],
+    document: &mut Scanner,
+    validator: Option<&Validator>,
+    found: &mut Found,
+) -> Result<bool, Fault> {
     let mut deleted = false;
+    if let Some(validator) = validator {
+        validator.begin(found);
+    }
     document.object(|it, key| {
         if !key.may_begin_with(b'_') || !key.is("_meta") || it.kind() != Some(Kind::Object) {
-            return it.value().map(drop);
+            return match validator {
+                Some(validator) => validator.member(it, &key, found),
+                None => it.value().map(drop),
+            };
         }
         it.object(|it, key| {
             let is_op = key.is("op");
@@ -306,7 +369,7 @@ fn is_deletion(line: &[u8], document: &mut Scanner) -> Result<bool, Fault> {
 }
 
 fn unreadable(why: impl std::fmt::Display) -> Error {
-    anyhow!("flow-shim is broken: a response can't be read: {why}")
+    anyhow!("bug in flow-shim: invalid response: {why}")
 }
 
 #[cfg(test)]
@@ -316,12 +379,13 @@ mod tests {
     #[test]
     fn documents_are_sliced_as_they_are() {
         let line = br#"{"captured":{"binding":12,"doc": {"_meta":{"row_id":1,"op":"d"}, "n": 1.50e3} }}"#;
-        let it = captured(line, &mut Hints::default()).unwrap();
+        let captured = |line| captured(line, &mut Hints::default(), &[], &mut Found::new());
+        let it = captured(line).unwrap();
         assert_eq!((it.binding, it.deleted), (12, true));
         assert_eq!(it.document, br#"{"_meta":{"row_id":1,"op":"d"}, "n": 1.50e3}"#);
-        let it = captured(br#"{"captured":{"doc":{"op":"d","_meta":{"op":"c"}}}}"#, &mut Hints::default()).unwrap();
+        let it = captured(br#"{"captured":{"doc":{"op":"d","_meta":{"op":"c"}}}}"#).unwrap();
         assert_eq!((it.binding, it.deleted), (0, false));
-        assert!(captured(br#"{"captured":{"doc":{}}"#, &mut Hints::default()).is_err());
-        assert!(captured(br#"{"captured":{"doc":[]}}"#, &mut Hints::default()).is_err());
+        assert!(captured(br#"{"captured":{"doc":{}}"#).is_err());
+        assert!(captured(br#"{"captured":{"doc":[]}}"#).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! The serve loop on a thread of this process, with pipes as a runtime would have them.
+//! Runs the serve loop on a thread, connected by pipes like a runtime.
 
 use anyhow::{Context, Result, anyhow};
 use std::io::{PipeReader, PipeWriter, Write, pipe};
@@ -19,7 +19,7 @@ pub struct Serving {
     serving: JoinHandle<Result<()>>,
 }
 
-/// As much as an unprivileged process may have in a pipe.
+/// The largest pipe capacity that an unprivileged process may set by default.
 const PIPE: usize = 1024 * 1024;
 
 impl Serving {
@@ -27,12 +27,12 @@ impl Serving {
         let what = "can't make a pipe";
         let (theirs, requests) = pipe().context(what)?;
         let (responses, out) = pipe().context(what)?;
-        // Fewer, larger reads; a smaller pipe works as well.
+        // For fewer, larger reads; the default capacity also works.
         let _ = rustix::pipe::fcntl_setpipe_size(&out, PIPE);
         let mut end = out.try_clone().context(what)?;
         let serve = move || {
             let served = runtime.block_on(serve::serve(&shim, theirs, out));
-            // An empty line is the end, even should a thread that could not be ended hold the pipe open.
+            // The end is an empty line because a stuck thread may keep the pipe open.
             let _ = end.write_all(b"\n");
             served
         };
@@ -40,8 +40,8 @@ impl Serving {
         Ok(Self { requests, responses: Lines::new(responses), serving })
     }
 
-    /// Sends a request of one member, and reads the response of one member that has to follow. Where none comes, the
-    /// session has ended, and [`Serving::end`] tells why.
+    /// Sends the request `{kind: body}` and returns the member `answer` of its response. On `None` the session has ended,
+    /// and [`Serving::end`] returns the reason.
     pub fn ask<T: Serialize>(&mut self, kind: &str, body: &T, answer: &str) -> Option<Value> {
         let mut request = serde_json::to_vec(&std::collections::HashMap::from([(kind, body)])).ok()?;
         request.push(b'\n');
@@ -56,9 +56,9 @@ impl Serving {
         }
     }
 
-    /// Hangs up, and tells how the serving has gone.
+    /// Closes the pipes and returns the result of the serve loop.
     pub fn end(self) -> Result<()> {
         drop((self.requests, self.responses));
-        self.serving.join().unwrap_or_else(|_| Err(anyhow!("flow-shim is broken: serving panicked")))
+        self.serving.join().unwrap_or_else(|_| Err(anyhow!("bug in flow-shim: the serve loop panicked")))
     }
 }

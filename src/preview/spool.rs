@@ -1,26 +1,25 @@
-//! Documents on their way to stdout. They wait until a checkpoint has committed them: in memory, and beyond a few
-//! megabytes in a temporary file.
+//! Buffers documents until a checkpoint commits them: in memory, and beyond a few megabytes in a temporary file.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 
-/// What is kept in memory of documents that wait.
+/// The maximum size of uncommitted documents in memory, in bytes.
 const MEMORY: usize = 8 * 1024 * 1024;
 
-/// Released documents are written in pieces of about this size, or when nothing else is to do.
+/// Released documents are written in chunks of about this size, or on [`Spool::flush`].
 const PIECE: usize = 128 * 1024;
 
 pub struct Spool<W> {
     out: W,
-    /// The released documents that are not yet written, then those that wait.
+    /// Released but unwritten documents, followed by uncommitted ones.
     bytes: Vec<u8>,
     released: usize,
-    /// Documents that wait, from before those in memory.
+    /// Uncommitted documents that precede those in memory.
     spilled: Option<File>,
     memory: usize,
 }
 
-/// Where a write has failed.
+/// A failed write.
 #[derive(Debug)]
 pub enum Stuck {
     Output(io::Error),
@@ -56,10 +55,10 @@ impl<W: Write> Spool<W> {
         Ok(())
     }
 
-    /// All that was added may go out.
+    /// Releases everything added so far.
     pub fn release(&mut self) -> Result<(), Stuck> {
         if let Some(mut file) = self.spilled.take() {
-            // What was released before is out: it went when the first of these was spilled.
+            // Documents released before were written when the first of these was spilled.
             file.rewind().map_err(Stuck::Disk)?;
             let mut piece = vec![0; 8 * PIECE];
             loop {
@@ -74,7 +73,7 @@ impl<W: Write> Spool<W> {
         if self.released >= PIECE { self.flush() } else { Ok(()) }
     }
 
-    /// Writes what was released.
+    /// Writes the released documents.
     pub fn flush(&mut self) -> Result<(), Stuck> {
         if self.released > 0 {
             self.out.write_all(&self.bytes[..self.released]).map_err(Stuck::Output)?;

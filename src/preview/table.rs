@@ -1,4 +1,4 @@
-//! What a preview has captured, at its end.
+//! The summary table at the end of a preview.
 
 use console::{Alignment, Style};
 use serde_json::{Value, json};
@@ -8,15 +8,15 @@ use crate::logging::{self, Level};
 use crate::terminal::Screen;
 use crate::terminal::figures::{columns, count, plural, size};
 
-/// With more streams than this, those without documents are told in one line.
+/// With more streams than this, those without documents are summarised in one line.
 const ALL: usize = 30;
 
-/// Shows the table to a person, or logs the same figures to a program.
+/// Prints the table or, with JSON logs, logs the same figures.
 pub fn show(tally: &Tally, screen: &Screen) {
     let seconds = tally.start.elapsed().as_secs_f64();
     if screen.is_json() {
         let documents = tally.total(|it| &it.documents);
-        let message = format!("captured {documents} documents of {}", plural(tally.streams.len(), "stream"));
+        let message = format!("captured {documents} documents from {}", plural(tally.streams.len(), "stream"));
         logging::emit(
             Level::Info,
             &message,
@@ -56,8 +56,13 @@ fn lines(tally: &Tally, seconds: f64) -> Vec<String> {
         rows.push(row(&format!("{hidden} more streams"), [0; 4], String::new()));
     }
     let of = |of: fn(&Stream) -> &super::tally::Count| tally.total(of);
-    let total = [of(|it| &it.documents), of(|it| &it.deletes), of(|it| &it.bytes), tally.checkpoints.get()];
-    rows.push(row("total", total, format!("in {seconds:.1} s")));
+    let total = [of(|it| &it.documents), of(|it| &it.deletes), of(|it| &it.bytes)];
+    let checkpoints = usize::try_from(tally.checkpoints.get()).unwrap_or(usize::MAX);
+    let mut total = row("total", [total[0], total[1], total[2], 0], format!("in {seconds:.1} s"));
+    // Not the column's sum: a checkpoint can commit documents of several streams, or of none.
+    total[4].clear();
+    total[5] += &format!(", {}", plural(checkpoints, "checkpoint"));
+    rows.push(total);
 
     let right = Alignment::Right;
     let mut lines = columns(&rows, &[Alignment::Left, right, right, right, right, Alignment::Left]);

@@ -1,9 +1,9 @@
-//! What has come and gone of each stream: counted by the receiver, shown by the display and the table.
+//! Counts per stream: written by the receiver, read by the display and the table.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-/// One number that one thread counts and another one shows.
+/// A counter written by one thread and read by another.
 #[derive(Default)]
 pub struct Count(AtomicU64);
 
@@ -31,20 +31,20 @@ pub struct Tally {
 pub struct Stream {
     /// The recommended name.
     pub name: String,
-    /// What it is called in logs.
+    /// The stream's id, as in logs.
     pub id: String,
-    /// What has arrived, committed or not.
+    /// Received records, committed or not.
     pub records: Count,
     pub record_bytes: Count,
-    /// What was printed of it.
+    /// Printed documents.
     pub documents: Count,
     pub deletes: Count,
     pub bytes: Count,
     /// Checkpoints that committed documents of it.
     pub checkpoints: Count,
-    /// When the last of them came: milliseconds after the start.
+    /// Time of the last checkpoint, in milliseconds since the start.
     pub checkpoint_at: Count,
-    /// What the connector thinks is to be read; zero where it says nothing.
+    /// The connector's estimate of the total; zero if unknown.
     pub estimated_records: Count,
     pub estimated_bytes: Count,
 }
@@ -55,7 +55,7 @@ impl Tally {
         Self { streams, checkpoints: Count::default(), start: Instant::now() }
     }
 
-    /// Takes an estimate of the connector's.
+    /// Stores an estimate from the connector.
     pub fn estimate(&self, id: &str, records: Option<u64>, bytes: Option<u64>) {
         for stream in self.streams.iter().filter(|it| it.id == id) {
             stream.estimated_records.set(records.unwrap_or_default());
@@ -63,14 +63,14 @@ impl Tally {
         }
     }
 
-    /// Of all streams together.
+    /// The sum over all streams.
     pub fn total(&self, of: impl Fn(&Stream) -> &Count) -> u64 {
         self.streams.iter().map(|it| of(it).get()).sum()
     }
 }
 
 impl Stream {
-    /// How much of what was estimated has come, from 0 to 1.
+    /// The fraction of the estimate received so far, from 0 to 1.
     pub fn progress(&self) -> Option<f64> {
         let part = |of: &Count, whole: &Count| match whole.get() {
             0 => None,

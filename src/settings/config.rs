@@ -18,6 +18,15 @@ pub struct ConfigArg {
 }
 
 impl ConfigArg {
+    /// The file that the config is read from; `None` for JSON on the command line or without a config.
+    pub fn path(&self, folder: Option<&Path>) -> Option<PathBuf> {
+        match self.config.as_deref() {
+            Some(text) if text.trim_start().starts_with(['{', '[']) => None,
+            Some(path) => Some(PathBuf::from(path)),
+            None => beside(folder),
+        }
+    }
+
     /// The config on one line; none where there is none anywhere.
     pub fn read(&self, folder: Option<&Path>) -> Result<Option<Box<RawValue>>> {
         match self.config.as_deref() {

@@ -1,4 +1,4 @@
-//! The end of the user's way through the browser: a request to this machine, with a code and the state that we sent.
+//! The OAuth redirect endpoint: a local HTTP server that waits for the browser's request with the code and our state.
 
 use crate::error::Stopped;
 use anyhow::{Context, Result, anyhow};
@@ -12,16 +12,17 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::process::shutdown::Shutdown;
 use crate::process::thread;
 
-/// Listens on localhost, by both of its addresses where it has both.
+/// Listens on localhost, over IPv4 and, if available, IPv6.
 pub struct Callback(Vec<TcpListener>);
 
-/// More is no request of a browser that was redirected.
+/// The maximum size of a request, in bytes.
 const LONGEST: usize = 64 * 1024;
-const PATIENCE: Duration = Duration::from_secs(2);
+/// The read and write timeout of one connection.
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Callback {
     pub fn listen(port: u16) -> Result<Self> {
-        let failed = format!("can't listen on localhost:{port} (choose another one by --port)");
+        let failed = format!("can't listen on localhost:{port} (choose another port with --port)");
         let four = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).with_context(|| failed.clone())?;
         let mut listeners = vec![four];
         listeners.extend(TcpListener::bind((Ipv6Addr::LOCALHOST, port)));
@@ -59,7 +60,7 @@ impl Callback {
     }
 }
 
-/// Answers one request; what it says ends the wait if it is ours.
+/// Answers one request; returns the outcome if it has our state.
 fn answer(mut stream: TcpStream, state: &str) -> Option<Result<String>> {
     let target = target(&mut stream).ok().flatten()?;
     let query = target.split_once('?').map_or("", |(_, it)| it);
@@ -67,30 +68,32 @@ fn answer(mut stream: TcpStream, state: &str) -> Option<Result<String>> {
     let get = |name: &str| get(name).map(|(_, value)| decode(value));
     if get("state").as_deref() != Some(state) {
         let (status, text) = match (get("code"), get("error")) {
-            (None, None) => ("404 Not Found", "There is nothing here."),
-            _ => ("400 Bad Request", "This is not the sign-in that flow-shim waits for: its state is another one."),
+            (None, None) => ("404 Not Found", "Not found."),
+            _ => {
+                ("400 Bad Request", "This is not the sign-in that flow-shim is waiting for: the state does not match.")
+            }
         };
         respond(&mut stream, status, text);
         return None;
     }
     if let Some(error) = get("error") {
-        respond(&mut stream, "200 OK", "The sign-in was refused. flow-shim tells more.");
+        respond(&mut stream, "200 OK", "The sign-in was refused. See the output of flow-shim.");
         let details = get("error_description").map(|it| format!(": {it}")).unwrap_or_default();
         return Some(Err(anyhow!("the sign-in was refused ({error}){details}")));
     }
     let Some(code) = get("code").filter(|it| !it.is_empty()) else {
-        respond(&mut stream, "400 Bad Request", "There is no code.");
-        return Some(Err(anyhow!("the authorization server has sent no code")));
+        respond(&mut stream, "400 Bad Request", "The code is missing.");
+        return Some(Err(anyhow!("the authorization server sent no code")));
     };
     respond(&mut stream, "200 OK", "You are signed in. This window can be closed.");
     Some(Ok(code))
 }
 
-/// What a GET asks for.
+/// The request target of a GET request.
 fn target(stream: &mut TcpStream) -> io::Result<Option<String>> {
     stream.set_nonblocking(false)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
     let mut request = Vec::new();
     let mut piece = [0; 4096];
     while !request.windows(4).any(|it| it == b"\r\n\r\n") && request.len() < LONGEST {
@@ -114,6 +117,6 @@ fn respond(stream: &mut TcpStream, status: &str, text: &str) {
         "HTTP/1.1 {status}\r\ncontent-type: text/html; charset=utf-8\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
         body.len()
     );
-    // The browser may have gone; the code is ours.
+    // The browser may have disconnected; the code has arrived anyway.
     let _ = stream.write_all((head + &body).as_bytes());
 }

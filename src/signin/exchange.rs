@@ -1,5 +1,5 @@
-//! What Flow's control plane does with an `oauth2` object: the authorize URL, the token request, and what becomes of the
-//! response. It sends nothing.
+//! Renders an `oauth2` object as Flow's control plane does: the authorize URL, the token request and the credentials from
+//! the response. Sends nothing.
 
 use anyhow::{Context, Result, anyhow};
 use std::collections::BTreeSet;
@@ -16,7 +16,7 @@ pub struct Client {
     pub secret: String,
 }
 
-/// One sign-in: an `oauth2` object, and all that its templates may ask for.
+/// One sign-in: an `oauth2` object and the variables of its templates.
 pub struct Exchange<'a> {
     oauth2: &'a Value,
     variables: Map<String, Value>,
@@ -31,7 +31,7 @@ pub struct TokenRequest {
 }
 
 impl<'a> Exchange<'a> {
-    /// `config` is as much of the config as was typed; `state` and `verifier` are nobody else's.
+    /// `config` contains the fields entered so far; `state` and `verifier` must be random.
     pub fn new(
         oauth2: &'a Value,
         client: &Client,
@@ -56,8 +56,8 @@ impl<'a> Exchange<'a> {
         Self { oauth2, variables, now: jiff::Timestamp::now() }
     }
 
-    /// The fields of the config that the templates want and that are not there.
-    pub fn unanswered(&self) -> Result<BTreeSet<String>> {
+    /// The config fields that the templates use and that are missing.
+    pub fn missing_fields(&self) -> Result<BTreeSet<String>> {
         let mut names = BTreeSet::new();
         for name in ["authUrlTemplate", "accessTokenUrlTemplate", "accessTokenBody"] {
             let template = self.oauth2.get(name).and_then(Value::as_str).unwrap_or_default();
@@ -114,7 +114,7 @@ impl<'a> Exchange<'a> {
             .with_context(|| format!("oauth2.{name}"))
     }
 
-    /// What goes into `credentials`: the client, and what the response map makes of the response.
+    /// The `credentials`: the client's id and secret, and the fields that the response map extracts.
     pub fn credentials(&self, response: &Value) -> Result<Map<String, Value>> {
         let mut credentials = Map::new();
         for name in ["client_id", "client_secret"] {
@@ -128,7 +128,7 @@ impl<'a> Exchange<'a> {
                 value.ok_or_else(|| {
                     let members: Vec<&String> = response.as_object().into_iter().flat_map(Map::keys).collect();
                     let members = members.into_iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-                    anyhow!("the token response has nothing at {place} for `{name}`: it has {members}")
+                    anyhow!("the token response has no {place} for `{name}`; its members are: {members}")
                 })?
             } else {
                 let text = mustache::render(place, response, self.now);
@@ -148,7 +148,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn renders_what_flow_would() {
+    fn renders_like_flow() {
         let oauth2 = json!({
             "authUrlTemplate": "https://{{{ config.region }}}.x/?id={{#urlencode}}{{{ client_id }}}{{/urlencode}}&s={{{ client_secret }}}{{{ code_verifier }}}&c={{{ code_challenge }}}&m={{{ code_challenge_method }}}",
             "accessTokenUrlTemplate": "https://x/token",
@@ -162,7 +162,7 @@ mod tests {
         let it = Exchange::new(&oauth2, &client, "http://localhost", &json!({"region": "eu"}), "state", verifier);
         let url = "https://eu.x/?id=a%20b&s=&c=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&m=S256";
         assert_eq!(it.authorize_url().unwrap(), url);
-        assert_eq!(it.unanswered().unwrap(), BTreeSet::from(["account.id".to_owned()]));
+        assert_eq!(it.missing_fields().unwrap(), BTreeSet::from(["account.id".to_owned()]));
         let request = it.token_request("the code").unwrap();
         assert_eq!(request.body, format!("{{\"code\": \"the code\", \"v\": \"{verifier}\", \"more\": \"\"}}"));
         assert_eq!(request.headers[0], ("authorization".to_owned(), "Basic YSBiOnMzY3JldA==".to_owned()));
@@ -171,6 +171,6 @@ mod tests {
         assert_eq!(credentials["token"], 7);
         assert!(credentials["at"].as_str().unwrap().ends_with('Z'));
         let missing = crate::error::sentence(&it.credentials(&json!({"error": "s3cret"})).unwrap_err());
-        assert_eq!(missing, "the token response has nothing at /data/token for `token`: it has error");
+        assert_eq!(missing, "the token response has no /data/token for `token`; its members are: error");
     }
 }

@@ -1,7 +1,7 @@
-//! `flow-shim oauth`: signs in as Flow would, on a developer's machine, so that a shim's OAuth can be tried without Flow.
+//! `flow-shim oauth`: signs in as Flow would, on a developer's machine, to test a shim's OAuth without Flow.
 //!
-//! The authorize URL is for a browser, which the authorization server sends back to this machine with a code; the code
-//! is exchanged with the shim's own templates, and what comes of it goes into a config's `credentials`.
+//! The authorization server redirects the browser to this machine with a code. The code is exchanged for tokens with the
+//! shim's templates, and the result is written to a config's `credentials`.
 
 mod callback;
 mod exchange;
@@ -33,21 +33,21 @@ use exchange::{Client, Exchange, TokenRequest};
 #[derive(clap::Args, Debug)]
 #[command(after_help = HELP)]
 pub struct Args {
-    /// Id of the OAuth app that you have registered [default: $OAUTH_CLIENT_ID]
+    /// Client id of your registered OAuth app [default: $OAUTH_CLIENT_ID]
     #[arg(long, value_name = "ID")]
     client_id: Option<String>,
-    /// Its secret [default: $OAUTH_CLIENT_SECRET]
+    /// Client secret of the app [default: $OAUTH_CLIENT_SECRET]
     #[arg(long, value_name = "SECRET")]
     client_secret: Option<String>,
     #[command(flatten)]
     config: ConfigArg,
-    /// Write the config here instead of stdout, readable by you alone
+    /// Write the config to this file, readable only by you, instead of stdout
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Where the browser comes back to
+    /// Local port of the redirect URI
     #[arg(long, default_value_t = 16963)]
     port: u16,
-    /// Print the authorize URL and the token request, and send nothing
+    /// Print the authorize URL and the token request without sending anything
     #[arg(long)]
     dry_run: bool,
     #[command(flatten, next_help_heading = "Source")]
@@ -55,8 +55,8 @@ pub struct Args {
 }
 
 const HELP: &str = "\
-Register http://localhost:16963 as a redirect URI of your OAuth app. Fields that the sign-in needs, like a subdomain, are \
-taken from the config.
+Register http://localhost:16963 as a redirect URI of your OAuth app. Fields that the sign-in needs, such as a subdomain, \
+are read from the config.
 
 Examples:
   flow-shim oauth --shim DIR --dry-run
@@ -82,8 +82,8 @@ async fn sign_in(args: &Args, shutdown: &Shutdown, screen: &Screen, stdout: &mut
     screen.status("asking the connector for its spec");
     let described = session.describe().await?;
     let Some(oauth2) = described.oauth2 else {
-        let why = described.missing.unwrap_or_else(|| "the connector declares none".to_owned());
-        bail!("there is no OAuth to try: {why}");
+        let why = described.missing.unwrap_or_else(|| "the connector declares no OAuth".to_owned());
+        bail!("can't sign in: {why}");
     };
     let redirect_uri = format!("http://localhost:{}", args.port);
     if args.dry_run {
@@ -92,12 +92,12 @@ async fn sign_in(args: &Args, shutdown: &Shutdown, screen: &Screen, stdout: &mut
         return stdout.write_all(text.as_bytes()).context("can't write to stdout");
     }
     let (state, verifier) = (random()?, random()?);
-    let typed = Value::Object(config.clone());
-    let exchange = Exchange::new(&oauth2, &client, &redirect_uri, &typed, &state, &verifier);
-    let unanswered = exchange.unanswered()?;
-    if !unanswered.is_empty() {
-        let names = unanswered.into_iter().collect::<Vec<_>>().join(", ");
-        bail!("the sign-in needs fields of the config: {names}: say them with --config");
+    let entered = Value::Object(config.clone());
+    let exchange = Exchange::new(&oauth2, &client, &redirect_uri, &entered, &state, &verifier);
+    let missing_fields = exchange.missing_fields()?;
+    if !missing_fields.is_empty() {
+        let names = missing_fields.into_iter().collect::<Vec<_>>().join(", ");
+        bail!("the sign-in needs these config fields: {names} (set them with --config)");
     }
     let callback = Callback::listen(args.port)?;
     let url = exchange.authorize_url()?;
@@ -105,7 +105,7 @@ async fn sign_in(args: &Args, shutdown: &Shutdown, screen: &Screen, stdout: &mut
     open_browser(&url);
     screen.status("waiting for the sign-in");
     let code = callback.code(&state, shutdown).await?;
-    screen.status("asking for the token");
+    screen.status("requesting the token");
     let response = exchanged(exchange.token_request(&code)?, shutdown).await?;
     let credentials = exchange.credentials(&response)?;
     let config = with_credentials(config, &described.config_schema, credentials);
@@ -117,7 +117,7 @@ async fn sign_in(args: &Args, shutdown: &Shutdown, screen: &Screen, stdout: &mut
     }
 }
 
-/// A dry run needs no client of its own.
+/// The client; placeholders in a dry run.
 fn client(args: &Args) -> Result<Client> {
     let given = |value: &Option<String>, variable: &str| value.clone().or_else(|| std::env::var(variable).ok());
     let id = given(&args.client_id, "OAUTH_CLIENT_ID");
@@ -130,20 +130,20 @@ fn client(args: &Args) -> Result<Client> {
             secrets::redact_text(&secret);
             Ok(Client { id, secret })
         }
-        (None, _) => Err(anyhow!("which OAuth app? Say --client-id, or set OAUTH_CLIENT_ID")),
-        (_, None) => Err(anyhow!("the OAuth app has a secret: say --client-secret, or set OAUTH_CLIENT_SECRET")),
+        (None, _) => Err(anyhow!("no OAuth app was given: use --client-id or set OAUTH_CLIENT_ID")),
+        (_, None) => Err(anyhow!("no client secret was given: use --client-secret or set OAUTH_CLIENT_SECRET")),
     }
 }
 
-/// What would be sent, with words for what is only known then.
+/// Describes the requests, with placeholders for values that are only known during a sign-in.
 fn dry_run(oauth2: &Value, client: &Client, redirect_uri: &str, config: Map<String, Value>) -> Result<String> {
-    let mut typed = Value::Object(config);
-    let missing = Exchange::new(oauth2, client, redirect_uri, &typed, "", "").unanswered()?;
+    let mut entered = Value::Object(config);
+    let missing = Exchange::new(oauth2, client, redirect_uri, &entered, "", "").missing_fields()?;
     for name in missing {
         let pointer = format!("/{}", name.replace('.', "/"));
-        let _ = crate::json::pointer::put(&mut typed, &pointer, name.to_uppercase().into());
+        let _ = crate::json::pointer::put(&mut entered, &pointer, name.to_uppercase().into());
     }
-    let exchange = Exchange::new(oauth2, client, redirect_uri, &typed, "STATE", "CODE_VERIFIER");
+    let exchange = Exchange::new(oauth2, client, redirect_uri, &entered, "STATE", "CODE_VERIFIER");
     let TokenRequest { url, headers, body } = exchange.token_request("CODE")?;
     let mut lines = vec!["Authorize URL".to_owned(), format!("  {}", exchange.authorize_url()?), String::new()];
     lines.extend(["Token request".to_owned(), format!("  POST {url}")]);
@@ -151,7 +151,7 @@ fn dry_run(oauth2: &Value, client: &Client, redirect_uri: &str, config: Map<Stri
     if !body.is_empty() {
         lines.extend([String::new(), format!("  {body}")]);
     }
-    lines.extend([String::new(), "From the response, into credentials".to_owned()]);
+    lines.extend([String::new(), "Response fields copied into credentials".to_owned()]);
     let map = oauth2.get("accessTokenResponseMap").and_then(Value::as_object);
     lines.extend(
         map.into_iter().flatten().map(|(name, place)| format!("  {name}: {}", place.as_str().unwrap_or_default())),
@@ -159,19 +159,19 @@ fn dry_run(oauth2: &Value, client: &Client, redirect_uri: &str, config: Map<Stri
     Ok(lines.join("\n") + "\n")
 }
 
-/// 32 bytes that nobody can guess, as RFC 7636 wants a verifier to be written.
+/// 32 random bytes in the encoding that RFC 7636 recommends for verifiers.
 fn random() -> Result<String> {
     let mut bytes = [0_u8; 32];
     let mut filled = 0;
     while filled < bytes.len() {
         let flags = rustix::rand::GetRandomFlags::empty();
         filled +=
-            rustix::rand::getrandom(&mut bytes[filled..], flags).context("this machine gives no random numbers")?;
+            rustix::rand::getrandom(&mut bytes[filled..], flags).context("can't get random numbers from the system")?;
     }
     Ok(URL_SAFE_NO_PAD.encode(bytes))
 }
 
-/// Where somebody sits in front of it.
+/// Opens a URL in the browser if stderr is a terminal.
 fn open_browser(url: &str) {
     if std::io::stderr().is_terminal() {
         let command =
@@ -183,7 +183,7 @@ fn open_browser(url: &str) {
     }
 }
 
-/// Sends the token request. What the server says of an error is told, but for tokens.
+/// Sends the token request. Errors include the server's error fields, never tokens.
 async fn exchanged(request: TokenRequest, shutdown: &Shutdown) -> Result<Value> {
     let url = request.url.clone();
     let answer = http::post_async(request.url, request.headers, request.body.into_bytes(), shutdown).await?;
@@ -192,13 +192,13 @@ async fn exchanged(request: TokenRequest, shutdown: &Shutdown) -> Result<Value> 
     let text = |name: &str| response.as_ref().and_then(|it| it.get(name)?.as_str()).map(str::to_owned);
     let details: Vec<String> = ["error", "error_description", "message"].into_iter().filter_map(text).collect();
     if !(200..300).contains(&answer.status) || text("error").is_some() {
-        let details = if details.is_empty() { "nothing more".to_owned() } else { details.join(": ") };
-        bail!("{host} refuses the code: it answers {} and says {details}", answer.status);
+        let details = if details.is_empty() { "no details".to_owned() } else { details.join(": ") };
+        bail!("{host} rejected the token request with status {}: {details}", answer.status);
     }
-    response.ok_or_else(|| anyhow!("{host} answers to the token request with something that is no JSON"))
+    response.ok_or_else(|| anyhow!("{host} answered the token request with invalid JSON"))
 }
 
-/// The config as Flow would have it, the form's defaults in its OAuth object included.
+/// The config as Flow would write it, with the defaults of the OAuth object's fields.
 fn with_credentials(mut config: Map<String, Value>, schema: &Value, given: Map<String, Value>) -> Value {
     let credentials = schema.pointer("/properties/credentials");
     let branches = credentials.and_then(|it| it.get("oneOf")?.as_array()).into_iter().flatten();
@@ -213,7 +213,7 @@ fn with_credentials(mut config: Map<String, Value>, schema: &Value, given: Map<S
 
 fn write_privately(path: &Path, text: &str) -> std::io::Result<()> {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    // It may have been there, open to others.
+    // An existing file may be readable by others.
     file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
     file.write_all(text.as_bytes())
 }

@@ -1,19 +1,19 @@
-//! Whether somebody down the pipe writes to our terminal, as in `flow-shim preview | jq .`: lines that change would wipe
-//! out what they write, and theirs would end up between ours.
+//! Detects whether a program downstream in the pipeline writes to our terminal, as in `flow-shim preview | jq .`. A live
+//! display would then overwrite its output.
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::thread;
 use std::time::Duration;
 
-/// How many programs a pipeline may have behind us.
+/// The maximum number of downstream programs that are followed.
 const LONGEST: usize = 16;
 
-/// How often, and for how long each time, a shell is waited for that has not yet started what reads from us.
+/// Retries, and the wait before each: the shell may not have started the reader of our pipe yet.
 const TRIES: usize = 5;
 const WAIT: Duration = Duration::from_millis(20);
 
-/// Whether what goes to our stdout comes out on the terminal of our stderr by way of pipes.
+/// Whether stdout leads through pipes to the same terminal as stderr.
 pub fn shares_our_terminal() -> bool {
     let (Some(terminal), Some(mut output)) = (file_of("self", 2), file_of("self", 1)) else { return false };
     for depth in 0..LONGEST {
@@ -44,7 +44,7 @@ fn reader_of(pipe: &Metadata) -> Option<String> {
         .find(|pid| file_of(pid, 0).is_some_and(|it| is_pipe(&it)))
 }
 
-/// What a file descriptor of a process is open on.
+/// The file that a process's descriptor refers to.
 fn file_of(pid: &str, descriptor: u8) -> Option<Metadata> {
     fs::metadata(format!("/proc/{pid}/fd/{descriptor}")).ok()
 }

@@ -1,4 +1,4 @@
-//! Keeps a terminal from writing `^C` into lines that change: it would move them by one.
+//! Stops the terminal from echoing `^C`, which would shift the live display by a line.
 
 use std::io::{IsTerminal, stdin};
 use std::sync::{Mutex, PoisonError};
@@ -6,12 +6,12 @@ use std::sync::{Mutex, PoisonError};
 use rustix::process::getpgrp;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 
-/// How the terminal was before.
+/// The terminal's settings before the change.
 static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
 
-/// No `^C` from now on.
+/// Turns the echo off.
 pub fn silence() {
-    // A process in the background would be stopped for changing the terminal.
+    // Changing the terminal from a background process would stop that process (SIGTTOU).
     if !stdin().is_terminal() || tcgetpgrp(stdin()) != Ok(getpgrp()) {
         return;
     }
@@ -23,7 +23,7 @@ pub fn silence() {
     }
 }
 
-/// The terminal is as it was.
+/// Restores the terminal's settings.
 pub fn restore() {
     if let Some(before) = BEFORE.lock().unwrap_or_else(PoisonError::into_inner).take() {
         let _ = tcsetattr(stdin(), OptionalActions::Now, &before);

@@ -1,4 +1,4 @@
-//! Figures and columns, as people read them.
+//! Formats numbers, sizes and tables for people.
 
 use console::{Alignment, measure_text_width, pad_str};
 
@@ -17,7 +17,7 @@ pub fn size(bytes: u64) -> String {
     let mut value = bytes as f64;
     let mut units = ["B", "kB", "MB", "GB", "TB"].into_iter();
     let mut unit = units.next().unwrap_or_default();
-    // What would be printed as 1000 belongs to the next unit.
+    // Values that would be rounded to 1000 use the next unit.
     while value >= 999.5 {
         let Some(next) = units.next() else { break };
         (value, unit) = (value / 1000.0, next);
@@ -30,7 +30,7 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
-/// A while ago, to the second.
+/// A duration: `12 s`, `3 min 4 s`, `2 h 5 min`.
 pub fn seconds(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds} s"),
@@ -39,7 +39,7 @@ pub fn seconds(seconds: u64) -> String {
     }
 }
 
-/// Rows as lines whose columns stand below each other, two spaces apart, without spaces at their ends.
+/// Aligns rows in columns, two spaces apart, without trailing spaces.
 pub fn columns(rows: &[Vec<String>], alignments: &[Alignment]) -> Vec<String> {
     let width = |column: usize| {
         rows.iter().filter_map(|row| row.get(column)).map(|it| measure_text_width(it)).max().unwrap_or_default()
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_stand_below_each_other() {
+    fn columns_are_aligned() {
         let rows = [["größe", "1", ""], ["b", "100", ""]].map(|it| it.map(str::to_owned).to_vec());
         let lines = columns(&rows, &[Alignment::Left, Alignment::Right, Alignment::Left]);
         assert_eq!(lines, ["größe    1", "b      100"]);

@@ -3,6 +3,7 @@
 mod downstream;
 pub mod echo;
 pub mod figures;
+pub mod stdout;
 
 use anyhow::Result;
 use std::fmt::Write as _;
@@ -41,7 +42,11 @@ impl Screen {
     pub fn open() -> Self {
         let json = std::env::var("LOG_FORMAT").is_ok_and(|it| it.eq_ignore_ascii_case("json"));
         let dumb = std::env::var("TERM").is_ok_and(|it| it == "dumb");
-        let live = !json && !dumb && std::io::stderr().is_terminal() && !downstream::shares_our_terminal();
+        let live = !json
+            && !dumb
+            && logging::least_level() <= Level::Info
+            && std::io::stderr().is_terminal()
+            && !downstream::shares_our_terminal();
         let screen = Self(Arc::new(Inner { live: live.then(Live::new), json }));
         if !json {
             logging::redirect(Arc::new(screen.clone()));
@@ -102,7 +107,12 @@ impl Screen {
         }
     }
 
-    /// Writes lines that are not logs.
+    /// Whether only warnings and errors are wanted.
+    pub fn is_quiet(&self) -> bool {
+        logging::least_level() > Level::Info
+    }
+
+    /// Prints lines that are not logs.
     pub fn print(&self, lines: &[String]) {
         lines.iter().for_each(|it| self.write(it, Priority::Always));
     }
@@ -190,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn logs_read_well() {
+    fn logs_are_readable() {
         console::set_colors_enabled_stderr(false);
         let lines = [
             (Level::Info, "Starting", logging::fields([])),

@@ -25,7 +25,12 @@ fn the_demo_is_written_once_and_works_at_once() {
     assert_eq!(capture["bindings"].as_array().map(Vec::len), Some(3));
     for binding in capture["bindings"].as_array().expect("bindings") {
         let collection = &flow["collections"][binding["target"].as_str().expect("a target")];
-        assert!(collection["key"].is_array() && collection["schema"].is_object(), "{binding}");
+        assert!(
+            collection["key"].is_array()
+                && collection["writeSchema"].is_object()
+                && collection["readSchema"].is_object(),
+            "{binding}"
+        );
     }
 
     let shown = desk.run(["inspect", "--shim", "shims/demo"]).ok();
@@ -35,7 +40,7 @@ fn the_demo_is_written_once_and_works_at_once() {
 
     let again = desk.run(arguments);
     assert_eq!(again.code, Some(1));
-    let said = "HH:MM:SS ERROR shims/demo/shim.yaml is there already: nothing is overwritten, and nothing was written";
+    let said = "HH:MM:SS ERROR shims/demo/shim.yaml already exists: nothing was written";
     assert_eq!(again.last_line(), said);
     assert_eq!(desk.all("shims/demo"), all);
 }
@@ -46,7 +51,7 @@ fn nothing_is_written_where_one_file_is_there_or_the_connector_fails() {
     fs::create_dir(desk.path("a")).expect("a folder");
     desk.write("a/README.md", "mine");
     let run = desk.run(["init", "--airbyte", "source-demo", "a", "--", "flow-shim", "demo-source"]);
-    assert!(run.last_line().contains("a/README.md is there already"), "{}", run.stderr);
+    assert!(run.last_line().contains("a/README.md already exists"), "{}", run.stderr);
     assert_eq!(fs::read_dir(desk.path("a")).expect("a folder").count(), 1);
 
     let wrong = ["init", "--airbyte", "source-demo", "--config", "{}", "b", "--", "flow-shim", "demo-source"];
@@ -122,4 +127,15 @@ fn the_older_wrappers_files_become_a_shim_yaml() {
     fs::remove_file(desk.path("source-x/shim.yaml")).expect("a file");
     let broken = desk.run(["init", "--from-atf", "source-x"]);
     insta::assert_snapshot!(texts.join("\n") + "\n" + &broken.last_line());
+}
+
+#[test]
+fn the_current_directory_can_be_written_to() {
+    let desk = Desk::new();
+    let run = desk.run(["init", "--airbyte", "source-demo", ".", "--", "flow-shim", "demo-source"]).ok();
+    assert!(run.stdout.contains("-f ./Dockerfile ."), "{}", run.stdout);
+    assert!(desk.path("shim.yaml").exists() && desk.path("flow.yaml").exists());
+    let missing = desk.run(["init", "--from-atf", "nosuchdir"]);
+    assert_eq!(missing.last_line(), "HH:MM:SS ERROR there is no directory nosuchdir");
+    assert!(!desk.path("nosuchdir").exists());
 }

@@ -20,7 +20,7 @@ fn the_demo_for_programs() {
 #[test]
 fn without_a_config_the_rest_is_shown() {
     let run = run(["inspect", "--", "flow-shim", "demo-source"]).ok();
-    assert!(run.stdout.contains("to see them, say --config FILE"), "{}", run.stdout);
+    assert!(run.stdout.contains("unknown: use --config FILE"), "{}", run.stdout);
     assert!(run.stdout.contains("required, secret"), "{}", run.stdout);
 }
 
@@ -28,7 +28,7 @@ fn without_a_config_the_rest_is_shown() {
 fn a_failed_discovery_shows_the_rest_and_fails() {
     let run = run(["inspect", "--config", "{\"api_key\": \"s3cret\"}", "--", "flow-shim", "demo-source"]);
     assert_eq!(run.code, Some(1));
-    assert!(run.stdout.contains("could not be discovered with this config"), "{}", run.stdout);
+    assert!(run.stdout.contains("discovery failed with this config"), "{}", run.stdout);
     let said = "HH:MM:SS ERROR can't discover the streams: Config validation error: 'shop' is a required property";
     assert_eq!(run.last_line(), said);
 }
@@ -82,4 +82,14 @@ fn help_reads_well() {
         })
         .collect();
     insta::assert_snapshot!(help.join("\n────────\n\n"));
+}
+
+#[test]
+fn programs_get_flows_discovered_response() {
+    let report: serde_json::Value =
+        serde_json::from_str(&run(["inspect", "--shim", "shims/demo", "--json"]).ok().stdout).unwrap();
+    let bindings = report["discovered"]["bindings"].as_array().unwrap();
+    assert_eq!(bindings.len(), 3);
+    assert_eq!(bindings[0]["recommendedName"], "customers");
+    assert_eq!(bindings[0]["documentSchema"]["x-infer-schema"], true);
 }

@@ -14,6 +14,7 @@ mod conversations;
 mod demo;
 mod init;
 mod inspect;
+mod manual;
 mod memory;
 mod overlays;
 mod preview;

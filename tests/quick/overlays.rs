@@ -301,7 +301,7 @@ fn the_shim_yaml_that_init_writes_gives_the_same_answers() {
         run(["init", "--from-atf", &folder]).ok();
         let again = run(["init", "--from-atf", &folder]);
         assert_eq!(again.code, Some(1));
-        assert!(again.last_line().contains("shim.yaml is there already"), "{}", again.last_line());
+        assert!(again.last_line().contains("shim.yaml already exists"), "{}", again.last_line());
         assert_eq!(moved.shim().spec(), it.shim().spec(), "{}", it.name);
         assert_eq!(moved.shim().discover(), it.shim().discover(), "{}", it.name);
     }

@@ -140,7 +140,7 @@ fn a_limit_within_a_transaction_leaves_the_state_before_it() {
     assert_eq!(numbers(&limited()), (1..=13).collect::<Vec<_>>());
     let again = limited();
     assert_eq!(numbers(&again), (11..=23).collect::<Vec<_>>());
-    let said = "3 documents came before the checkpoint: the next run with this state brings them again";
+    let said = "3 documents had no checkpoint yet: the next run with this state repeats them";
     assert!(again.stderr.contains(said), "{}", again.stderr);
 }
 
@@ -189,7 +189,7 @@ fn streams_without_a_full_refresh_begin_anew_in_their_own_mode() {
     run(arguments.iter().chain(&["--", COUNTING])).ok();
     let again = run(arguments.iter().chain(&["--full-refresh", "--", COUNTING])).ok();
     assert_eq!(numbers(&again), (1..=9).collect::<Vec<_>>());
-    assert!(again.stderr.contains("stream numbers has no full refresh"), "{}", again.stderr);
+    assert!(again.stderr.contains("stream numbers has no full refresh mode"), "{}", again.stderr);
     assert!(numbers(&run(arguments.iter().chain(&["--", COUNTING])).ok()).is_empty());
 }
 
@@ -243,7 +243,7 @@ fn a_second_interrupt_does_not_wait() {
     let mut wait_for = |text: &str| stderr.by_ref().map(Result::unwrap).find(|it| it.contains(text)).unwrap();
     wait_for("deaf now");
     interrupt(&child);
-    wait_for("a second Ctrl-C does not wait");
+    wait_for("a second Ctrl-C exits immediately");
     let start = std::time::Instant::now();
     interrupt(&child);
     assert_eq!(child.wait().unwrap().code(), Some(130));
@@ -303,7 +303,7 @@ fn programs_get_json_logs_and_the_table_as_one_of_them() {
     let run = Run::from(output).ok();
     let logs: Vec<Value> = run.stderr.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let last = logs.last().unwrap();
-    assert_eq!(last["message"], "captured 30 documents of 3 streams");
+    assert_eq!(last["message"], "captured 30 documents from 3 streams");
     assert_eq!(last["fields"]["documents"], 30);
     assert_eq!(last["fields"]["streams"][0]["stream"], "customers");
     assert_eq!(last["fields"]["streams"][0]["checkpoints"], 1);
@@ -349,4 +349,173 @@ fn wrong_arguments_are_told_apart_from_failures() {
         assert_eq!(run.code, Some(2));
         assert!(run.stderr.contains(said), "{}", run.stderr);
     }
+}
+
+const CHECKPOINT: &str = r#"{"type":"STATE","state":{"type":"STREAM","stream":{"stream_descriptor":{"name":"users"},"stream_state":{"at":2}}}}"#;
+
+/// A case of one stream `users` that sends these documents, with a checkpoint after the first.
+fn sending(documents: [&str; 2]) -> String {
+    let record = |it| format!(r#"{{"type":"RECORD","record":{{"stream":"users","data":{it},"emitted_at":1}}}}"#);
+    let [first, second] = documents.map(record);
+    format!("Documents.\n\n== read\n{first}\n{CHECKPOINT}\n{second}\n{CHECKPOINT}\n")
+}
+
+#[test]
+fn documents_that_flow_rejects_are_errors() {
+    let mut errors = Vec::new();
+    for wrong in [r#"{"name":"s3cret"}"#, r#"{"id":null}"#, r#"{"id":"s3cret"}"#, r#"{"id":1.5}"#] {
+        let folder = tempfile::tempdir().unwrap();
+        let arguments = || {
+            let select = ["preview", "--select", "users"].map(str::to_owned).to_vec();
+            with(select, scripted(folder.path(), &sending([r#"{"id":1}"#, wrong])))
+        };
+        let run = run(arguments());
+        assert_eq!(run.code, Some(1), "{wrong}: {}", run.stderr);
+        assert_eq!(run.documents().len(), 1, "documents before the last checkpoint are printed");
+        assert!(!run.stderr.contains("s3cret"), "{}", run.stderr);
+        errors.push(run.last_line());
+        let mut unchecked = arguments();
+        unchecked.insert(1, "--no-validate".to_owned());
+        assert_eq!(crate::command::run(unchecked).ok().documents().len(), 2);
+    }
+    insta::assert_snapshot!(errors.join("\n"));
+}
+
+#[test]
+fn a_declared_schema_is_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let shim = folder.path().join("shim.yaml");
+    fs::write(&shim, "schema: declared\n").unwrap();
+    let arguments = with(
+        ["preview", "--select", "users", "--shim", &text(&shim)].map(str::to_owned).to_vec(),
+        scripted(folder.path(), &sending([r#"{"id":1,"name":"a"}"#, r#"{"id":2,"name":["s3cret"]}"#])),
+    );
+    let run = run(arguments);
+    assert_eq!((run.code, run.documents().len()), (Some(1), 1), "{}", run.stderr);
+    assert!(!run.stderr.contains("s3cret"), "{}", run.stderr);
+    insta::assert_snapshot!(run.last_line());
+}
+
+#[test]
+fn a_file_that_is_not_a_state_is_refused_and_left_unchanged() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file.json");
+    let singer = r#"{"bookmarks":{"users":{"updated_at":"2024-01-01"}}}"#;
+    let by_name = r#"{"token":{"value":"s3cret"}}"#;
+    let config = json!({"shop": "corner", "api_key": "demo-s3cret"}).to_string();
+    let mut errors = Vec::new();
+    for content in [config.as_str(), by_name, singer, "[1]"] {
+        fs::write(&file, content).unwrap();
+        let run = run(with(demo(2), ["--state", &text(&file)]));
+        assert_eq!(run.code, Some(1), "{}", run.stderr);
+        assert!(run.stdout.is_empty() && !run.stderr.contains("s3cret"), "{}", run.stderr);
+        assert_eq!(fs::read_to_string(&file).unwrap(), content);
+        errors.push(run.last_line());
+    }
+    fs::write(&file, config).unwrap();
+    let both = ["preview", "--shim", "shims/demo", "--config", &text(&file), "--state", &text(&file)];
+    errors.push(run(both).last_line());
+    insta::assert_snapshot!(errors.join("\n").replace(&text(folder.path()), "FOLDER"));
+}
+
+#[test]
+fn a_list_of_airbyte_states_is_converted() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("state.json");
+    let state = |name: &str| json!({"type": "STREAM", "stream": {"stream_descriptor": {"name": name}, "stream_state": {"sync": 1, "position": 20}}});
+    fs::write(&file, json!([state("customers"), {"type": "STATE", "state": state("orders")}]).to_string()).unwrap();
+    let resumed = run(with(demo(20), ["--state", &text(&file)])).ok();
+    assert_eq!((resumed.count("customers"), resumed.count("orders")), (8, 8));
+    assert!(resumed.stderr.contains("is converted") || resumed.stderr.contains("are converted"), "{}", resumed.stderr);
+    let written: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+    assert!(written["bindingStateV1"]["customers.v0"].is_object(), "{written}");
+}
+
+#[test]
+fn a_singer_state_is_converted() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("state.json");
+    fs::write(&file, r#"{"bookmarks":{"users":{"at":1},"other":{"at":2}},"version":3}"#).unwrap();
+    let case = "A tap.\n\n== read\n{\"type\":\"RECORD\",\"stream\":\"users\",\"record\":{\"id\":1}}\n{\"type\":\"STATE\",\"value\":{\"bookmarks\":{\"users\":{\"at\":5},\"other\":{\"at\":2}},\"version\":3}}\n";
+    let mut connector = scripted(folder.path(), case).to_vec();
+    let received = folder.path().join("received");
+    connector.splice(2..2, ["--received".to_owned(), text(&received)]);
+    let arguments =
+        ["preview", "--protocol", "singer", "--select", "users", "--state", &text(&file)].map(str::to_owned);
+    run(with(arguments.to_vec(), connector)).ok();
+    let given: Value = serde_json::from_str(&fs::read_to_string(received.join("read/state")).unwrap()).unwrap();
+    assert_eq!(given, json!({"bookmarks": {"other": {"at": 2}, "users": {"at": 1}}, "version": 3}));
+    let written: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+    assert_eq!(written["bindingStateV1"]["users.v0"]["state"], json!([{"at": 5}]));
+}
+
+#[test]
+fn two_previews_cannot_share_a_state_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = text(&folder.path().join("state.json"));
+    let case = format!("A connector that waits.\n\n== read\n{CHECKPOINT}\n%wait\n");
+    let arguments = with(
+        ["preview", "--select", "users", "--state", &path].map(str::to_owned).to_vec(),
+        scripted(folder.path(), &case),
+    );
+    let (mut first, _stdout) = start(&arguments);
+    let mut stderr = BufReader::new(first.stderr.take().unwrap()).lines();
+    stderr.by_ref().map(Result::unwrap).find(|it| it.contains("capturing")).unwrap();
+    let second = run(&arguments);
+    assert_eq!(second.code, Some(1));
+    assert!(second.last_line().contains("another preview is using the state file"), "{}", second.stderr);
+    interrupt(&first);
+    first.wait().unwrap();
+}
+
+#[test]
+fn a_closed_stdout_is_an_error_that_leaves_the_state() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state.json");
+    let closed = std::process::Command::new("sh")
+        .args(["-c", r#"exec "$@" >&-"#, "sh", env!("CARGO_BIN_EXE_flow-shim")])
+        .args(with(demo(2), ["--state", &text(&state)]))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8(closed.stderr).unwrap();
+    assert_eq!(closed.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("stdout is closed"), "{stderr}");
+    assert!(!state.exists());
+}
+
+#[test]
+fn a_timeout_ends_a_capture_without_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let case = format!("A connector that waits.\n\n== read\n{CHECKPOINT}\n%wait\n");
+    let arguments = ["preview", "--select", "users", "--timeout", "1s"].map(str::to_owned).to_vec();
+    let run = run(with(arguments, scripted(folder.path(), &case))).ok();
+    assert!(run.stderr.contains("the --timeout of 1s is over"), "{}", run.stderr);
+}
+
+#[test]
+fn a_limit_per_stream_keeps_the_state_before_the_first_omitted_document() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = text(&folder.path().join("state.json"));
+    let limited = run(with(demo(20), ["--state", &state, "--limit-per-stream", "5"])).ok();
+    for stream in ["customers", "page_views", "orders"] {
+        assert_eq!(limited.count(stream), 5, "{stream}");
+    }
+    // Nothing is lost: the next run brings all documents.
+    let next = run(with(demo(20), ["--state", &state])).ok();
+    assert_eq!((next.count("customers"), next.count("orders")), (20, 20));
+}
+
+#[test]
+fn excluded_streams_are_not_captured() {
+    let run = run(with(demo(3), ["--exclude", "page*"])).ok();
+    assert_eq!((run.count("customers"), run.count("page_views"), run.count("orders")), (3, 0, 3));
+}
+
+#[test]
+fn quiet_previews_print_documents_only() {
+    let run = run(with(demo(2), ["--quiet"])).ok();
+    assert_eq!((run.documents().len(), run.stderr.as_str()), (6, ""));
+    let verbose = crate::command::run(with(demo(2), ["-v"])).ok();
+    assert!(verbose.stderr.contains("total") && verbose.stderr.contains("INFO"), "{}", verbose.stderr);
 }

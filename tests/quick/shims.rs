@@ -114,9 +114,9 @@ fn images_run_the_shim_in_front_of_the_connector() {
         let base = lines.iter().find_map(|it| it.strip_prefix("FROM ")).expect("a base");
         let version = base.split_once(':').expect("a version").1;
         assert_ne!(version, "latest", "{}", shim.name);
-        if base.starts_with("airbyte/") {
+        if base.starts_with("docker.io/airbyte/") {
             assert!(!shim.is_singer(), "{}", shim.name);
-            assert!(base.starts_with(&format!("airbyte/source-{}:", shim.name)), "{}: {base}", shim.name);
+            assert!(base.starts_with(&format!("docker.io/airbyte/source-{}:", shim.name)), "{}: {base}", shim.name);
         } else {
             // Airbyte's images have a user of their own; in Python's it would be root.
             let user = lines.iter().find_map(|it| it.strip_prefix("USER "));
@@ -134,6 +134,7 @@ fn captures_bind_collections_that_are_there() {
         let collections = catalog["collections"].as_object().unwrap();
         let mut targets = BTreeSet::new();
         for capture in catalog["captures"].as_object().unwrap().values() {
+            assert!(capture["autoDiscover"].is_object(), "{name}");
             let command = capture["endpoint"]["local"]["command"].as_array().unwrap();
             let wanted = json!(["flow-shim", "serve", "--shim", format!("shims/{name}")]);
             assert_eq!(command[..4], *wanted.as_array().unwrap(), "{name}");
@@ -152,11 +153,14 @@ fn captures_bind_collections_that_are_there() {
         }
         assert_eq!(targets, collections.keys().map(String::as_str).collect(), "{name}");
         for (collection, it) in collections {
-            let required = it["schema"]["required"].as_array().unwrap();
+            // Without the reference to the inferred schema, a published collection never gets inferred columns.
+            let read = json!({"allOf": [{"$ref": "flow://relaxed-write-schema"}, {"$ref": "flow://inferred-schema"}]});
+            assert_eq!(it["readSchema"], read, "{name}: {collection}");
+            let required = it["writeSchema"]["required"].as_array().unwrap();
             for pointer in it["key"].as_array().unwrap() {
                 let step = pointer.as_str().and_then(|it| it.strip_prefix('/')?.split('/').next()).unwrap();
                 assert!(required.contains(&json!(step)), "{name}: {collection} may have no {pointer}");
-                assert!(it["schema"]["properties"].get(step).is_some(), "{name}: {collection}");
+                assert!(it["writeSchema"]["properties"].get(step).is_some(), "{name}: {collection}");
             }
         }
     }

@@ -38,9 +38,9 @@ pub struct BindingStates {
     pub complete: bool,
 }
 
-pub(super) const BINDINGS: &str = "bindingStateV1";
-const SHARED: &str = "sharedStateV1";
-const CATALOG: &str = "catalogV1";
+pub const BINDINGS: &str = "bindingStateV1";
+pub const SHARED: &str = "sharedStateV1";
+pub const CATALOG: &str = "catalogV1";
 
 /// Reads a part of the state. The error does not quote it.
 fn parse<T: DeserializeOwned>(raw: &RawValue) -> Result<T> {
