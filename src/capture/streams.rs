@@ -44,8 +44,8 @@ impl<W: Write> Pump<W> {
             }
         };
         let key = schema::key(declared, key).unwrap_or_else(|_| schema::Key::row_id());
-        let sourced = schema::sourced(declared, &key, date_formats).map(|it| it.schema);
-        if sourced.is_none() || binding.sourced == sourced {
+        let sourced = Some(schema::sourced(declared, &key, date_formats).schema);
+        if binding.sourced == sourced {
             return Ok(());
         }
         binding.sourced = sourced;
