@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 
 use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
 
 /// Gives every stream a name of its own, in order.
 #[derive(Default)]
@@ -48,7 +49,7 @@ fn folders(name: &str) -> impl Iterator<Item = &str> {
 
 /// Runs of word characters, `-` and `.`, with `/` kept between them, joined by `_`.
 pub fn normalise(name: &str) -> String {
-    let word = |it: char| it.is_alphanumeric() || matches!(it, '_' | '-' | '.');
+    let word = |it: char| it.is_alphanumeric() || is_combining_mark(it) || matches!(it, '_' | '-' | '.');
     let mut runs = Vec::new();
     for run in name.split(|it| !word(it) && it != '/') {
         let parts: Vec<&str> = run.split('/').collect();
