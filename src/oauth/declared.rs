@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value};
 
+use super::paths::Paths;
 use super::schema::{branches, constant, property, resolve};
 
 /// Where a value is, by member names.
@@ -49,9 +50,11 @@ pub(super) fn advanced(schema: &Value, auth: &Value) -> Result<Declared, String>
         templates: specification.get("oauth_connector_input_specification").and_then(Value::as_object).cloned(),
         ..Declared::default()
     };
+    let mut paths = Paths::new(schema);
+    let mut config_path = |property: &Value| paths.read(&[], property.get("path_in_connector_config"));
     let mut others = Vec::new();
     for (name, output) in properties(specification, "complete_oauth_server_output_specification") {
-        let Some(path) = path(output, "path_in_connector_config") else { continue };
+        let Some(path) = config_path(output)? else { continue };
         match role(name) {
             Some(Role::Id) if declared.client_id.is_none() => declared.client_id = Some(path),
             Some(Role::Secret) if declared.client_secret.is_none() => declared.client_secret = Some(path),
@@ -63,20 +66,20 @@ pub(super) fn advanced(schema: &Value, auth: &Value) -> Result<Declared, String>
         declared.client_id = others.pop();
     }
     for (name, output) in properties(specification, "complete_oauth_output_specification") {
-        let Some(path) = path(output, "path_in_connector_config") else { continue };
+        let Some(path) = config_path(output)? else { continue };
         match name.as_str() {
             CLIENT_ID => declared.client_id = declared.client_id.or(Some(path)),
             CLIENT_SECRET => declared.client_secret = declared.client_secret.or(Some(path)),
             _ => {
-                let in_response = self::path(output, "path_in_oauth_response");
+                let in_response = output.get("path_in_oauth_response").map(names).filter(|it| !it.is_empty());
                 declared.outputs.push(Output { name: name.clone(), path, in_response });
             }
         }
     }
     for (name, input) in properties(specification, "oauth_user_input_from_connector_config_specification") {
-        declared.inputs.extend(path(input, "path_in_connector_config").map(|it| (name.clone(), it)));
+        declared.inputs.extend(config_path(input)?.map(|it| (name.clone(), it)));
     }
-    let key: Path = auth.get("predicate_key").map(names).unwrap_or_default();
+    let key = paths.read(&[], auth.get("predicate_key"))?.unwrap_or_default();
     match key.split_last() {
         Some((last, container)) => {
             declared.container = container.to_vec();
@@ -98,7 +101,21 @@ pub(super) fn advanced(schema: &Value, auth: &Value) -> Result<Declared, String>
         declared.predicate = None;
         by_outputs(schema, &mut declared);
     }
+    select(&mut declared, paths.selected)?;
     finish(schema, declared)
+}
+
+/// Takes the branch that the paths select instead of one that was found otherwise.
+fn select(declared: &mut Declared, selected: Option<(Path, usize)>) -> Result<(), String> {
+    let Some((container, index)) = selected else { return Ok(()) };
+    if declared.container != container {
+        return Err("the connector's OAuth selects an alternative outside of the object with its fields".into());
+    }
+    if declared.predicate.is_some() && declared.branch.is_some_and(|it| it != index) {
+        return Err("the predicate of the connector's OAuth and its paths select different alternatives".into());
+    }
+    declared.branch = Some(index);
+    Ok(())
 }
 
 /// Without a predicate, the OAuth branch is the one that has what OAuth gives.
@@ -121,35 +138,28 @@ pub(super) fn legacy(schema: &Value, auth: &Value) -> Result<Declared, String> {
     let specification = auth.get("oauth2Specification").or_else(|| auth.get("oauth2_specification"));
     let specification = specification.ok_or("the connector's authSpecification has no oauth2Specification")?;
     let get = |a: &str, b: &str| specification.get(a).or_else(|| specification.get(b));
-    let mut declared = Declared::default();
-    for step in get("rootObject", "root_object").and_then(Value::as_array).into_iter().flatten() {
-        // A number, or one in quotes, is the branch.
-        let index = step.as_u64().or_else(|| step.as_str()?.parse().ok());
-        match (index, step.as_str()) {
-            (Some(index), _) => declared.branch = usize::try_from(index).ok(),
-            (None, Some(name)) => declared.container.push(name.to_owned()),
-            _ => {}
-        }
-    }
-    let parameters = |value: Option<&Value>| -> Vec<Path> {
+    let mut paths = Paths::new(schema);
+    let container = paths.read_object(&[], get("rootObject", "root_object"))?;
+    let mut parameters = |value: Option<&Value>| -> Result<Vec<Path>, String> {
         let items = value.and_then(Value::as_array).into_iter().flatten();
-        items.map(names).filter(|it| !it.is_empty()).collect()
+        items.filter_map(|it| paths.read(&container, Some(it)).transpose()).collect()
     };
-    let inner = |path: Path| declared.container.iter().cloned().chain(path).collect::<Path>();
     let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
     let (mut client_id, mut client_secret) = (None, None);
-    for path in parameters(get("oauthFlowInitParameters", "oauth_flow_init_parameters")) {
+    for path in parameters(get("oauthFlowInitParameters", "oauth_flow_init_parameters"))? {
         let name = path.last().cloned().unwrap_or_default();
         match role(&name) {
-            Some(Role::Id) if client_id.is_none() => client_id = Some(inner(path)),
-            Some(Role::Secret) if client_secret.is_none() => client_secret = Some(inner(path)),
-            _ => inputs.push((name, inner(path))),
+            Some(Role::Id) if client_id.is_none() => client_id = Some(path),
+            Some(Role::Secret) if client_secret.is_none() => client_secret = Some(path),
+            _ => inputs.push((name, path)),
         }
     }
-    for path in parameters(get("oauthFlowOutputParameters", "oauth_flow_output_parameters")) {
+    for path in parameters(get("oauthFlowOutputParameters", "oauth_flow_output_parameters"))? {
         let name = path.last().cloned().unwrap_or_default();
-        outputs.push(Output { name, path: inner(path), in_response: None });
+        outputs.push(Output { name, path, in_response: None });
     }
+    let mut declared = Declared { container, ..Declared::default() };
+    select(&mut declared, paths.selected)?;
     (declared.inputs, declared.outputs, declared.client_id, declared.client_secret) =
         (inputs, outputs, client_id, client_secret);
     finish(schema, declared)
@@ -219,10 +229,6 @@ const NAMES_OF_IDS: [&str; 8] =
 
 fn properties<'a>(specification: &'a Value, name: &str) -> impl Iterator<Item = (&'a String, &'a Value)> {
     specification.get(name).and_then(|it| it.get("properties")?.as_object()).into_iter().flatten()
-}
-
-fn path(property: &Value, name: &str) -> Option<Path> {
-    property.get(name).map(names).filter(|it| !it.is_empty())
 }
 
 /// A list of names, or one name.

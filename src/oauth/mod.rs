@@ -7,6 +7,7 @@
 
 mod declared;
 pub mod mustache;
+mod paths;
 mod plan;
 mod rebuild;
 mod remap;

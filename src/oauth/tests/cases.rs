@@ -247,3 +247,69 @@ fn what_can_not_be_is_said() {
     let none = derived(&schema, &with(None), &OAuthSetting::Never);
     assert_eq!((none.schema, none.missing), (schema, None));
 }
+
+/// A number in a path selects a branch of a `oneOf`; what it can't select leaves the config without OAuth.
+#[test]
+fn a_number_in_a_path_selects_a_branch() {
+    let branch = |name: &str, more: Value| {
+        let mut properties = json!({"auth_type": {"type": "string", "const": name}, "client_id": text(), "client_secret": text(), "access_token": text()});
+        properties.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({"type": "object", "properties": properties})
+    };
+    let schema = json!({"type": "object", "properties": {
+        "credentials": {"type": "object", "oneOf": [branch("first", json!({})), branch("second", json!({}))]},
+        "plain": {"type": "object", "properties": {"access_token": text()}},
+    }});
+    let at = |path: Value, predicate: Value| {
+        auth(
+            &predicate,
+            &json!({ "access_token": path }),
+            &json!({"client_id": ["credentials", 1, "client_id"]}),
+            &json!({}),
+            None,
+        )
+    };
+    let first = json!(["credentials", 0, "access_token"]);
+    let second = json!(["credentials", 1, "access_token"]);
+    for path in [second.clone(), json!(["credentials", "1", "access_token"]), json!(["credentials", "access_token"])] {
+        let it = derived(&schema, &at(path, json!([])), &urls());
+        assert_eq!(it.missing, None);
+        assert_eq!(it.schema["properties"]["credentials"]["oneOf"][0], schema["properties"]["credentials"]["oneOf"][0]);
+        assert_eq!(it.schema["properties"]["credentials"]["oneOf"][1]["x-oauth2-provider"], "example");
+        let config = json!({"credentials": {"auth_type": "second", "client_id": "c", "client_secret": "s", "access_token": "t"}});
+        assert_eq!(it.remap.apply(&config), config);
+    }
+    let legacy = |root: Value| json!({"auth_type": "oauth2.0", "oauth2Specification": {"rootObject": root, "oauthFlowOutputParameters": [["access_token"]]}});
+    let none = json!([]);
+    let cases = [
+        at(first, none.clone()),
+        at(json!(["credentials", 2, "access_token"]), none.clone()),
+        at(json!(["plain", 0, "access_token"]), none.clone()),
+        at(json!(["credentials", 1]), none.clone()),
+        at(json!(["credentials", -1, "access_token"]), none.clone()),
+        at(json!(["credentials", 1.5, "access_token"]), none.clone()),
+        at(json!([null, "access_token"]), none.clone()),
+        at(json!(["plain", "access_token"]), none),
+        at(second.clone(), json!([["credentials", "auth_type"], "first"])),
+        at(second, json!([["credentials", 0, "auth_type"], "first"])),
+        legacy(json!(["credentials", 2])),
+        legacy(json!(["plain", 0])),
+        legacy(json!(["credentials"])),
+    ];
+    let reasons: Vec<String> = cases.iter().map(|auth| missing(&derived(&schema, auth, &urls())).to_owned()).collect();
+    insta::assert_snapshot!(reasons.join("\n"), @r#"
+    the connector's OAuth selects several alternatives of its config
+    the connector's OAuth selects an alternative of /credentials that its config does not have
+    the connector's OAuth selects an alternative of /plain that its config does not have
+    the connector's OAuth has the path ["credentials",1], which does not end with a name
+    the connector's OAuth has the path ["credentials",-1,"access_token"], which is not a path
+    the connector's OAuth has the path ["credentials",1.5,"access_token"], which is not a path
+    the connector's OAuth has the path [null,"access_token"], which is not a path
+    the connector's OAuth selects an alternative outside of the object with its fields
+    the predicate of the connector's OAuth and its paths select different alternatives
+    the connector's OAuth selects several alternatives of its config
+    the connector's OAuth selects an alternative of /credentials that its config does not have
+    the connector's OAuth selects an alternative of /plain that its config does not have
+    none of the connector's logins is the OAuth one
+    "#);
+}

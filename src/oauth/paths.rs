@@ -1,0 +1,95 @@
+//! Paths in a connector's config schema, as its OAuth declaration writes them.
+
+use serde_json::Value;
+
+use super::declared::{Path, at};
+use super::schema::{branches, resolve};
+
+/// Reads the paths of one declaration. Most are lists of member names; a number in a path selects a branch of the `oneOf`
+/// at that point.
+pub(super) struct Paths<'a> {
+    schema: &'a Value,
+    /// The object with the selected branch, and the branch's index.
+    pub selected: Option<(Path, usize)>,
+}
+
+impl<'a> Paths<'a> {
+    pub fn new(schema: &'a Value) -> Self {
+        Self { schema, selected: None }
+    }
+
+    /// The member names of a path below `base`; none if the path is absent or empty. It must end with a name.
+    ///
+    /// # Errors
+    ///
+    /// A sentence, if the path does not fit the config schema.
+    pub fn read(&mut self, base: &[String], value: Option<&Value>) -> Result<Option<Path>, String> {
+        let items = items(value);
+        if let Some(last) = items.last()
+            && !last.is_string()
+        {
+            return Err(format!(
+                "the connector's OAuth has the path {}, which does not end with a name",
+                written(items)
+            ));
+        }
+        let path = self.read_object(base, value)?;
+        Ok((!items.is_empty()).then_some(path))
+    }
+
+    /// Like [`Paths::read`], for the path of an object: it may end with the index of a branch, or be empty.
+    pub fn read_object(&mut self, base: &[String], value: Option<&Value>) -> Result<Path, String> {
+        let items = items(value);
+        let mut path = base.to_vec();
+        for item in items {
+            let index = match item {
+                Value::String(name) => name.parse().ok().filter(|_| self.count(&path) > 0),
+                Value::Number(number) => number.as_u64(),
+                _ => None,
+            };
+            match (index, item) {
+                (Some(index), _) => self.select(&path, index)?,
+                (None, Value::String(name)) => path.push(name.clone()),
+                (None, _) => {
+                    return Err(format!("the connector's OAuth has the path {}, which is not a path", written(items)));
+                }
+            }
+        }
+        Ok(path)
+    }
+
+    /// The number of branches that the schema has at a path.
+    fn count(&self, path: &[String]) -> usize {
+        let holder = at(self.schema, path).map(|it| resolve(self.schema, it));
+        holder.and_then(branches).map_or(0, Vec::len)
+    }
+
+    fn select(&mut self, path: &[String], index: u64) -> Result<(), String> {
+        let index = usize::try_from(index).ok().filter(|it| *it < self.count(path));
+        let Some(index) = index else {
+            return Err(format!(
+                "the connector's OAuth selects an alternative of /{} that its config does not have",
+                path.join("/")
+            ));
+        };
+        let selected = (path.to_vec(), index);
+        if self.selected.as_ref().is_some_and(|it| *it != selected) {
+            return Err("the connector's OAuth selects several alternatives of its config".into());
+        }
+        self.selected = Some(selected);
+        Ok(())
+    }
+}
+
+/// A list, or one item.
+fn items(value: Option<&Value>) -> &[Value] {
+    match value {
+        None | Some(Value::Null) => &[],
+        Some(Value::Array(items)) => items,
+        Some(item) => std::slice::from_ref(item),
+    }
+}
+
+fn written(items: &[Value]) -> String {
+    Value::from(items.to_vec()).to_string()
+}
