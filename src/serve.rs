@@ -122,6 +122,11 @@ pub fn discovered(streams: Vec<Stream>, rules: &StreamRules) -> Vec<DiscoveredBi
 
 fn discovered_binding(stream: Stream, rules: &StreamRules, names: &mut Names) -> DiscoveredBinding {
     let key = schema::key(&stream.schema, &stream.key);
+    if let Err(problem) = &key
+        && !stream.key.is_empty()
+    {
+        warn!("stream {}: {problem}; /_meta/row_id is the collection's key instead", stream.id);
+    }
     // F15: rows of an incremental stream are never known to vanish; those of a full refresh get tombstones.
     let is_fallback_key = key.is_err() && stream.mode == Mode::Incremental;
     let key = key.unwrap_or_else(|_| schema::Key::row_id());

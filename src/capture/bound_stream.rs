@@ -95,8 +95,8 @@ impl BoundStream {
             }
         };
         let key = schema::key(declared, key).unwrap_or_else(|_| schema::Key::row_id());
-        let sourced = schema::sourced(declared, &key, date_formats).map(|it| it.schema);
-        if sourced.is_none() || self.sourced == sourced {
+        let sourced = Some(schema::sourced(declared, &key, date_formats).schema);
+        if self.sourced == sourced {
             return None;
         }
         self.sourced = sourced;

@@ -62,9 +62,7 @@ pub fn describe(streams: Vec<upstream::Stream>, rules: &StreamRules) -> Vec<Stre
             };
             let key = key.unwrap_or_else(|_| schema::Key::row_id());
             let changes = match rules.schema {
-                SchemaMode::Inferred => {
-                    schema::sourced(&stream.schema, &key, DateFormats::Kept).map(|it| it.changes).unwrap_or_default()
-                }
+                SchemaMode::Inferred => schema::sourced(&stream.schema, &key, DateFormats::Kept).changes,
                 SchemaMode::Declared => schema::write_declared(&stream.schema, &key).changes,
             };
             Stream {

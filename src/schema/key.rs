@@ -1,17 +1,16 @@
-//! The key of a collection: where its components lie in a document, and what types they can have
-//! there (F14).
+//! The key of a collection: the locations of its components and the types that they can have (F14).
 
 use super::change::{Change, What};
-use super::refs::push;
+use super::refs::{self, push};
 use super::rewrite::{Mode, rewrite};
 use super::shape::{Shape, Types};
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
-/// Where the shim adds to a document.
+/// The member of a document that the shim adds.
 pub(super) const META: &str = "_meta";
 
-/// A collection's key: at least one component, no two alike.
+/// A collection's key: at least one component, and all different.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
     components: Vec<Component>,
@@ -30,26 +29,34 @@ pub enum KeyProblem {
     Empty,
     #[error("a key component names no property")]
     EmptyPath,
+    #[error("key component {0} has a blank name")]
+    Blank(String),
+    #[error("key component {0} is not in the stream's schema")]
+    Undeclared(String),
     #[error("key component {0} is an object or array")]
     NotScalar(String),
-    #[error("key component {0} lies within something that is not an object")]
+    #[error("key component {0} is a number that may have a fraction")]
+    Fractional(String),
+    #[error("key component {0} is inside a value that is not an object")]
     NotInObject(String),
-    #[error("key component {0} lies within another one")]
+    #[error("key component {0} is inside another component")]
     Nested(String),
-    #[error("key component {0} is not the source's own")]
+    #[error("key component {0} is in /_meta, which the shim adds")]
     Meta(String),
 }
 
 /// Finds the key of a collection in the schema that its source declares.
 ///
-/// Each path names a property by the names of the objects around it. What is not declared may have
-/// any type that a key can have.
+/// Each path lists the names from the document's root to a property. A property without a declared type may have any type
+/// that a key can have.
 ///
 /// # Errors
 ///
-/// A component that can't be part of a key by its declared type, or paths that are no key at all.
+/// The first component that can't be part of a key, or paths that are not a key at all.
 pub fn key(declared: &Value, paths: &[Vec<String>]) -> Result<Key, KeyProblem> {
-    let (declared, _) = rewrite(declared, Mode::Document);
+    let mut declared = declared.clone();
+    keep_integers(&mut declared);
+    let (declared, _) = rewrite(&declared, Mode::Document);
     let shape = Shape::of(&Value::Object(declared));
     let mut components: Vec<Component> = Vec::new();
     for path in paths {
@@ -71,37 +78,64 @@ pub fn key(declared: &Value, paths: &[Vec<String>]) -> Result<Key, KeyProblem> {
     Ok(Key { components })
 }
 
+/// Airbyte's older notation of an integer, `{"type": "number", "airbyte_type": "integer"}`, would be lost in the rewrite.
+fn keep_integers(schema: &mut Value) {
+    let mut numbers = Vec::new();
+    refs::visit(schema, &mut String::new(), &mut |at, map| {
+        if map.get("airbyte_type").is_some_and(|it| it == "integer" || it == "big_integer") {
+            numbers.push(at.to_owned());
+        }
+    });
+    for at in numbers {
+        if let Some(Value::Object(map)) = schema.pointer_mut(&at) {
+            map.insert("format".into(), "integer".into());
+        }
+    }
+}
+
+/// Declares a property that the user names as part of the key, so that [`key`] accepts it. Keeps what is declared already.
+pub fn declare_path(schema: &mut Value, path: &[String]) {
+    let mut at = schema;
+    for name in path {
+        let Value::Object(map) = at else { return };
+        at = object(map, "properties").entry(name.as_str()).or_insert_with(|| json!({}));
+    }
+}
+
 fn component_types(root: &Shape, path: &[String]) -> Result<Types, KeyProblem> {
-    let Some((leaf, parents)) = path.split_last() else {
+    if path.is_empty() {
         return Err(KeyProblem::EmptyPath);
-    };
+    }
+    if path.iter().any(|it| it.trim().is_empty()) {
+        return Err(KeyProblem::Blank(pointer(path)));
+    }
     if path[0] == META {
         return Err(KeyProblem::Meta(pointer(path)));
     }
     let mut at = Some(root);
-    for parent in parents {
-        at = at.and_then(|it| it.properties.get(parent));
-        if at.is_some_and(|it| !it.types.has(Types::OBJECT)) {
+    for (depth, name) in path.iter().enumerate() {
+        let Some(shape) = at else { break };
+        if depth > 0 && !shape.types.has(Types::OBJECT) {
             return Err(KeyProblem::NotInObject(pointer(path)));
         }
+        at = shape.member(name);
+        if at.is_none() && shape.names_members() {
+            return Err(KeyProblem::Undeclared(pointer(path)));
+        }
     }
-    let declared = at.and_then(|it| it.properties.get(leaf)).map_or(Types::ANY, |it| it.types);
-    let scalar = declared.and(Types::STRING.or(Types::NUMBER).or(Types::BOOLEAN));
+    let declared = at.map_or(Types::ANY, |it| it.types);
     if declared == Types::ANY || declared == Types::NULL {
         return Ok(Types::STRING.or(Types::INTEGER).or(Types::BOOLEAN));
     }
-    if scalar.is_none() {
-        return Err(KeyProblem::NotScalar(pointer(path)));
+    if declared.has(Types::NUMBER) {
+        return Err(KeyProblem::Fractional(pointer(path)));
     }
-    // A fraction is no key, but a string that may also be written as a number is one.
-    if scalar == Types::STRING.or(Types::NUMBER) {
-        return Ok(scalar);
-    }
-    Ok(if scalar.has(Types::NUMBER) { scalar.without(Types::NUMBER).or(Types::INTEGER) } else { scalar })
+    let scalar = declared.and(Types::STRING.or(Types::INTEGER).or(Types::BOOLEAN));
+    if scalar.is_none() { Err(KeyProblem::NotScalar(pointer(path))) } else { Ok(scalar) }
 }
 
 impl Key {
-    /// The key of a collection whose source has none: the number that the shim gives each document.
+    /// The key of a collection whose source has none: the row id that the shim gives each document.
     pub fn row_id() -> Self {
         let path = vec![META.into(), "row_id".into()];
         Self { components: vec![Component { path, types: Types::INTEGER }] }
@@ -112,8 +146,7 @@ impl Key {
         self.components.iter().map(|it| pointer(&it.path)).collect()
     }
 
-    /// Declares `_meta` and every component in an object schema, each required and of a type that a
-    /// key can have.
+    /// Declares `_meta` and every component in an object schema, each required and of a type that a key can have.
     pub(super) fn declare(&self, root: &mut Map<String, Value>, meta: Value, changes: &mut Vec<Change>) {
         let meta = add_to(object(root, "properties").shift_remove(META), meta);
         object(root, "properties").insert(META.into(), meta);
@@ -147,7 +180,7 @@ fn pointer(path: &[String]) -> String {
     pointer
 }
 
-/// A source that has a `_meta` of its own keeps its properties there.
+/// Merges the source's own `_meta`, if it has one, into the shim's.
 fn add_to(source: Option<Value>, mut meta: Value) -> Value {
     if let Some(Value::Object(mut source)) = source
         && let Some(Value::Object(theirs)) = source.shift_remove("properties")
@@ -160,7 +193,7 @@ fn add_to(source: Option<Value>, mut meta: Value) -> Value {
     meta
 }
 
-/// The object under a key, which is put there if there is none.
+/// The object under a key; inserts one if there is none.
 fn object<'a>(map: &'a mut Map<String, Value>, key: &str) -> &'a mut Map<String, Value> {
     let value = map.entry(key).or_insert(Value::Null);
     if !value.is_object() {
@@ -172,7 +205,7 @@ fn object<'a>(map: &'a mut Map<String, Value>, key: &str) -> &'a mut Map<String,
     }
 }
 
-/// Adds a name to `required`; says whether it was there.
+/// Adds a name to `required`; returns whether it was there.
 fn require(schema: &mut Map<String, Value>, name: &str) -> bool {
     match schema.get_mut("required") {
         Some(Value::Array(them)) if them.iter().any(|it| it == name) => return true,
@@ -184,13 +217,13 @@ fn require(schema: &mut Map<String, Value>, name: &str) -> bool {
     false
 }
 
-/// Gives a schema exactly these types, beside what else it says; says whether it had.
+/// Sets a schema's types and keeps its other keywords; returns whether that changes nothing.
 fn make_strict(schema: &mut Map<String, Value>, types: Types) -> bool {
     let was_nullable = schema.get("nullable") == Some(&Value::Bool(true));
     if was_nullable {
         schema.shift_remove("nullable");
     }
-    // A reader may stop at a reference and not see the type beside it.
+    // Some readers ignore the keywords beside a `$ref`.
     let reference = schema.shift_remove("$ref");
     let was_reference = reference.is_some();
     if let Some(reference) = reference {

@@ -1,15 +1,15 @@
-//! The allow-list: the keywords that Flow's schema parser knows, and what each of them takes.
+//! The allow-list: the keywords that Flow's schema parser knows, and the values that each accepts.
 
-/// The kind of value that a keyword takes.
+/// The kind of value that a keyword accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Takes {
-    /// Data, which no rewrite looks into.
+    /// Data, which is not rewritten.
     Any,
     Text,
     Flag,
-    /// A flag whose loss would show a secret: anything that reads as true is taken for true.
+    /// A flag that marks a secret. Every value that may mean true becomes true, so that no secret is shown.
     SecretFlag,
-    /// An unsigned integer, without a fraction even if that is zero.
+    /// An unsigned integer, without a fraction, even `.0`.
     Count,
     Number,
     /// Of `multipleOf`.
@@ -18,7 +18,7 @@ pub(super) enum Takes {
     List,
     NonEmptyList,
     Object,
-    /// Flow's own: an object with the name of a strategy.
+    /// Flow's extension: an object with the name of a strategy.
     Strategy,
     Types,
     Format,
@@ -35,7 +35,7 @@ pub(super) enum Takes {
     Dialect,
 }
 
-/// What a keyword takes, or nothing if Flow doesn't know it.
+/// The values that a keyword accepts; none if Flow does not know the keyword.
 pub(super) fn takes(keyword: &str) -> Option<Takes> {
     use Takes::*;
     Some(match keyword {
@@ -83,7 +83,7 @@ pub(super) fn takes(keyword: &str) -> Option<Takes> {
     })
 }
 
-/// Whether a keyword only describes: a schema without it accepts the same documents.
+/// Whether a keyword is an annotation: a schema without it accepts the same documents.
 pub(super) fn is_annotation(keyword: &str) -> bool {
     matches!(
         keyword,
@@ -120,7 +120,6 @@ pub(super) fn is_format(format: &str) -> bool {
         format,
         "date"
             | "date-time"
-            | "datetime"
             | "time"
             | "email"
             | "hostname"

@@ -37,7 +37,7 @@ mod write;
 mod tests;
 
 pub use change::{Change, What};
-pub use key::{Key, KeyProblem, key};
+pub use key::{Key, KeyProblem, declare_path, key};
 pub(crate) use refs::find as find_ref;
 pub use sourced::{DateFormats, sourced};
 pub use write::{write_declared, write_permissive};

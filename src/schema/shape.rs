@@ -1,15 +1,14 @@
-//! What a schema says about the types of values, with references, unions and intersections worked
-//! into one tree. Constraints on values other than their type are no part of it.
+//! The types that a schema declares, as one tree: references, unions and intersections are resolved. Constraints other
+//! than types are left out.
 
 use super::refs;
 use super::values::type_of;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-/// Schemas to look at before the rest of a document counts as undeclared: references to references
-/// can multiply without end.
+/// Limits the work for references that multiply. Schemas beyond it count as undeclared.
 const BUDGET: usize = 20_000;
-/// Schemas within schemas, likewise.
+/// Limits the depth of nested schemas in the same way.
 const MAX_DEPTH: usize = 150;
 
 /// A set of types. `number` includes `integer`.
@@ -82,7 +81,7 @@ impl Types {
     }
 }
 
-/// The types that values have at a place, and below it.
+/// The types of a value and of what it contains.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Shape {
     pub types: Types,
@@ -95,10 +94,10 @@ pub(super) struct Shape {
     pub description: Option<String>,
 }
 
-/// What a schema says about properties that it doesn't name.
+/// The declaration of properties that are not named.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Additional {
-    Unsaid,
+    Undeclared,
     Forbidden,
     Shaped(Box<Shape>),
 }
@@ -109,7 +108,7 @@ impl Shape {
             types: Types::ANY,
             properties: BTreeMap::new(),
             patterns: BTreeMap::new(),
-            additional: Additional::Unsaid,
+            additional: Additional::Undeclared,
             items: None,
             format: None,
             title: None,
@@ -117,20 +116,53 @@ impl Shape {
         }
     }
 
+    /// The shape of a member, if it is declared.
+    pub fn member(&self, name: &str) -> Option<&Self> {
+        let matching = |(pattern, _): &(&String, _)| regex::Regex::new(pattern).is_ok_and(|it| it.is_match(name));
+        let pattern = || self.patterns.iter().find(matching).map(|(_, it)| it);
+        let additional = || if let Additional::Shaped(it) = &self.additional { Some(&**it) } else { None };
+        self.properties.get(name).or_else(pattern).or_else(additional)
+    }
+
+    /// Whether members are declared at all.
+    pub fn names_members(&self) -> bool {
+        !self.properties.is_empty() || !self.patterns.is_empty() || self.additional == Additional::Forbidden
+    }
+
+    /// Drops the formats of properties that an alternative does not declare.
+    fn loosen_missing(&mut self, other: &Self) {
+        if !other.types.has(Types::OBJECT) || other.additional == Additional::Forbidden {
+            return;
+        }
+        let missing = self.properties.iter_mut().filter(|(name, _)| !other.properties.contains_key(*name));
+        missing.for_each(|(_, it)| it.drop_formats());
+    }
+
+    fn drop_formats(&mut self) {
+        self.format = None;
+        self.properties.values_mut().chain(self.patterns.values_mut()).for_each(Self::drop_formats);
+        if let Additional::Shaped(it) = &mut self.additional {
+            it.drop_formats();
+        }
+        if let Some(it) = &mut self.items {
+            it.drop_formats();
+        }
+    }
+
     pub fn of(root: &Value) -> Self {
         Inference { root, refs: Vec::new(), depth: 0, budget: BUDGET }.infer(root)
     }
 
-    /// What satisfies both.
+    /// The shape of values that satisfy both.
     fn and(self, other: Self) -> Self {
         let types = self.types.and(other.types);
         Self {
-            // Schemas that contradict each other say nothing about which of them is right.
+            // If the schemas contradict each other, either may be right.
             types: if types.is_none() { self.types.or(other.types) } else { types },
             properties: merge(self.properties, other.properties, Self::and),
             patterns: merge(self.patterns, other.patterns, Self::and),
             additional: match (self.additional, other.additional) {
-                (Additional::Unsaid, it) | (it, Additional::Unsaid) => it,
+                (Additional::Undeclared, it) | (it, Additional::Undeclared) => it,
                 (Additional::Shaped(a), Additional::Shaped(b)) => Additional::Shaped(Box::new(a.and(*b))),
                 _ => Additional::Forbidden,
             },
@@ -144,8 +176,11 @@ impl Shape {
         }
     }
 
-    /// What satisfies either. A property that only one side names is still a named one.
-    fn or(self, other: Self) -> Self {
+    /// The shape of values that satisfy either. A property that only one side names stays named, but without formats: the
+    /// other side allows any text there.
+    fn or(mut self, mut other: Self) -> Self {
+        self.loosen_missing(&other);
+        other.loosen_missing(&self);
         let (a, b) = (self.types, other.types);
         let one_sided = |has: Types| !(a.has(has) && b.has(has));
         Self {
@@ -155,8 +190,8 @@ impl Shape {
             additional: match (self.additional, other.additional) {
                 (Additional::Shaped(a), Additional::Shaped(b)) => Additional::Shaped(Box::new(a.or(*b))),
                 (Additional::Forbidden, it) | (it, Additional::Forbidden) => it,
-                (it, Additional::Unsaid) | (Additional::Unsaid, it) if one_sided(Types::OBJECT) => it,
-                _ => Additional::Unsaid,
+                (it, Additional::Undeclared) | (Additional::Undeclared, it) if one_sided(Types::OBJECT) => it,
+                _ => Additional::Undeclared,
             },
             items: match (self.items, other.items) {
                 (Some(a), Some(b)) => Some(Box::new(a.or(*b))),
@@ -190,7 +225,7 @@ fn merge(
 
 struct Inference<'a> {
     root: &'a Value,
-    /// The references being followed: a recursive one ends in a shape of anything.
+    /// The references being followed. A recursive one becomes [`Shape::any`].
     refs: Vec<&'a str>,
     depth: usize,
     budget: usize,
@@ -229,17 +264,18 @@ impl<'a> Inference<'a> {
                 shape = shape.and(any);
             }
         }
-        // What holds under a condition declares properties all the same.
+        // Conditional schemas declare the names of properties, but not what they always are.
         let conditional = ["then", "else"].into_iter().filter_map(|it| map.get(it));
         for schema in conditional.chain(entries(map, "dependentSchemas").map(|(_, it)| it)) {
-            let given = self.infer(schema);
+            let mut given = self.infer(schema);
+            given.drop_formats();
             let named = Shape { properties: given.properties, ..Shape::any() };
             shape = shape.and(named);
         }
         shape
     }
 
-    /// What the schema says without the schemas that it refers to or combines.
+    /// The shape by the schema's own keywords, without the schemas that it refers to or combines.
     fn own(&mut self, map: &'a Map<String, Value>) -> Shape {
         let mut shape = Shape::any();
         for (name, schema) in entries(map, "properties") {
@@ -253,12 +289,12 @@ impl<'a> Inference<'a> {
         shape.additional = match map.get("additionalProperties") {
             Some(Value::Bool(false)) => Additional::Forbidden,
             Some(it @ Value::Object(_)) => Additional::Shaped(Box::new(self.infer(it))),
-            _ => Additional::Unsaid,
+            _ => Additional::Undeclared,
         };
         let tuple = list(map, "prefixItems").map(|it| self.infer(it)).reduce(Shape::or);
         shape.items = match (tuple, map.get("items")) {
             (Some(tuple), Some(Value::Bool(false))) => Some(Box::new(tuple)),
-            // After the tuple comes what `items` says, or anything.
+            // `items` declares the items after the tuple.
             (Some(tuple), rest) => rest.map(|rest| Box::new(tuple.or(self.infer(rest)))),
             (None, Some(it @ Value::Object(_))) => Some(Box::new(self.infer(it))),
             (None, _) => None,
@@ -268,6 +304,9 @@ impl<'a> Inference<'a> {
         shape.title = text("title");
         shape.description = text("description");
         shape.types = types(map).unwrap_or_else(|| implied(&shape));
+        if shape.types.has(Types::NUMBER) && is_whole(map) {
+            shape.types = shape.types.without(Types::NUMBER).or(Types::INTEGER);
+        }
         if map.get("nullable") == Some(&Value::Bool(true)) {
             shape.types = shape.types.or(Types::NULL);
         }
@@ -288,11 +327,18 @@ fn types(map: &Map<String, Value>) -> Option<Types> {
     any_of(&mut list(map, "enum").map(type_of))
 }
 
-/// The type of a schema that doesn't name one but speaks of properties or items.
+/// Whether a number can only be an integer.
+fn is_whole(map: &Map<String, Value>) -> bool {
+    let step = map.get("multipleOf").and_then(Value::as_f64);
+    let format = map.get("format").and_then(Value::as_str);
+    step.is_some_and(|it| it >= 1.0 && it.fract() == 0.0) || matches!(format, Some("integer" | "uint32" | "uint64"))
+}
+
+/// The types of a schema without `type` that declares properties or items.
 fn implied(shape: &Shape) -> Types {
-    let speaks_of_properties = !shape.properties.is_empty() || !shape.patterns.is_empty();
+    let has_properties = !shape.properties.is_empty() || !shape.patterns.is_empty();
     let mut types = Types::NONE;
-    if speaks_of_properties || shape.additional != Additional::Unsaid {
+    if has_properties || shape.additional != Additional::Undeclared {
         types = types.or(Types::OBJECT);
     }
     if shape.items.is_some() {

@@ -1,5 +1,4 @@
-//! What Flow accepts, written from its rules and without the rewriter's tables, so that one can be
-//! held against the other.
+//! Checks what Flow accepts, written from its rules and independent of the rewriter's tables.
 
 use serde_json::{Map, Value};
 use std::collections::{HashMap, HashSet};
@@ -16,19 +15,19 @@ const SCHEMAS: &str = "items additionalItems unevaluatedItems contains additiona
     not if then else contentSchema";
 const SCHEMA_LISTS: &str = "allOf anyOf oneOf prefixItems";
 const SCHEMA_MAPS: &str = "$defs definitions properties patternProperties dependentSchemas";
-const FORMATS: &str = "date date-time datetime time email hostname idn-email idn-hostname ipv4 ipv6 macaddr macaddr8 uuid \
+const FORMATS: &str = "date date-time time email hostname idn-email idn-hostname ipv4 ipv6 macaddr macaddr8 uuid \
     duration iri uri iri-reference uri-reference uri-template json-pointer relative-json-pointer regex integer uint32 uint64 \
     number sha256";
 const TYPES: &str = "null boolean object array integer number string";
 
-/// Everything that Flow's parser would reject.
+/// The problems for which Flow's parser would reject a schema.
 pub(super) fn rejected(schema: &Value) -> Vec<String> {
     let mut check = Check::default();
     check.schema(schema, "#");
     for (at, reference) in std::mem::take(&mut check.refs) {
         let reference = reference.replace("%20", " ");
         if !check.locations.contains(&reference) {
-            check.wrong.push(format!("{at}: {reference} leads nowhere"));
+            check.wrong.push(format!("{at}: {reference} has no target"));
         }
     }
     check.wrong
@@ -148,7 +147,7 @@ impl Check {
     }
 }
 
-/// F12: everything that is left open in a sourced schema.
+/// F12: the objects that a sourced schema leaves open.
 pub(super) fn open(schema: &Value) -> Vec<String> {
     let mut wrong = Vec::new();
     check_closed(schema, "#", &mut wrong);
@@ -166,7 +165,7 @@ fn check_closed(schema: &Value, at: &str, wrong: &mut Vec<String>) {
             wrong.push(format!("{at}: names properties and is open"));
         }
         if !types(map).contains(&"object") {
-            wrong.push(format!("{at}: names properties and is no object"));
+            wrong.push(format!("{at}: names properties and is not an object"));
         }
     }
     for name in map.get("required").and_then(Value::as_array).into_iter().flatten() {
@@ -192,7 +191,7 @@ fn types(map: &Map<String, Value>) -> Vec<&str> {
     }
 }
 
-/// F13 and F14: what keeps a schema from being a collection's, with this key.
+/// F13 and F14: the reasons why a schema with this key is not valid for a collection.
 pub(super) fn unfit(schema: &Value, key: &[String]) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut that = |ok: bool, problem: String| {
@@ -200,7 +199,7 @@ pub(super) fn unfit(schema: &Value, key: &[String]) -> Vec<String> {
             wrong.push(problem);
         }
     };
-    that(schema["type"] == "object", "root is no object".into());
+    that(schema["type"] == "object", "root is not an object".into());
     that(schema["additionalProperties"] != false, "root is closed".into());
     that(schema["properties"]["_meta"]["additionalProperties"] != false, "/_meta is closed".into());
     that(!key.is_empty(), "no key".into());
@@ -215,7 +214,7 @@ pub(super) fn unfit(schema: &Value, key: &[String]) -> Vec<String> {
         }
         let types = at.as_object().map(types).unwrap_or_default();
         let is_key_type = |it: &&str| ["string", "integer", "boolean"].contains(it);
-        let fits = !types.is_empty() && types.iter().all(is_key_type) || types == ["string", "number"];
+        let fits = !types.is_empty() && types.iter().all(is_key_type);
         that(fits, format!("{pointer}: has type {types:?}"));
     }
     wrong

@@ -160,6 +160,7 @@ impl StreamOptions {
         if let Some(wanted) = &self.key {
             // The row id is what there is without any key.
             *key = wanted.iter().map(Component::path).filter(|it| it[..] != ["_meta", "row_id"]).collect();
+            key.iter().for_each(|it| schema::declare_path(schema, it));
         }
     }
 
