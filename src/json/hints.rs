@@ -1,25 +1,25 @@
-//! What one text teaches about the next: the objects that one connector prints have the same member names in the same
-//! order, mostly. A name that stands where it was expected needs no scan, only a comparison.
+//! Member names of earlier texts: a connector mostly prints objects with the same names in the same order. An expected name
+//! is compared instead of scanned.
 
 use wide::u8x16;
 
-/// Member names in the order in which they came, each with its quotes and its colon.
+/// Member names in the order of their first text, each with its quotes and colon.
 #[derive(Default)]
 pub struct Hints {
     names: Vec<Name>,
     next: usize,
 }
 
-/// A longer name is scanned each time.
+/// Longer names are always scanned.
 const LONGEST: usize = 32;
 
-/// Beyond this many names nothing is learned: such an object is not worth a second one.
+/// No more names than this are kept.
 const MOST: usize = 4096;
 
-/// Where some members are optional, the expected one may come that much later.
+/// The number of optional members that may be missing in a row.
 const AHEAD: usize = 2;
 
-/// The text, and which of its bytes count. A name that is not kept has none but zeros, which no text begins with.
+/// The text, and a mask of the bytes to ignore. A name that is too long is all zeros, which matches no text.
 struct Name {
     text: [u8x16; 2],
     ignored: [u32; 2],
@@ -27,7 +27,7 @@ struct Name {
 }
 
 impl Hints {
-    /// A new text begins.
+    /// Starts a new text.
     pub fn rewind(&mut self) {
         self.next = 0;
     }
@@ -50,7 +50,7 @@ impl Hints {
         Some(later[skipped].length)
     }
 
-    /// The name that was found where another was expected.
+    /// Replaces the expected name by the one that was found.
     pub fn learn(&mut self, text: &[u8]) {
         let name = Name::new(text);
         if let Some(expected) = self.names.get_mut(self.next) {
@@ -95,7 +95,7 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// A name begins a text if and only if its bytes do.
+        /// A name matches exactly if its bytes do.
         #[test]
         fn compares_like_bytes(name in "[ab]{1,34}", rest in "[ab]{0,40}", same in any::<bool>()) {
             let rest = if same { format!("{name}{rest}") } else { rest } + "................................";

@@ -1,4 +1,4 @@
-//! An object as its members, each value's text as it stands.
+//! An object as a list of members with the unchanged text of each value.
 
 use std::fmt;
 
@@ -6,22 +6,22 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 
-/// The members of an object in their order, their values unread.
+/// The members of an object in order, with unparsed values.
 #[derive(Default)]
 pub struct Members<'a>(pub Vec<(String, &'a RawValue)>);
 
 impl<'a> Members<'a> {
-    /// The members of `raw`; none where it is no object.
+    /// The members of `raw`; none if it is not an object.
     pub fn of(raw: &'a RawValue) -> Option<Self> {
         serde_json::from_str(raw.get()).ok()
     }
 
-    /// The value of a member. Of several with the same name the last one counts, as for most parsers.
+    /// The value of a member. Of duplicates the last one counts, as for most parsers.
     pub fn get(&self, name: &str) -> Option<&'a RawValue> {
         self.0.iter().rev().find(|(it, _)| it == name).map(|(_, value)| *value)
     }
 
-    /// Puts a value in the place of a member's, or behind them all.
+    /// Replaces the value of a member, or appends a member.
     pub fn set(&mut self, name: &str, value: &'a RawValue) {
         match self.0.iter_mut().rev().find(|(it, _)| it == name) {
             Some(member) => member.1 = value,
@@ -30,7 +30,7 @@ impl<'a> Members<'a> {
     }
 
     pub fn to_raw(&self) -> Box<RawValue> {
-        // Names are text and values are JSON: nothing can go wrong.
+        // Names are text and values are JSON, so this does not fail.
         to_raw_value(self).unwrap_or_else(|_| RawValue::NULL.to_owned())
     }
 }

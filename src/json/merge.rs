@@ -1,4 +1,4 @@
-//! RFC 7396 merge patches, by which Flow reduces a connector's state (F8).
+//! RFC 7396 merge patches: Flow reduces a connector's state with them (F8).
 
 use serde_json::{Map, Value};
 

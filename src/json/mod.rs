@@ -1,5 +1,5 @@
-//! Raw JSON text: scan a line without building a tree, mend what Python writes but JSON forbids, reduce RFC 7396
-//! merge patches, follow pointers. It knows no protocol.
+//! Raw JSON text: scans a line without building a tree, repairs invalid JSON, applies RFC 7396 merge patches, and follows
+//! pointers. It knows no protocol.
 
 pub mod compact;
 pub mod hints;

@@ -9,32 +9,32 @@ pub fn escape(name: &str) -> Cow<'_, str> {
     if name.contains(['~', '/']) { Cow::Owned(name.replace('~', "~0").replace('/', "~1")) } else { Cow::Borrowed(name) }
 }
 
-/// The pointer that leads through these member names.
+/// The pointer with these member names.
 pub fn from_path<'a>(path: impl IntoIterator<Item = &'a str>) -> String {
     path.into_iter().fold(String::new(), |pointer, name| pointer + "/" + &escape(name))
 }
 
-/// The texts at these pointers; what is absent or null is skipped (F17).
+/// The texts at these pointers; absent and null values are skipped (F17).
 pub fn path(value: &Value, pointers: &[&str]) -> Vec<String> {
     let texts = pointers.iter().filter_map(|it| value.pointer(it)).filter(|it| !it.is_null());
     texts.map(|it| it.as_str().map_or_else(|| it.to_string(), str::to_owned)).collect()
 }
 
-/// The member names that a pointer leads through; none where it is no pointer.
+/// The member names of a pointer; empty if it is not a pointer.
 pub fn steps(pointer: &str) -> Vec<String> {
     pointer
         .strip_prefix('/')
         .map_or_else(Vec::new, |it| it.split('/').map(|step| step.replace("~1", "/").replace("~0", "~")).collect())
 }
 
-/// The member at a pointer that leads through objects alone.
+/// The member at a pointer; none if an array is on the path.
 pub fn member<'a>(value: &'a Value, pointer: &str) -> Option<&'a Value> {
     let steps = steps(pointer);
     let (last, parents) = steps.split_last()?;
     parents.iter().try_fold(value, |it, step| it.as_object()?.get(step))?.as_object()?.get(last)
 }
 
-/// Takes the member at a pointer away, where it is.
+/// Removes and returns the member at a pointer.
 pub fn take(value: &mut Value, pointer: &str) -> Option<Value> {
     let steps = steps(pointer);
     let (last, parents) = steps.split_last()?;
@@ -42,8 +42,8 @@ pub fn take(value: &mut Value, pointer: &str) -> Option<Value> {
     parent.as_object_mut()?.shift_remove(last)
 }
 
-/// Puts a member at a pointer; the objects on the way are made where they are missing. Gives it back where something
-/// else than an object is in the way.
+/// Inserts a member at a pointer and creates missing objects on the path. Returns the member if a value on the path is not
+/// an object.
 pub fn put(value: &mut Value, pointer: &str, member: Value) -> Result<(), Value> {
     let steps = steps(pointer);
     let Some((last, parents)) = steps.split_last() else { return Err(member) };
@@ -57,7 +57,7 @@ pub fn put(value: &mut Value, pointer: &str, member: Value) -> Result<(), Value>
     Ok(())
 }
 
-/// Takes the objects above a pointer away that are empty now and were not there before, the deepest first.
+/// Removes the objects above a pointer that are empty and were absent in `before`, the deepest first.
 pub fn prune(value: &mut Value, pointer: &str, before: &Value) {
     let mut pointer = pointer;
     while let Some((parent, _)) = pointer.rsplit_once('/') {

@@ -1,9 +1,9 @@
-//! Repairs what connectors write and JSON forbids, changing no byte beside it: NaN and the infinities become null,
-//! lone surrogates and invalid UTF-8 become U+FFFD, raw control characters are escaped.
+//! Repairs invalid JSON and leaves every other byte unchanged: NaN and the infinities become null, lone surrogates and
+//! invalid UTF-8 become U+FFFD, raw control characters are escaped.
 
 use super::scan::{hex4, is_infinite, low_surrogate};
 
-/// What was repaired, and under which member names (array positions left out, so that a column is one field).
+/// A kind of repair and the pointer of the field. Array indexes are left out, so that a column is one field.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Repair {
     pub field: String,
@@ -20,7 +20,7 @@ pub enum What {
     Control,
 }
 
-/// Mends a text that the scanner accepted with flaws.
+/// Repairs a text that the scanner accepted with flaws.
 pub fn repair(text: &[u8]) -> (Vec<u8>, Vec<Repair>) {
     let mut repairer =
         Repairer { text, at: 0, out: Vec::with_capacity(text.len() + 16), path: Vec::new(), found: Vec::new() };
@@ -28,13 +28,13 @@ pub fn repair(text: &[u8]) -> (Vec<u8>, Vec<Repair>) {
     (repairer.out, repairer.found)
 }
 
-/// Mends what stands between the quotes of a string and takes its escapes away.
+/// Repairs and unescapes the text between the quotes of a string.
 pub(super) fn string(raw: &[u8]) -> String {
     let (repaired, _) = repair(&[b"\"", raw, b"\""].concat());
     serde_json::from_slice(&repaired).unwrap_or_else(|_| String::from_utf8_lossy(raw).into_owned())
 }
 
-/// An open container: the member name last seen in an object, none in an array.
+/// An open container: the latest member name of an object, none for an array.
 type Level = Option<String>;
 
 struct Repairer<'a> {
@@ -155,7 +155,7 @@ impl Repairer<'_> {
         self.at = end;
     }
 
-    /// A run of bytes beyond ASCII, kept as far as it is UTF-8.
+    /// Copies a run of non-ASCII bytes and replaces what is not UTF-8.
     fn beyond_ascii(&mut self) {
         let rest = &self.text[self.at..];
         let run = rest.iter().take_while(|byte| !byte.is_ascii()).count();
@@ -225,9 +225,9 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the scanner takes is JSON once repaired, and JSON is not changed.
+        /// Every text that the scanner accepts is JSON after the repair, and JSON is not changed.
         #[test]
-        fn what_is_scanned_is_json_when_repaired(
+        fn repaired_texts_are_json(
             parts in proptest::collection::vec(prop_oneof![
                 Just("NaN".as_bytes().to_vec()), Just(b"1e400".to_vec()), Just(b"-1.5e-400".to_vec()), Just([b'9'; 400].to_vec()), Just(b"-Infinity".to_vec()), Just(b"\"\\udfff\"".to_vec()), Just(b"{\"k\\ud800\":1}".to_vec()),
                 proptest::collection::vec(any::<u8>(), 0..6).prop_map(|it| [b"\"", &it[..], b"\""].concat()),

@@ -1,8 +1,7 @@
-//! A validating scanner over the bytes of one JSON text. It finds where values begin and end and never builds them.
+//! A validating scanner for one JSON text. It finds the boundaries of values and does not build them.
 //!
-//! What real connectors print is not always JSON (airbyte.md, "Numbers and text seen in the wild"). Where a value
-//! can still be told apart from its neighbours, the scanner goes on and notes a flaw, for [`super::mend`] to repair;
-//! everything else is a [`Fault`] that ends the scan.
+//! Connectors do not always print valid JSON. If the boundaries of an invalid value are clear, the scanner records a flaw
+//! for [`super::repair`] and continues; everything else is a [`Fault`] that ends the scan.
 
 pub mod inside;
 mod nesting;
@@ -15,7 +14,7 @@ use wide::u8x16;
 use super::hints::Hints;
 use nesting::Nesting;
 
-/// Why a text is not JSON: what is wrong, and at which byte.
+/// The reason why a text is not JSON, and the byte at which it was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what} at byte {at}")]
 pub struct Fault {
@@ -23,7 +22,7 @@ pub struct Fault {
     pub what: &'static str,
 }
 
-/// A member's name, as it stands between its quotes.
+/// A member's name: the text between its quotes.
 #[derive(Clone, Copy, Debug)]
 pub struct Key<'a> {
     raw: &'a [u8],
@@ -32,13 +31,13 @@ pub struct Key<'a> {
 }
 
 impl<'a> Key<'a> {
-    /// Whether the name is `name`, in whatever way it is escaped.
+    /// Whether the name is `name`, with or without escapes.
     #[inline]
     pub fn is(&self, name: &str) -> bool {
         if self.escaped { self.text() == name } else { self.raw == name.as_bytes() }
     }
 
-    /// False only where the name can't begin with this byte.
+    /// False if the name can't begin with this byte.
     #[inline]
     pub fn may_begin_with(&self, byte: u8) -> bool {
         self.escaped || self.raw.first() == Some(&byte)
@@ -56,7 +55,7 @@ impl<'a> Key<'a> {
         if self.escaped { Cow::Owned(self.text().into_owned().into_bytes()) } else { Cow::Borrowed(self.raw) }
     }
 
-    /// Where in the scanned text the name's opening quote stands.
+    /// The position of the name's opening quote in the scanned text.
     pub fn position(&self) -> usize {
         self.at
     }
@@ -66,7 +65,7 @@ impl<'a> Key<'a> {
     }
 }
 
-/// The text of a JSON string from what stands between its quotes; flaws become U+FFFD.
+/// Unescapes the text between the quotes of a string; flaws become U+FFFD.
 fn unquote(raw: &[u8], escaped: bool) -> Cow<'_, str> {
     if !escaped {
         return String::from_utf8_lossy(raw);
@@ -75,13 +74,13 @@ fn unquote(raw: &[u8], escaped: bool) -> Cow<'_, str> {
     serde_json::from_slice(&quoted).map(Cow::Owned).unwrap_or_else(|_| Cow::Owned(super::repair::string(raw)))
 }
 
-/// The text of a scanned string value, quotes included.
+/// Unescapes a scanned string value that includes its quotes.
 pub fn string_text(quoted: &[u8]) -> Cow<'_, str> {
     let raw = quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default();
     unquote(raw, memchr::memchr(b'\\', raw).is_some())
 }
 
-/// What kind of thing a value is, by its first byte.
+/// The kind of a value, by its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Object,
@@ -100,13 +99,13 @@ pub struct Scanner<'a, 'h> {
 }
 
 impl<'a, 'h> Scanner<'a, 'h> {
-    /// `hints` are those of texts of the same making, where there were any.
+    /// `hints` are from earlier texts of the same kind.
     pub fn new(bytes: &'a [u8], hints: &'h mut Hints) -> Self {
         hints.rewind();
         Self { bytes, hints, at: 0, flawed: false }
     }
 
-    /// Whether anything scanned so far needs mending before it is JSON.
+    /// Whether anything scanned so far needs repair.
     pub fn flawed(&self) -> bool {
         self.flawed
     }
@@ -137,7 +136,7 @@ impl<'a, 'h> Scanner<'a, 'h> {
         }
     }
 
-    /// Scans one value of any kind and tells where it stands.
+    /// Scans one value of any kind and returns its range.
     #[inline]
     pub fn value(&mut self) -> Result<Range<usize>, Fault> {
         let first = self.peek();
@@ -149,7 +148,7 @@ impl<'a, 'h> Scanner<'a, 'h> {
         Ok(start..self.at)
     }
 
-    /// What the next value is, by its first byte.
+    /// The kind of the next value.
     pub fn kind(&mut self) -> Option<Kind> {
         Some(match self.peek()? {
             b'{' => Kind::Object,
@@ -161,7 +160,7 @@ impl<'a, 'h> Scanner<'a, 'h> {
         })
     }
 
-    /// Only white space may follow what was scanned.
+    /// Checks that only white space follows.
     pub fn end(&mut self) -> Result<(), Fault> {
         match self.peek() {
             None => Ok(()),
@@ -190,7 +189,7 @@ impl<'a, 'h> Scanner<'a, 'h> {
         Ok(())
     }
 
-    /// A member's name and the colon behind it.
+    /// Scans a member's name and the colon after it.
     #[inline]
     fn key(&mut self) -> Result<Key<'a>, Fault> {
         if self.peek() != Some(b'"') {
@@ -212,7 +211,7 @@ impl<'a, 'h> Scanner<'a, 'h> {
         let escaped = self.string()?;
         let end = self.at;
         self.expect(b':', "expected ':'")?;
-        // What is learned is compared, not scanned again: only a name that is sound and has its colon at its side.
+        // Hints are compared and not scanned again, so learn only valid names that are followed directly by the colon.
         if !escaped && !self.flawed && self.at == end + 1 {
             self.hints.learn(&self.bytes[at..self.at]);
         }
@@ -220,11 +219,11 @@ impl<'a, 'h> Scanner<'a, 'h> {
         Ok(Key { raw: &self.bytes[at + 1..end - 1], escaped, at })
     }
 
-    /// An object or array with all that is in it, without recursion: a line may nest as deep as it likes.
+    /// Scans an object or array with its contents, without recursion, so the depth is not limited.
     fn container(&mut self) -> Result<(), Fault> {
         let mut open = Nesting::default();
         loop {
-            // Here a value begins.
+            // At the start of a value.
             match self.peek() {
                 Some(b'{') => {
                     self.at += 1;
@@ -247,7 +246,7 @@ impl<'a, 'h> Scanner<'a, 'h> {
                 }
                 _ => self.scalar()?,
             }
-            // Here a value has ended: close what ends with it.
+            // At the end of a value: close the containers that end here.
             loop {
                 let Some(in_object) = open.top() else {
                     return Ok(());
@@ -348,7 +347,7 @@ impl<'a, 'h> Scanner<'a, 'h> {
         Ok(())
     }
 
-    /// A string, from its opening quote to behind its closing one; tells whether it has escapes.
+    /// Scans a string including its quotes; returns whether it has escapes.
     #[inline]
     fn string(&mut self) -> Result<bool, Fault> {
         self.at += 1;
@@ -359,7 +358,7 @@ impl<'a, 'h> Scanner<'a, 'h> {
                 self.at += 16;
                 continue;
             }
-            // All bits up to that of the first quote.
+            // The mask has all bits up to the first quote.
             if quotes == 0 || others & (quotes ^ (quotes - 1)) != 0 {
                 break;
             }
@@ -369,7 +368,7 @@ impl<'a, 'h> Scanner<'a, 'h> {
         self.uncommon_string(start)
     }
 
-    /// A string with escapes, with text beyond ASCII, or at the end of the line.
+    /// Scans a string with escapes or non-ASCII text, or near the end of the line.
     fn uncommon_string(&mut self, start: usize) -> Result<bool, Fault> {
         let mut escaped = false;
         let mut beyond_ascii = false;
@@ -439,24 +438,24 @@ pub(super) fn hex4(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..at + 4)?.iter().try_fold(0, |unit, &digit| Some(unit << 4 | char::from(digit).to_digit(16)?))
 }
 
-/// Whether the second half of a surrogate pair stands here.
+/// Whether the second half of a surrogate pair is at this position.
 pub(super) fn low_surrogate(bytes: &[u8], at: usize) -> bool {
     bytes.get(at..at + 2) == Some(b"\\u") && matches!(hex4(bytes, at + 2), Some(0xDC00..=0xDFFF))
 }
 
-/// Which of sixteen bytes are quotes, and which are anything else that a plain string does not have: backslashes,
-/// control characters, text beyond ASCII.
+/// Bit masks of the quotes in sixteen bytes, and of the other bytes that need care: backslashes, control characters,
+/// non-ASCII text.
 #[inline]
 fn interruptions(chunk: &[u8; 16]) -> (u32, u32) {
     let bytes = u8x16::new(*chunk);
     let quotes = bytes.simd_eq(u8x16::splat(b'"'));
     let control = bytes.min(u8x16::splat(0x1F)).simd_eq(bytes);
-    // The highest bit of a byte is what a mask is made of, and what a byte beyond ASCII has set.
+    // The mask consists of the highest bit of each byte, which is set in non-ASCII bytes.
     let others = bytes.simd_eq(u8x16::splat(b'\\')) | control | bytes;
     (quotes.to_bitmask(), others.to_bitmask())
 }
 
-/// Length of the run before the next quote, backslash or control character, and whether it goes beyond ASCII.
+/// The length of the run before the next quote, backslash or control character, and whether it has non-ASCII bytes.
 fn plain_run(bytes: &[u8]) -> (usize, bool) {
     let mut at = 0;
     let mut high = 0;

@@ -1,45 +1,45 @@
-//! What a connector declares of its OAuth: Airbyte's `advanced_auth`, or the `authSpecification` before it, read into
-//! one form (oauth.md, "What Airbyte declares").
+//! Reads a connector's OAuth declaration: Airbyte's `advanced_auth`, or its predecessor `authSpecification`
+//! (docs/oauth.md, "What Airbyte declares").
 
 use serde_json::{Map, Value};
 
 use super::paths::Paths;
 use super::schema::{branches, constant, property, resolve};
 
-/// Where a value is, by member names.
+/// The location of a value, as member names.
 pub(super) type Path = Vec<String>;
 
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Declared {
-    /// The object that the OAuth fields are in; empty where that is the config itself.
+    /// The object that contains the OAuth fields; empty if that is the config itself.
     pub container: Path,
-    /// Which branch of the container's `oneOf` it is.
+    /// The index of the branch in the container's `oneOf`.
     pub branch: Option<usize>,
-    /// The property that tells that the user chose OAuth, and its value: in the branch, or in the container.
+    /// The property that shows that the user chose OAuth, in the branch or the container, and its value.
     pub predicate: Option<(String, Value)>,
     pub client_id: Option<Path>,
     pub client_secret: Option<Path>,
     pub outputs: Vec<Output>,
-    /// What the user types before the consent.
+    /// Fields that the user enters before signing in.
     pub inputs: Vec<(String, Path)>,
-    /// `oauth_connector_input_specification`, where it is declared.
+    /// `oauth_connector_input_specification`, if it is declared.
     pub templates: Option<Map<String, Value>>,
 }
 
-/// A value of the token response that the connector wants.
+/// A value of the token response that the connector needs.
 #[derive(Debug, PartialEq)]
 pub(super) struct Output {
     pub name: String,
     pub path: Path,
-    /// Where it is in the response, where that is declared.
+    /// Its location in the response, if it is declared.
     pub in_response: Option<Path>,
 }
 
-/// The names under which Flow injects the client (oauth.md, "What Flow does", 1).
+/// The names of the client's id and secret in Flow (docs/oauth.md, "What Flow does", 1).
 pub(super) const CLIENT_ID: &str = "client_id";
 pub(super) const CLIENT_SECRET: &str = "client_secret";
 
-/// Reads `advanced_auth`. An error is a sentence that says why there can be no OAuth.
+/// Reads `advanced_auth`. An error is a sentence with the reason why there is no OAuth.
 pub(super) fn advanced(schema: &Value, auth: &Value) -> Result<Declared, String> {
     if auth.get("auth_flow_type").and_then(Value::as_str).is_some_and(|it| it.to_lowercase().contains("oauth1")) {
         return Err("the connector declares OAuth 1, which Flow does not know".into());
@@ -62,7 +62,7 @@ pub(super) fn advanced(schema: &Value, auth: &Value) -> Result<Declared, String>
         }
     }
     if let (None, [_]) = (&declared.client_id, others.as_slice()) {
-        // The one beside the secret, whatever it is called.
+        // The only other output is the client id, whatever its name.
         declared.client_id = others.pop();
     }
     for (name, output) in properties(specification, "complete_oauth_output_specification") {
@@ -118,7 +118,7 @@ fn select(declared: &mut Declared, selected: Option<(Path, usize)>) -> Result<()
     Ok(())
 }
 
-/// Without a predicate, the OAuth branch is the one that has what OAuth gives.
+/// Without a predicate, the OAuth branch is the one with most of the OAuth fields.
 fn by_outputs(schema: &Value, declared: &mut Declared) {
     let Some((_, container)) = declared.outputs.first().and_then(|it| it.path.split_last()) else { return };
     declared.container = container.to_vec();
@@ -129,7 +129,7 @@ fn by_outputs(schema: &Value, declared: &mut Declared) {
     wanted.extend([CLIENT_ID, CLIENT_SECRET]);
     let found = |branch| wanted.iter().filter(|name| property(schema, branch, name).is_some()).count();
     let branches = branches(holder).map_or(&[][..], Vec::as_slice).iter().enumerate();
-    // The first of the best ones.
+    // `max_by_key` returns the last maximum, so this is the first of the best branches.
     declared.branch = branches.rev().max_by_key(|(_, branch)| found(branch)).map(|(index, _)| index);
 }
 
@@ -165,10 +165,9 @@ pub(super) fn legacy(schema: &Value, auth: &Value) -> Result<Declared, String> {
     finish(schema, declared)
 }
 
-/// Where nothing is declared of them, the names of what the response gives tell where they belong: into `credentials`
-/// where that has them, else to the root.
+/// Finds undeclared outputs by name: in `credentials` if it has the first of them, otherwise at the root.
 pub(super) fn by_names(schema: &Value, mut declared: Declared, names: &[String]) -> Result<Declared, String> {
-    let none = "nothing tells which fields of the config OAuth gives";
+    let none = "the connector does not declare which fields of its config OAuth fills in";
     let first = names.first().ok_or(none)?;
     let credentials = property(schema, schema, "credentials").map(|it| resolve(schema, it));
     let is_in = |holder: &Value| {
@@ -186,19 +185,22 @@ pub(super) fn by_names(schema: &Value, mut declared: Declared, names: &[String])
     finish(schema, declared)
 }
 
-/// What both kinds leave to be found in the schema itself.
+/// Completes either kind of declaration from the config schema.
 fn finish(schema: &Value, mut declared: Declared) -> Result<Declared, String> {
     let Some(holder) = at(schema, &declared.container) else {
-        return Err(format!("the connector's OAuth names /{}, which its config has not", declared.container.join("/")));
+        return Err(format!(
+            "the connector's OAuth names /{}, which its config does not have",
+            declared.container.join("/")
+        ));
     };
     let holder = resolve(schema, holder);
     if let Some(all) = branches(holder) {
         let index = declared.branch.filter(|it| *it < all.len());
         let index = index.ok_or("none of the connector's logins is the OAuth one")?;
         let name = declared.predicate.as_ref().map(|(name, _)| name.as_str());
-        let name = name.filter(|name| tells_apart(schema, all, name));
+        let name = name.filter(|name| distinguishes(schema, all, name));
         let name = name.or_else(|| super::schema::discriminator(schema, all));
-        let name = name.ok_or("nothing in the connector's config tells its logins apart")?.to_owned();
+        let name = name.ok_or("no property of the connector's config distinguishes its logins")?.to_owned();
         let value = property(schema, &all[index], &name).and_then(constant).cloned();
         declared.branch = Some(index);
         declared.predicate = value.map(|it| (name, it));
@@ -208,7 +210,7 @@ fn finish(schema: &Value, mut declared: Declared) -> Result<Declared, String> {
     Ok(declared)
 }
 
-fn tells_apart(schema: &Value, branches: &[Value], name: &str) -> bool {
+fn distinguishes(schema: &Value, branches: &[Value], name: &str) -> bool {
     branches.iter().all(|branch| property(schema, branch, name).and_then(constant).is_some())
 }
 
@@ -217,7 +219,7 @@ enum Role {
     Secret,
 }
 
-/// Airbyte lets connectors name these as they like: `app_id` and `secret`, `key` and `client_secret`.
+/// Airbyte does not prescribe these names: connectors use `app_id` and `secret`, or `key` and `client_secret`.
 fn role(name: &str) -> Option<Role> {
     let name = name.to_lowercase();
     let is_id = || name.ends_with("client_id") || name.ends_with("clientid") || NAMES_OF_IDS.contains(&name.as_str());
@@ -231,13 +233,13 @@ fn properties<'a>(specification: &'a Value, name: &str) -> impl Iterator<Item = 
     specification.get(name).and_then(|it| it.get("properties")?.as_object()).into_iter().flatten()
 }
 
-/// A list of names, or one name.
+/// A list of names, or one name. A number is an index into an array of the response.
 fn names(value: &Value) -> Path {
     let one = |it: &Value| it.as_str().map(str::to_owned).or_else(|| it.as_u64().map(|it| it.to_string()));
     value.as_array().map_or_else(|| one(value).into_iter().collect(), |items| items.iter().filter_map(one).collect())
 }
 
-/// The schema of what is at a path of the config.
+/// The schema of the value at a path of the config.
 pub(super) fn at<'a>(schema: &'a Value, path: &[String]) -> Option<&'a Value> {
     path.iter().try_fold(schema, |it, name| property(schema, it, name))
 }

@@ -1,9 +1,9 @@
-//! OAuth: from what a connector declares of it to what Flow needs.
+//! Converts a connector's OAuth declaration to what Flow needs.
 //!
-//! Airbyte's connectors say which of their fields OAuth gives (`advanced_auth`), and a few say how (`consent_url`, ...).
-//! Flow wants both: an object at `/credentials` that its sign-in button fills, and an `oauth2` object with Mustache
-//! templates. [`derive`] makes these, and the [`Remap`] that brings a config of Flow's form to the connector's own.
-//! `reference/oauth.md` tells the rules. This module knows Airbyte's declaration and Flow's; it runs nothing.
+//! Airbyte's connectors declare which of their fields OAuth fills in (`advanced_auth`), and a few declare the URLs
+//! (`consent_url`, ...). Flow needs an object at `/credentials` that its sign-in button fills, and an `oauth2` object with
+//! Mustache templates. [`derive`] makes these, and the [`Remap`] that converts a config from Flow's form to the connector's.
+//! The rules are in `docs/oauth.md`. This module knows the declarations of Airbyte and Flow, and runs nothing.
 
 mod declared;
 pub mod mustache;
@@ -28,39 +28,39 @@ use declared::{Declared, Output};
 use plan::Plan;
 use schema::{PROVIDER, annotated};
 
-/// What a connector says.
+/// A connector's declaration.
 pub struct Declaration<'a> {
     /// The schema of its config.
     pub schema: &'a Value,
     pub advanced_auth: Option<&'a Value>,
-    /// What came before `advanced_auth`.
+    /// The predecessor of `advanced_auth`.
     pub auth_specification: Option<&'a Value>,
 }
 
-/// What a shim's author says.
+/// The setting in shim.yaml.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum OAuthSetting {
-    /// Whatever the connector declares.
+    /// As the connector declares it.
     #[default]
     Unsaid,
     /// No OAuth.
     Never,
-    /// Flow's OAuth2 object. Without URLs it is added to what the connector declares.
+    /// Flow's OAuth2 object. Without URLs it is merged with the connector's declaration.
     Given(Value),
 }
 
-/// What Flow is told, and how its configs become the connector's.
+/// The schema and OAuth2 object for Flow, and the mapping of its configs to the connector's.
 #[derive(Debug, PartialEq)]
 pub struct Derived {
     pub schema: Value,
     /// Flow's OAuth2 object.
     pub oauth2: Option<Value>,
-    /// Why there is none, where one could be: a part of a sentence.
+    /// Why the declaration gives no OAuth2 object: a part of a sentence.
     pub missing: Option<String>,
     pub remap: Remap,
 }
 
-/// Makes of a connector's declaration what Flow needs.
+/// Converts a connector's declaration.
 pub fn derive(declaration: &Declaration, own: &OAuthSetting) -> Derived {
     let without = |missing: Option<String>| Derived {
         schema: unannotated(declaration.schema),
@@ -70,23 +70,23 @@ pub fn derive(declaration: &Declaration, own: &OAuthSetting) -> Derived {
     };
     let given = match own {
         OAuthSetting::Never => return without(None),
-        // The older wrapper's files say «none» by an object without anything in it.
+        // The files of airbyte-to-flow have an empty object for "none".
         OAuthSetting::Given(value) if is_empty(value) => return without(None),
         OAuthSetting::Given(Value::Object(value)) => value.clone(),
-        OAuthSetting::Given(_) => return without(Some("`oauth2` is no object".into())),
+        OAuthSetting::Given(_) => return without(Some("`oauth2` is not an object".into())),
         OAuthSetting::Unsaid => Map::new(),
     };
     let derived = match annotated(declaration.schema) {
         Some(provider) => by_hand(declaration.schema, provider, given),
         None => match declared(declaration, &given) {
-            Some(declared) => declared.and_then(|it| by_machine(declaration.schema, &it, given)),
+            Some(declared) => declared.and_then(|it| by_declaration(declaration.schema, &it, given)),
             None => return without(None),
         },
     };
     derived.unwrap_or_else(|it| without(Some(it)))
 }
 
-/// An author who has made the object for the button has thought of the rest as well.
+/// The schema has `x-oauth2-provider` already: its author decides everything else as well.
 fn by_hand(schema: &Value, provider: &str, given: Map<String, Value>) -> Result<Derived, String> {
     if given.is_empty() {
         return Err("the config is made for it, but there is no `oauth2`".into());
@@ -115,7 +115,7 @@ fn declared(declaration: &Declaration, given: &Map<String, Value>) -> Option<Res
     }))
 }
 
-fn by_machine(schema: &Value, declared: &Declared, given: Map<String, Value>) -> Result<Derived, String> {
+fn by_declaration(schema: &Value, declared: &Declared, given: Map<String, Value>) -> Result<Derived, String> {
     let mut oauth2 = given;
     oauth2.entry("accessTokenResponseMap").or_insert_with(|| Value::Object(response_map(declared)));
     let plan = Plan::new(schema, declared, &names_of(&oauth2))?;
@@ -139,7 +139,7 @@ fn by_machine(schema: &Value, declared: &Declared, given: Map<String, Value>) ->
     Ok(Derived { schema, oauth2: Some(Value::Object(oauth2)), missing: None, remap: plan.remap })
 }
 
-/// As people write it.
+/// Orders the members as people write them.
 fn in_order(mut oauth2: Map<String, Value>) -> Map<String, Value> {
     let first = ["provider", "authUrlTemplate", "accessTokenUrlTemplate", "accessTokenBody", "accessTokenHeaders"];
     let mut ordered: Map<String, Value> = first.into_iter().filter_map(|it| oauth2.shift_remove_entry(it)).collect();
@@ -152,7 +152,7 @@ fn names_of(oauth2: &Map<String, Value>) -> Vec<String> {
     map.map(|it| it.keys().cloned().collect()).unwrap_or_default()
 }
 
-/// Where each output is in the token response (oauth.md, derivation, 5).
+/// The location of each output in the token response (docs/oauth.md, "Derivation", 5).
 fn response_map(declared: &Declared) -> Map<String, Value> {
     let extracted = declared.templates.as_ref().and_then(|it| it.get("extract_output")?.as_array());
     let extracted: Vec<Vec<String>> = extracted
@@ -176,12 +176,12 @@ fn response_map(declared: &Declared) -> Map<String, Value> {
     map.into_values().collect()
 }
 
-/// A moment that the connector wants, where the response has a number of seconds.
+/// Whether the connector expects a timestamp where the response has a number of seconds.
 fn is_expiry(name: &str) -> bool {
     name.contains("expir") && (name.ends_with("_date") || name.ends_with("_at"))
 }
 
-/// All that Flow knows of an OAuth2 object: it refuses others (F2).
+/// The members of Flow's OAuth2 object: it rejects others (F2).
 const KNOWN: [&str; 12] = [
     "provider",
     "authUrlTemplate",
@@ -197,7 +197,7 @@ const KNOWN: [&str; 12] = [
     "refreshTokenResponseMap",
 ];
 
-/// Refuses what Flow does not know in an OAuth2 object.
+/// Rejects members of an OAuth2 object that Flow does not know.
 pub fn check_names(oauth2: &Map<String, Value>) -> Result<(), String> {
     match oauth2.keys().find(|it| !KNOWN.contains(&it.as_str())) {
         None => Ok(()),
@@ -207,7 +207,7 @@ pub fn check_names(oauth2: &Map<String, Value>) -> Result<(), String> {
     }
 }
 
-/// What Flow can't do without, and nothing that it does not know.
+/// Checks that an OAuth2 object has all members that Flow requires, and no unknown ones.
 fn check(oauth2: &Map<String, Value>) -> Result<(), String> {
     check_names(oauth2)?;
     let text = |name: &str| oauth2.get(name).and_then(Value::as_str).is_some_and(|it| !it.is_empty());
@@ -220,7 +220,7 @@ fn check(oauth2: &Map<String, Value>) -> Result<(), String> {
     Ok(())
 }
 
-/// `{}`, or nothing but empty values.
+/// Whether a value is empty or contains only empty values.
 pub fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
@@ -231,7 +231,7 @@ pub fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// Without `oauth2` the form would show a button that does nothing, in place of the fields to type.
+/// Removes `x-oauth2-provider`: without `oauth2` the form would show a button that does nothing instead of the fields.
 fn unannotated(schema: &Value) -> Value {
     if annotated(schema).is_none() {
         return schema.clone();

@@ -1,12 +1,12 @@
-//! Mustache as Flow's OAuth templates use it (oauth.md, "What Flow does", 4): variables, sections, inverted sections,
-//! comments, and three lambdas. Lists, partials and other delimiters are not of it.
+//! Mustache as Flow's OAuth templates use it (docs/oauth.md, "What Flow does", 4): variables, sections, inverted sections,
+//! comments, and three lambdas; no lists, partials or other delimiters.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-/// RFC 3986's unreserved characters stay.
+/// All characters but the unreserved ones of RFC 3986.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 pub fn urlencode(text: &str) -> String {
@@ -29,7 +29,7 @@ pub fn render(template: &str, variables: &Value, now: jiff::Timestamp) -> Result
     Ok(out)
 }
 
-/// The names that a template shows wherever it is rendered, outside of conditions.
+/// The names of the variables outside of conditions.
 pub fn variables(template: &str) -> Result<Vec<String>, String> {
     fn collect(nodes: &[Node], names: &mut Vec<String>) {
         for node in nodes {
@@ -51,7 +51,7 @@ fn parse<'a>(rest: &mut &'a str, within: Option<&str>) -> Result<Vec<Node<'a>>, 
     loop {
         let Some((text, after)) = rest.split_once("{{") else {
             if let Some(section) = within {
-                return Err(format!("section `{section}` has no end"));
+                return Err(format!("section `{section}` is not closed"));
             }
             nodes.push(Node::Text(std::mem::take(rest)));
             return Ok(nodes);
@@ -72,9 +72,9 @@ fn parse<'a>(rest: &mut &'a str, within: Option<&str>) -> Result<Vec<Node<'a>>, 
         match mark {
             '#' | '^' => nodes.push(Node::Section { name, inverted: mark == '^', inner: parse(rest, Some(name))? }),
             '/' if within == Some(name) => return Ok(nodes),
-            '/' => return Err(format!("`{{{{/{name}}}}}` ends no section")),
+            '/' => return Err(format!("`{{{{/{name}}}}}` closes no section")),
             '!' => {}
-            '>' | '=' => return Err(format!("`{{{{{mark}` is not known here")),
+            '>' | '=' => return Err(format!("`{{{{{mark}` is not supported")),
             '&' => nodes.push(Node::Variable { name, raw: true }),
             _ => nodes.push(Node::Variable { name, raw: false }),
         }

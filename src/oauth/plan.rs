@@ -1,5 +1,4 @@
-//! Where each value of an OAuth login is in Flow's config and where in the connector's: worked out before anything is
-//! written.
+//! Determines where each value of an OAuth login is in Flow's config and in the connector's.
 
 use std::collections::BTreeMap;
 
@@ -12,35 +11,35 @@ use crate::json::pointer;
 
 pub(super) struct Plan {
     pub at_root: bool,
-    /// What goes into the OAuth object: the client, and what the token response gives.
+    /// The fields of the OAuth object: the client's, and those from the token response.
     pub fields: Vec<Field>,
-    /// What the user types, out of the OAuth branch.
+    /// User-entered fields moved out of the OAuth branch.
     pub hoisted: Vec<Hoisted>,
-    /// The fields that the templates may name, and where they are in Flow's config.
+    /// The fields that templates can use, with their locations in Flow's config.
     pub inputs: BTreeMap<String, String>,
     pub remap: Remap,
 }
 
 pub(super) struct Field {
     pub name: String,
-    /// Where the connector wants it; nowhere, for some.
+    /// The location in the connector's config, if it has one.
     pub path: Option<Path>,
     pub schema: Option<Value>,
 }
 
 pub(super) struct Hoisted {
-    /// In the branch.
+    /// The name in the branch.
     pub name: String,
-    /// In the config.
+    /// The name at the root of the config.
     pub root_name: String,
     pub schema: Value,
     pub required: bool,
 }
 
 impl Plan {
-    /// `given` are the names of what the token response gives. An error is a sentence.
+    /// `given` are the names of the fields from the token response. An error is a sentence.
     pub fn new(schema: &Value, declared: &Declared, given: &[String]) -> Result<Self, String> {
-        let missing = || "the connector's config has no place for its OAuth".to_owned();
+        let missing = || "the connector's config has no object for its OAuth".to_owned();
         let holder = resolve(schema, at(schema, &declared.container).ok_or_else(missing)?);
         let alternatives = branches(holder);
         let branch = match (alternatives, declared.branch) {
@@ -62,14 +61,15 @@ impl Plan {
         }
         plan.hoist(schema, declared, branch, alternatives.is_none());
         for (name, path) in &declared.inputs {
-            let field = plan.place(declared, path);
+            let field = plan.location(declared, path);
             plan.inputs.insert(name.clone(), field);
         }
         plan.remap = plan.remap(schema, declared, alternatives.is_some_and(|all| all.len() > 1), given);
         Ok(plan)
     }
 
-    /// F: fields inside the annotated object are never asked of the user (oauth.md, "What Flow does", 2).
+    /// Moves user-entered fields to the root: Flow's form does not ask for fields inside of the OAuth object
+    /// (docs/oauth.md, "What Flow does", 2).
     fn hoist(&mut self, schema: &Value, declared: &Declared, branch: &Value, is_only: bool) {
         let properties = branch.get("properties").and_then(Value::as_object);
         let none = Map::new();
@@ -95,8 +95,8 @@ impl Plan {
         }
     }
 
-    /// Where a field of the connector's is in Flow's config, as templates write it.
-    fn place(&self, declared: &Declared, path: &[String]) -> String {
+    /// The location in Flow's config of a field of the connector, as templates write it.
+    fn location(&self, declared: &Declared, path: &[String]) -> String {
         let inner = path.strip_prefix(declared.container.as_slice()).filter(|_| !self.at_root);
         match inner {
             Some([name]) if let Some(it) = self.hoisted.iter().find(|it| it.name == *name) => it.root_name.clone(),
@@ -139,7 +139,7 @@ impl Plan {
         Remap { container, login: Some(login) }
     }
 
-    /// Where the connector has a value, as if its container were Flow's.
+    /// The location of a value in the connector's config, with the container at `/credentials`.
     fn pointer(&self, declared: &Declared, path: &[String]) -> String {
         let inner = path.strip_prefix(declared.container.as_slice()).filter(|it| !self.at_root && !it.is_empty());
         let steps = |path: &[String]| pointer::from_path(path.iter().map(String::as_str));

@@ -1,4 +1,4 @@
-//! The config schema with the OAuth login where Flow's form looks for it (oauth.md, "What Flow does", 1 to 3).
+//! Rebuilds the config schema with the OAuth login at `/credentials` (docs/oauth.md, "What Flow does", 1 to 3).
 
 use serde_json::{Map, Value, json};
 
@@ -7,7 +7,7 @@ use super::plan::Plan;
 use super::schema::{PROVIDER, is_required, resolve};
 use crate::json::pointer;
 
-/// Writes what was planned into the schema.
+/// Applies a [`Plan`] to the schema.
 pub(super) fn rebuild(schema: &Value, declared: &Declared, plan: &Plan, provider: &str) -> Result<Value, String> {
     let mut schema = schema.clone();
     let credentials = if plan.at_root {
@@ -21,14 +21,14 @@ pub(super) fn rebuild(schema: &Value, declared: &Declared, plan: &Plan, provider
         let Some(path) = field.path.as_ref() else { continue };
         let is_inside = !plan.at_root && path.starts_with(&declared.container);
         if !is_inside {
-            leave(&mut schema, path, has_choices);
+            stop_asking(&mut schema, path, has_choices);
         }
     }
-    // Nothing to choose where OAuth is the only login: the remap says it.
+    // OAuth is the only login, so there is nothing to choose; the remap sets the value.
     if let Some((name, _)) = declared.predicate.as_ref().filter(|_| plan.at_root) {
-        leave(&mut schema, std::slice::from_ref(name), false);
+        stop_asking(&mut schema, std::slice::from_ref(name), false);
     }
-    let root = schema.as_object_mut().ok_or("the connector's config schema is no object")?;
+    let root = schema.as_object_mut().ok_or("the connector's config schema is not an object")?;
     let properties = root.entry("properties").or_insert_with(|| json!({}));
     let properties = properties.as_object_mut().ok_or("the connector's config schema has no properties")?;
     properties.insert("credentials".into(), credentials);
@@ -42,7 +42,7 @@ pub(super) fn rebuild(schema: &Value, declared: &Declared, plan: &Plan, provider
     Ok(schema)
 }
 
-/// 3: `credentials` must be in the root's `required`.
+/// Adds a name to `required`.
 pub(super) fn require(schema: &mut Map<String, Value>, name: &str) {
     match schema.get_mut("required").and_then(Value::as_array_mut) {
         Some(required) if required.iter().any(|it| it == name) => {}
@@ -58,7 +58,7 @@ fn properties_of(path: &[String]) -> String {
     pointer::from_path(steps)
 }
 
-/// Takes the object with the logins out of the schema; references on the way are written out.
+/// Removes the object with the logins from the schema. References on the path are replaced by their targets.
 fn take_container(schema: &mut Value, path: &Path) -> Result<Value, String> {
     for length in 1..=path.len() {
         let here = properties_of(&path[..length]);
@@ -71,7 +71,7 @@ fn take_container(schema: &mut Value, path: &Path) -> Result<Value, String> {
     let (last, parents) = path.split_last().ok_or_else(missing)?;
     let holder = schema.pointer_mut(&properties_of(parents)).and_then(Value::as_object_mut).ok_or_else(missing)?;
     if last == "credentials" && parents.is_empty() {
-        // It keeps its place among the others.
+        // It keeps its position.
         return holder.get("properties").and_then(|it| it.get(last)).cloned().ok_or_else(missing);
     }
     let taken = holder.get_mut("properties").and_then(|it| it.as_object_mut()?.shift_remove(last));
@@ -85,8 +85,8 @@ fn unrequire(holder: &mut Map<String, Value>, name: &str) {
     }
 }
 
-/// What OAuth gives is not asked for elsewhere, but by users of another login.
-fn leave(schema: &mut Value, path: &[String], others_need_it: bool) {
+/// Stops asking for a field that OAuth fills in. Other logins may still need it.
+fn stop_asking(schema: &mut Value, path: &[String], others_need_it: bool) {
     let Some((last, parents)) = path.split_last() else { return };
     let Some(holder) = schema.pointer_mut(&properties_of(parents)).and_then(Value::as_object_mut) else { return };
     unrequire(holder, last);
@@ -95,7 +95,7 @@ fn leave(schema: &mut Value, path: &[String], others_need_it: bool) {
     }
 }
 
-/// The credentials with their OAuth branch made for Flow.
+/// The credentials with the OAuth branch rebuilt for Flow.
 fn with_login(root: &Value, credentials: Value, declared: &Declared, plan: &Plan, provider: &str) -> Value {
     let mut credentials = credentials;
     if credentials.get("default").and_then(Value::as_object).is_some_and(Map::is_empty)
@@ -121,7 +121,7 @@ fn with_login(root: &Value, credentials: Value, declared: &Declared, plan: &Plan
     credentials
 }
 
-/// The object that the sign-in button replaces: the client, what the token response gives, and nothing to type.
+/// The object that the sign-in button fills: the client and the fields from the token response.
 fn login(branch: Value, declared: &Declared, plan: &Plan, provider: &str) -> Value {
     let mut login = branch.as_object().cloned().unwrap_or_default();
     let own = login.shift_remove("properties");
@@ -139,7 +139,7 @@ fn login(branch: Value, declared: &Declared, plan: &Plan, provider: &str) -> Val
         }
         properties.insert(name.clone(), property);
     }
-    // A discriminator that only OAuth's predicate tells of.
+    // A discriminator that only the predicate declares.
     if let Some((name, value)) = declared.predicate.as_ref().filter(|_| !plan.at_root) {
         properties.entry(name.clone()).or_insert_with(|| json!({"type": "string", "const": value, "default": value}));
     }
@@ -150,7 +150,7 @@ fn login(branch: Value, declared: &Declared, plan: &Plan, provider: &str) -> Val
                 members.insert("title".into(), title(&field.name).into());
             }
             members.insert("airbyte_secret".into(), true.into());
-            // What Flow fills in, it also shows.
+            // Flow fills in and shows this field.
             members.shift_remove("airbyte_hidden");
         }
         required.push(field.name.as_str().into());

@@ -1,21 +1,21 @@
-//! The way back: from the config that Flow's form makes, with all that OAuth gives in `/credentials`, to the one that the
-//! connector declares (oauth.md, "So, a derivation", 4), and from a config that the connector has changed to Flow's.
+//! Maps the config of Flow's form, with all OAuth fields in `/credentials`, to the connector's (docs/oauth.md,
+//! "Derivation", 4), and a config that the connector changed back to Flow's.
 //!
-//! Whoever logs in otherwise is left alone: [`Remap::apply`] moves nothing then, and whatever it does not find it skips.
+//! [`Remap::apply`] moves nothing for other logins, and skips fields that are absent.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::json::pointer::{member, prune, put, take};
 
-/// Where Flow keeps what OAuth gives.
+/// The location of the OAuth fields in Flow's config.
 pub(super) const CREDENTIALS: &str = "/credentials";
 
-/// What is moved, and for whom. It can be kept: its JSON form is as stable as the state's.
+/// The fields to move, and for which login. Its JSON form is kept in the state, so it must stay compatible.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Remap {
-    /// Where the connector has all of its logins, if that is another object than `/credentials`.
+    /// The connector's object for logins, if it is not `/credentials`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) container: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -26,27 +26,27 @@ pub struct Remap {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Login {
-    /// The member of `/credentials` by which the form tells that it was chosen, and its value.
+    /// The member of `/credentials` that shows that this login was chosen, and its value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discriminator: Option<(String, Value)>,
-    /// There are other logins.
+    /// Whether there are other logins.
     #[serde(default)]
     pub alternatives: bool,
-    /// The members of `/credentials` that the token response gives.
+    /// The members of `/credentials` from the token response.
     pub given: Vec<String>,
     pub moves: Vec<Move>,
-    /// Constants that the connector wants to see, where the config has none.
+    /// Constants that the connector requires, added if the config lacks them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub constants: Vec<(String, Value)>,
-    /// Members of `/credentials` that the connector has no place for.
+    /// Members of `/credentials` that the connector does not have.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dropped: Vec<String>,
-    /// The connector has no object for logins: what is left of `/credentials` goes.
+    /// The connector has no object for logins: the rest of `/credentials` is removed.
     #[serde(default)]
     pub at_root: bool,
 }
 
-/// Pointers of Flow's config and of the connector's. Within `/credentials` both are as if it had stayed there.
+/// Pointers into Flow's config and into the connector's, both before `/credentials` is moved to the container.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Move {
     pub from: String,
@@ -54,12 +54,12 @@ pub(super) struct Move {
 }
 
 impl Remap {
-    /// Whether a config is the same for Flow and for the connector.
+    /// Whether Flow and the connector have the same config.
     pub fn is_nothing(&self) -> bool {
         *self == Self::default()
     }
 
-    /// The config as the connector wants it.
+    /// The connector's config for one of Flow's.
     pub fn apply(&self, config: &Value) -> Value {
         let mut changed = config.clone();
         if let Some(login) = self.login.as_ref().filter(|it| it.is_chosen(config)) {
@@ -74,8 +74,8 @@ impl Remap {
         changed
     }
 
-    /// The config as Flow keeps it. `before` is the one that [`Remap::apply`] was given: what the connector was never shown
-    /// is taken from it.
+    /// Flow's config for one of the connector's. `before` is the config that [`Remap::apply`] was given: it supplies the
+    /// members that the connector never received.
     pub fn undo(&self, config: &Value, before: &Value) -> Value {
         let mut changed = config.clone();
         if let Some(container) = self.moved_container(before)
@@ -90,7 +90,7 @@ impl Remap {
         changed
     }
 
-    /// A config that has the connector's own object is one from before, or one written by hand.
+    /// The container, unless the config has it already: such a config is an earlier one or was written by hand.
     fn moved_container(&self, config: &Value) -> Option<&str> {
         let container = self.container.as_deref()?;
         let is_flows = member(config, CREDENTIALS).is_some_and(Value::is_object) && member(config, container).is_none();
@@ -111,7 +111,7 @@ impl Login {
     }
 
     fn apply(&self, config: &mut Value) {
-        // All are taken before any is put: one's place may be another's.
+        // Take all before putting any: the target of one may be the source of another.
         let taken: Vec<(&Move, Value)> =
             self.moves.iter().filter_map(|it| Some((it, take(config, &it.from)?))).collect();
         for (it, value) in taken {
@@ -140,7 +140,7 @@ impl Login {
         }
         let mut taken = Vec::new();
         for it in &self.moves {
-            // Flow's own config may have it where the connector has it: then it was never moved.
+            // Flow's config had the value where the connector has it, so it was not moved.
             if member(before, &it.from).is_none() && member(before, &it.to).is_some() {
                 continue;
             }
@@ -166,7 +166,7 @@ impl Login {
         }
     }
 
-    /// The connector was shown no `/credentials` at all: what had no other place was hidden from it.
+    /// Restores the members of `/credentials` that the connector never received.
     fn restore_credentials(&self, config: &mut Value, before: &Value) {
         let Some(was) = before.get("credentials").and_then(Value::as_object) else { return };
         let Some(members) = config.as_object_mut() else { return };
@@ -192,7 +192,7 @@ mod tests {
         all.iter().map(|it| (*it).to_owned()).collect()
     }
 
-    /// Of each kind one: renamed in place, at the root, in an object of another name.
+    /// One of each kind: renamed in place, at the root, in an object with another name.
     fn remaps() -> Vec<Remap> {
         let renamed = Login {
             discriminator: Some(("auth_type".into(), json!("oauth2.0"))),
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn moves_what_oauth_gave() {
+    fn oauth_fields_are_moved() {
         let config = json!({"tenant": "t", "credentials": {"auth_type": "oauth2.0", "client_id": "c", "client_secret": "s", "access_token": 1.50, "expires": 1}});
         let want = json!({"auth_type": "oauth2.0", "app_id": "c", "secret": "s", "access_token": 1.50, "tenant": "t"});
         assert_eq!(remaps()[0].apply(&config), json!({ "credentials": want }));
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_connector_rotated_comes_back_to_its_place() {
+    fn a_rotated_token_is_mapped_back() {
         let config =
             json!({"credentials": {"client_id": "c", "client_secret": "s", "access_token": "old", "more": 1}, "x": 2});
         let mut rotated = remaps()[1].apply(&config);
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn other_logins_are_left_alone() {
+    fn other_logins_are_not_changed() {
         for config in [
             json!({"credentials": {"auth_type": "api_key", "client_id": "mine", "client_secret": "too", "access_token": "x"}}),
             json!({"credentials": {"api_key": "x"}, "tenant": "stays"}),

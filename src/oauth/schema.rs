@@ -1,11 +1,11 @@
-//! Looking into a connector's config schema.
+//! Queries of a connector's config schema.
 
 use serde_json::Value;
 
-/// The schema itself, or what its local `$ref` points at.
+/// The target of a schema's local `$ref`, or the schema itself.
 pub(super) fn resolve<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
     let mut schema = schema;
-    // A reference that leads in circles leads nowhere.
+    // Limits circular references.
     for _ in 0..8 {
         let target = schema.get("$ref").and_then(Value::as_str).and_then(|it| root.pointer(it.strip_prefix('#')?));
         match target {
@@ -36,7 +36,7 @@ pub(super) fn constant(schema: &Value) -> Option<&Value> {
     }
 }
 
-/// The property that is constant in all branches, another constant in each.
+/// The property that has a different constant in each branch.
 pub(super) fn discriminator<'a>(root: &'a Value, branches: &'a [Value]) -> Option<&'a str> {
     let first = resolve(root, branches.first()?).get("properties")?.as_object()?;
     first.keys().map(String::as_str).find(|name| {
@@ -50,7 +50,7 @@ pub(super) fn is_required(schema: &Value, name: &str) -> bool {
     schema.get("required").and_then(Value::as_array).is_some_and(|all| all.iter().any(|it| it == name))
 }
 
-/// The object that a schema author has made for Flow's sign-in button.
+/// The provider, if the schema has an object for Flow's sign-in button already.
 pub(super) fn annotated(schema: &Value) -> Option<&str> {
     let credentials = schema.get("properties")?.get("credentials")?;
     let choices = ["oneOf", "anyOf"].into_iter().filter_map(|it| credentials.get(it)?.as_array()).flatten();

@@ -1,15 +1,15 @@
-//! The little language of the templates in Airbyte's `oauth_connector_input_specification`, parsed.
+//! Parses the template language of Airbyte's `oauth_connector_input_specification`.
 //!
-//! It is Jinja with an older notation around it: `{{ client_id_value }}`, `{{ scope_value | urlEncoder }}`,
+//! It is Jinja mixed with a legacy notation: `{{ client_id_value }}`, `{{ scope_value | urlEncoder }}`,
 //! `{{ {{client_id_value}}:{{client_secret_value}} | base64Encoder }}`, `{{ 'test' if is_sandbox else 'login' }}`,
-//! `{% if is_sandbox %}test{% else %}login{% endif %}`. What is not of this is an [`Error`] that names it.
+//! `{% if is_sandbox %}test{% else %}login{% endif %}`. Anything else is an [`Error`] that names it.
 
 /// A template, or a part of one.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Expr {
     Text(String),
     Name(String),
-    /// One after the other.
+    /// The parts in sequence.
     Join(Vec<Expr>),
     Filter {
         of: Box<Expr>,
@@ -33,7 +33,7 @@ impl Expr {
     }
 }
 
-/// What a template says that has no place in this language, as the end of "the template has ...".
+/// An unsupported construct, worded as the end of "the template has ...".
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error(pub String);
 
@@ -43,7 +43,7 @@ fn error<T>(what: impl Into<String>) -> Parsed<T> {
     Err(Error(what.into()))
 }
 
-/// Deeper templates are nobody's, and recursion ends somewhere.
+/// Limits recursion.
 const DEEPEST: usize = 32;
 
 pub fn parse(text: &str) -> Parsed<Expr> {
@@ -74,7 +74,7 @@ impl<'a> Parser<'a> {
                 return Ok((Expr::join(parts), None));
             };
             let (text, rest) = self.rest.split_at(at);
-            // `{{-` and `{%-` take the blanks before them away.
+            // `{{-` and `{%-` remove the white space before them.
             let text = if rest[2..].starts_with('-') { text.trim_end() } else { text };
             if !text.is_empty() {
                 parts.push(Expr::Text(text.to_owned()));
@@ -102,10 +102,10 @@ impl<'a> Parser<'a> {
 
     fn deeper(&mut self) -> Parsed<()> {
         self.depth += 1;
-        if self.depth > DEEPEST { error("too much in each other") } else { Ok(()) }
+        if self.depth > DEEPEST { error("too many nested parts") } else { Ok(()) }
     }
 
-    /// What stands in `{% %}`.
+    /// The text in `{% %}`.
     fn tag(&mut self) -> Parsed<&'a str> {
         let Some((inner, rest)) = self.rest.split_once("%}") else { return error("a `{%` without `%}`") };
         let (inner, rest) = match inner.strip_suffix('-') {
@@ -138,10 +138,10 @@ impl<'a> Parser<'a> {
         Ok(choice(name, negated, then, otherwise))
     }
 
-    /// What stands in `{{ }}`, its end included.
+    /// The expression in `{{ }}`, including the end.
     fn value(&mut self) -> Parsed<Expr> {
         self.deeper()?;
-        let expr = if self.older_notation() { self.older_value()? } else { self.choice()? };
+        let expr = if self.is_legacy() { self.legacy_value()? } else { self.choice()? };
         self.blanks();
         if self.eat("-}}") {
             self.rest = self.rest.trim_start();
@@ -152,17 +152,17 @@ impl<'a> Parser<'a> {
         Ok(expr)
     }
 
-    /// The older notation has placeholders in placeholders, or plain text before a filter.
-    fn older_notation(&self) -> bool {
+    /// Whether this is the legacy notation: placeholders inside placeholders, or plain text before a filter.
+    fn is_legacy(&self) -> bool {
         let end = self.rest.find("}}").unwrap_or(self.rest.len());
         let inner = &self.rest[..end];
         let before_filter = inner.split('|').next().unwrap_or_default().trim();
-        // A URL that no quotes are around.
+        // A URL without quotes.
         inner.contains("{{") || (before_filter.contains("://") && !before_filter.contains(['\'', '"']))
     }
 
     /// `{{a}}:{{b}} | filter`: text with placeholders, and filters for the whole of it.
-    fn older_value(&mut self) -> Parsed<Expr> {
+    fn legacy_value(&mut self) -> Parsed<Expr> {
         let mut parts = Vec::new();
         loop {
             let Some(at) = ["{{", "}}", "|"].iter().filter_map(|it| self.rest.find(it)).min() else {
@@ -270,7 +270,7 @@ impl<'a> Parser<'a> {
                 self.blanks();
                 while !self.eat(")") {
                     if !self.rest.starts_with(['\'', '"']) {
-                        return error(format!("an argument of filter `{name}` that is no text"));
+                        return error(format!("an argument of filter `{name}` that is not text"));
                     }
                     arguments.push(self.string()?);
                     self.blanks();
@@ -330,7 +330,7 @@ impl<'a> Parser<'a> {
         self.rest = self.rest.trim_start();
     }
 
-    /// What stands where something else should.
+    /// Describes the next token, which is not expected.
     fn what_is_next(&self) -> String {
         let rest = self.rest;
         let named = [
@@ -347,7 +347,7 @@ impl<'a> Parser<'a> {
         }
         match rest.split_whitespace().next() {
             Some("is" | "in" | "and" | "or" | "not") => "a condition that is more than a name".to_owned(),
-            Some(next) => format!("`{}` where nothing like it can be", next.chars().take(20).collect::<String>()),
+            Some(next) => format!("`{}` in an unexpected position", next.chars().take(20).collect::<String>()),
             None => "no end".to_owned(),
         }
     }
@@ -358,7 +358,7 @@ fn choice(condition: String, negated: bool, then: Expr, otherwise: Expr) -> Expr
     Expr::If { condition, then: Box::new(then), otherwise: Box::new(otherwise) }
 }
 
-/// `x` or `not x`: Mustache knows no others.
+/// Parses `x` or `not x`, the only conditions of Mustache.
 fn plain_condition(condition: &str) -> Parsed<(String, bool)> {
     let mut parser = Parser { rest: condition, depth: 0 };
     let negated = parser.word("not");

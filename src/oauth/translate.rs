@@ -1,8 +1,8 @@
-//! Airbyte's declarative OAuth as Flow's: each template of `oauth_connector_input_specification` in Mustache.
+//! Translates the templates of Airbyte's `oauth_connector_input_specification` to Flow's Mustache.
 //!
 //! Airbyte's variables come as `client_id_key`, `client_id_value` and `client_id_param` (`key=value`), the user's own
-//! fields by their names. Flow has other names for them, and one thing more: a value in a query is url-encoded whether
-//! the template says so or not. Airbyte's `state` doubles as the PKCE verifier; Flow has a `code_verifier` of its own.
+//! fields by their names. Flow's variables have other names. Airbyte encodes a value in a query even if the template does
+//! not. Airbyte's `state` is also the PKCE verifier; Flow has a separate `code_verifier`.
 
 use std::collections::BTreeMap;
 
@@ -12,15 +12,15 @@ use serde_json::{Map, Value};
 use super::mustache::urlencode;
 use super::template::{self, Expr};
 
-/// Flow's OAuth2 object, as far as templates make it.
+/// The members of Flow's OAuth2 object that come from templates.
 pub(super) fn translate(
     specification: &Map<String, Value>,
     inputs: &BTreeMap<String, String>,
 ) -> Result<Map<String, Value>, String> {
     let mut translator = Translator { specification, inputs, step: Step::Consent, challenged: false };
-    let auth_url = translator.text("consent_url", Place::Path)?;
+    let auth_url = translator.text("consent_url", Context::Path)?;
     translator.step = Step::Token;
-    let token_url = translator.text("access_token_url", Place::Path)?;
+    let token_url = translator.text("access_token_url", Context::Path)?;
     let headers = translator.headers()?;
     let is_form = headers.iter().any(|(name, value)| {
         name.eq_ignore_ascii_case("content-type")
@@ -38,7 +38,7 @@ pub(super) fn translate(
     Ok(oauth2)
 }
 
-/// The name that an authorization server's host goes by: `salesforce` of `login.salesforce.com`.
+/// The provider's name from the host of its authorization server: `salesforce` for `login.salesforce.com`.
 pub(super) fn provider(url: &str) -> String {
     let mut plain = String::new();
     let mut rest = url;
@@ -61,9 +61,9 @@ enum Step {
     Token,
 }
 
-/// Where a piece of text ends up, which decides how it is written.
+/// The context of a text, which determines its encoding.
 #[derive(Clone, Copy, PartialEq)]
-enum Place {
+enum Context {
     /// Of a URL, before its query.
     Path,
     Query,
@@ -72,17 +72,17 @@ enum Place {
     Raw,
 }
 
-impl Place {
+impl Context {
     fn encodes(self) -> bool {
         matches!(self, Self::Query | Self::Form)
     }
 }
 
-/// What a name stands for.
+/// The meaning of a name.
 enum Meaning {
-    /// Text that is known now.
+    /// A text that the declaration contains.
     Known(String),
-    /// Text out of a scope, which is encoded unless its author did.
+    /// Scopes, which are encoded unless they are already.
     Scope(String),
     Variable(String),
     Challenge,
@@ -95,23 +95,23 @@ struct Translator<'a> {
     specification: &'a Map<String, Value>,
     inputs: &'a BTreeMap<String, String>,
     step: Step,
-    /// The consent URL carries a PKCE challenge.
+    /// Whether the consent URL has a PKCE challenge.
     challenged: bool,
 }
 
 impl Translator<'_> {
-    fn text(&mut self, name: &str, place: Place) -> Result<String, String> {
+    fn text(&mut self, name: &str, context: Context) -> Result<String, String> {
         let text = self.specification.get(name).and_then(Value::as_str);
         let text = text.ok_or_else(|| format!("the connector declares no {name}"))?;
-        self.translate(text.trim(), place, name)
+        self.translate(text.trim(), context, name)
     }
 
     /// Translates a template; `name` is what an error calls it.
-    fn translate(&mut self, text: &str, place: Place, name: &str) -> Result<String, String> {
+    fn translate(&mut self, text: &str, context: Context, name: &str) -> Result<String, String> {
         let within = |what: String| format!("the template `{name}` has {what}, which Flow's templates can't say");
         let expr = template::parse(text).map_err(|it| within(it.0))?;
-        let mut place = place;
-        self.emit(&expr, &mut place).map_err(within)
+        let mut context = context;
+        self.emit(&expr, &mut context).map_err(within)
     }
 
     fn headers(&mut self) -> Result<Map<String, Value>, String> {
@@ -120,9 +120,9 @@ impl Translator<'_> {
         };
         let mut headers = Map::new();
         for (name, value) in declared {
-            let name = self.translate(name, Place::Raw, "access_token_headers")?;
+            let name = self.translate(name, Context::Raw, "access_token_headers")?;
             let value = match value {
-                Value::String(text) => self.translate(text, Place::Raw, "access_token_headers")?,
+                Value::String(text) => self.translate(text, Context::Raw, "access_token_headers")?,
                 other => other.to_string(),
             };
             headers.insert(name, value.into());
@@ -141,8 +141,8 @@ impl Translator<'_> {
                         Value::String(text) => text.clone(),
                         other => other.to_string(),
                     };
-                    let name = self.translate(name, Place::Form, what)?;
-                    pairs.push(format!("{name}={}", self.translate(&text, Place::Form, what)?));
+                    let name = self.translate(name, Context::Form, what)?;
+                    pairs.push(format!("{name}={}", self.translate(&text, Context::Form, what)?));
                 }
                 Ok(pairs.join("&"))
             }
@@ -155,11 +155,11 @@ impl Translator<'_> {
     fn json(&mut self, value: &Value) -> Result<String, String> {
         let what = "access_token_params";
         Ok(match value {
-            Value::String(text) => format!("\"{}\"", self.translate(text, Place::Json, what)?),
+            Value::String(text) => format!("\"{}\"", self.translate(text, Context::Json, what)?),
             Value::Object(members) => {
                 let mut parts = Vec::new();
                 for (name, value) in members {
-                    let name = self.translate(name, Place::Json, what)?;
+                    let name = self.translate(name, Context::Json, what)?;
                     parts.push(format!("\"{name}\": {}", self.json(value)?));
                 }
                 format!("{{{}}}", parts.join(", "))
@@ -172,36 +172,42 @@ impl Translator<'_> {
         })
     }
 
-    fn emit(&mut self, expr: &Expr, place: &mut Place) -> Result<String, String> {
+    fn emit(&mut self, expr: &Expr, context: &mut Context) -> Result<String, String> {
         match expr {
             Expr::Text(text) => {
-                if *place == Place::Path && text.contains('?') {
-                    *place = Place::Query;
+                if *context == Context::Path && text.contains('?') {
+                    *context = Context::Query;
                 }
-                Ok(match place {
-                    Place::Form => urlencode(text),
-                    Place::Json => json_escaped(text),
+                Ok(match context {
+                    Context::Form => urlencode(text),
+                    Context::Json => json_escaped(text),
                     _ => text.clone(),
                 })
             }
             Expr::Name(name) => {
                 let meaning = self.meaning(name)?;
-                Ok(written(&meaning, *place))
+                Ok(written(&meaning, *context))
             }
-            Expr::Join(parts) => parts.iter().map(|it| self.emit(it, place)).collect(),
-            Expr::If { condition, then, otherwise } => self.choice(condition, then, otherwise, place),
-            Expr::Filter { of, name, arguments } => self.filter(of, name, arguments, *place),
+            Expr::Join(parts) => parts.iter().map(|it| self.emit(it, context)).collect(),
+            Expr::If { condition, then, otherwise } => self.choice(condition, then, otherwise, context),
+            Expr::Filter { of, name, arguments } => self.filter(of, name, arguments, *context),
         }
     }
 
-    fn choice(&mut self, condition: &str, then: &Expr, otherwise: &Expr, place: &mut Place) -> Result<String, String> {
+    fn choice(
+        &mut self,
+        condition: &str,
+        then: &Expr,
+        otherwise: &Expr,
+        context: &mut Context,
+    ) -> Result<String, String> {
         match self.meaning(condition)? {
             Meaning::Variable(variable) => {
-                let mut there = *place;
+                let mut there = *context;
                 let then = self.emit(then, &mut there)?;
-                let otherwise = self.emit(otherwise, place)?;
-                if there == Place::Query {
-                    *place = there;
+                let otherwise = self.emit(otherwise, context)?;
+                if there == Context::Query {
+                    *context = there;
                 }
                 let section = |mark: char, inner: String| match inner.is_empty() {
                     true => inner,
@@ -210,14 +216,14 @@ impl Translator<'_> {
                 Ok(section('#', then) + &section('^', otherwise))
             }
             Meaning::Known(text) | Meaning::Scope(text) => {
-                self.emit(if text.is_empty() { otherwise } else { then }, place)
+                self.emit(if text.is_empty() { otherwise } else { then }, context)
             }
             _ => Err(format!("the condition `{condition}`")),
         }
     }
 
-    fn filter(&mut self, of: &Expr, name: &str, arguments: &[String], place: Place) -> Result<String, String> {
-        let inner = self.emit(of, &mut Place::Raw)?;
+    fn filter(&mut self, of: &Expr, name: &str, arguments: &[String], context: Context) -> Result<String, String> {
+        let inner = self.emit(of, &mut Context::Raw)?;
         let is_known = !inner.contains("{{");
         let argument = |index: usize| arguments.get(index).map_or("", String::as_str);
         let wrapped = |lambda: &str| format!("{{{{#{lambda}}}}}{inner}{{{{/{lambda}}}}}");
@@ -230,7 +236,7 @@ impl Translator<'_> {
                     true => base64::engine::general_purpose::STANDARD.encode(&inner),
                     false => wrapped("basicauth"),
                 };
-                match (place.encodes(), is_known) {
+                match (context.encodes(), is_known) {
                     (true, true) => urlencode(&encoded),
                     (true, false) => format!("{{{{#urlencode}}}}{encoded}{{{{/urlencode}}}}"),
                     _ => encoded,
@@ -240,13 +246,13 @@ impl Translator<'_> {
                 self.challenged = true;
                 CHALLENGE.to_owned()
             }
-            // It makes the Base64 of Airbyte's challenge what RFC 7636 wants, which Flow's is already.
+            // It converts Airbyte's challenge to base64url (RFC 7636). Flow's challenge is base64url already.
             "replace" if inner == CHALLENGE && ["+", "/", "="].contains(&argument(0)) => inner,
             "replace" if is_known => inner.replace(argument(0), argument(1)),
             "lower" if is_known => inner.to_lowercase(),
             "upper" if is_known => inner.to_uppercase(),
             "trim" if is_known => inner.trim().to_owned(),
-            "string" | "trim" => self.emit(of, &mut { place })?,
+            "string" | "trim" => self.emit(of, &mut { context })?,
             _ => return Err(format!("the filter `{name}`")),
         })
     }
@@ -284,7 +290,7 @@ impl Translator<'_> {
                 Some(Value::String(text)) => Ok(Meaning::Known(text.clone())),
                 Some(other @ (Value::Number(_) | Value::Bool(true))) => Ok(Meaning::Known(other.to_string())),
                 Some(Value::Bool(false)) => Ok(Meaning::Known(String::new())),
-                _ => Err(format!("a name that nobody declares, `{name}`")),
+                _ => Err(format!("an undeclared name, `{name}`")),
             },
         }
     }
@@ -302,7 +308,7 @@ impl Translator<'_> {
         Ok(Meaning::Variable(variable.to_owned()))
     }
 
-    /// A text that the declaration itself holds.
+    /// A text from the declaration.
     fn own(&self, name: &str) -> Option<&str> {
         self.specification.get(name).and_then(Value::as_str)
     }
@@ -314,14 +320,14 @@ impl Translator<'_> {
         let scopes = scopes.iter().filter_map(|it| it.get("scope").unwrap_or(it).as_str());
         match self.own("scopes_join_strategy") {
             Some("comma") => scopes.collect::<Vec<_>>().join(","),
-            // A plus that is to arrive as one in the URL: its author has encoded it.
+            // The plus itself must not be encoded.
             Some("plus") => scopes.map(urlencode).collect::<Vec<_>>().join("+"),
             _ => scopes.collect::<Vec<_>>().join(" "),
         }
     }
 }
 
-/// Variables that come in three forms, and what their keys are if nothing else is said.
+/// Variables with three forms each, and their default keys.
 const WORDS: [(&str, &str); 6] = [
     ("client_id", "client_id"),
     ("client_secret", "client_secret"),
@@ -335,19 +341,19 @@ fn is_state(expr: &Expr) -> bool {
     matches!(expr, Expr::Name(name) if name == "state_value" || name == "state")
 }
 
-fn written(meaning: &Meaning, place: Place) -> String {
-    match (meaning, place) {
-        (Meaning::Known(text), Place::Form) => urlencode(text),
-        (Meaning::Known(text), Place::Query) => text.replace(' ', "%20"),
-        (Meaning::Known(text) | Meaning::Scope(text), Place::Json) => json_escaped(text),
-        (Meaning::Scope(text), Place::Query | Place::Form) if !text.contains(['%', '+']) => urlencode(text),
+fn written(meaning: &Meaning, context: Context) -> String {
+    match (meaning, context) {
+        (Meaning::Known(text), Context::Form) => urlencode(text),
+        (Meaning::Known(text), Context::Query) => text.replace(' ', "%20"),
+        (Meaning::Known(text) | Meaning::Scope(text), Context::Json) => json_escaped(text),
+        (Meaning::Scope(text), Context::Query | Context::Form) if !text.contains(['%', '+']) => urlencode(text),
         (Meaning::Known(text) | Meaning::Scope(text), _) => text.clone(),
         (Meaning::Challenge, _) => CHALLENGE.to_owned(),
-        (Meaning::Variable(name), place) if place.encodes() => {
+        (Meaning::Variable(name), context) if context.encodes() => {
             format!("{{{{#urlencode}}}}{{{{{{ {name} }}}}}}{{{{/urlencode}}}}")
         }
         (Meaning::Variable(name), _) => format!("{{{{{{ {name} }}}}}}"),
-        (Meaning::Pair(key, value), _) => format!("{key}={}", written(value, Place::Query)),
+        (Meaning::Pair(key, value), _) => format!("{key}={}", written(value, Context::Query)),
     }
 }
 

@@ -1,28 +1,28 @@
-//! What a rewrite changed, in words that `inspect` prints.
+//! The changes of a rewrite, as `inspect` prints them.
 
 use std::fmt;
 
-/// One thing that a rewrite changed.
+/// One change of a rewrite.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// Where: a JSON pointer into the schema, to the keyword or schema concerned.
+    /// A JSON pointer to the changed keyword or schema.
     pub at: String,
     pub what: What,
 }
 
-/// What was changed. The names ([`What::name`]) are stable: scripts may look for them.
+/// The kind of a change. The names ([`What::name`]) are stable, so scripts can search for them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum What {
     /// A keyword that Flow doesn't know was dropped.
     UnknownKeyword(String),
-    /// A keyword's value was not of the kind that the keyword takes, and was dropped.
+    /// A keyword with an invalid value was dropped.
     BadValue(String),
-    /// The same, but it could be told what was meant.
+    /// A keyword's invalid value was replaced by the intended one.
     ValueRepaired(String),
-    /// Something that is no schema stood where one belongs.
+    /// A value that is not a schema was replaced by one.
     NotASchema,
-    /// A property's name stood beside `properties`, and was moved into it.
+    /// A property beside `properties` was moved into it.
     PropertyMoved(String),
     /// A pattern that Flow's regular expressions can't express was dropped.
     PatternDropped(String),
@@ -34,25 +34,24 @@ pub enum What {
     RequiredLifted(String),
     /// Draft 4: `exclusiveMaximum: true` and its sibling became one bound.
     BoundFolded(String),
-    /// `$schema` named a draft older than Flow's.
+    /// A `$schema` of a draft before Flow's was dropped.
     DialectDropped,
     IdDropped,
     /// Draft 4 to 7: `id: "#name"` became `$anchor`.
     IdToAnchor,
     TupleToPrefixItems,
     DependenciesSplit,
-    /// A `$ref` to another document.
+    /// A `$ref` to another document was dropped.
     ExternalRefDropped(String),
-    /// A `$ref` to nothing.
+    /// A `$ref` without a target was dropped.
     DanglingRefDropped(String),
-    /// A `$ref` that leads to itself and nowhere else.
+    /// A `$ref` that leads only to itself was dropped.
     CircularRefDropped(String),
-    /// A branch lost a constraint, so that more than one branch may match now.
+    /// A branch lost a constraint, so more than one branch may match.
     OneOfToAnyOf,
-    /// A negation or condition of a schema that lost a constraint: what was left of it would mean
-    /// something else.
+    /// A negation or condition lost a constraint and was dropped, as its meaning would have changed.
     InexactDropped(String),
-    /// Schemas nested too deep end in one that takes anything.
+    /// A schema that is nested too deep now accepts anything.
     TooDeep,
     EnumWidened,
     RootMadeObject,
@@ -63,7 +62,7 @@ pub enum What {
     /// A component of the key, or an object on the way to it, became required and non-null.
     KeyMadeStrict,
     MetaAdded,
-    /// What would forbid the properties that the shim and the runtime add.
+    /// A keyword that forbids properties that the shim and the runtime add was dropped.
     RootOpened(String),
 }
 
@@ -79,17 +78,19 @@ impl What {
         self.parts().0
     }
 
-    /// Name, sentence, and the detail that belongs to it.
+    /// The name, the description, and a detail.
     fn parts(&self) -> (&'static str, &'static str, Option<&str>) {
         match self {
             Self::UnknownKeyword(k) => ("unknown-keyword", "not a keyword of Flow, dropped", Some(k)),
             Self::BadValue(k) => ("bad-value", "value doesn't fit the keyword, dropped", Some(k)),
-            Self::ValueRepaired(k) => ("value-repaired", "value took the form that the keyword wants", Some(k)),
+            Self::ValueRepaired(k) => {
+                ("value-repaired", "value changed to the form that the keyword requires", Some(k))
+            }
             Self::NotASchema => ("not-a-schema", "not a schema, replaced by one", None),
             Self::PropertyMoved(k) => ("property-moved", "moved into `properties`", Some(k)),
             Self::PatternDropped(p) => ("pattern-dropped", "pattern doesn't compile, dropped", Some(p)),
             Self::FormatDropped(f) => ("format-dropped", "not a format of Flow, dropped", Some(f)),
-            Self::TypeRepaired => ("type-repaired", "type took its standard form", None),
+            Self::TypeRepaired => ("type-repaired", "type changed to its standard form", None),
             Self::TypeDropped => ("type-dropped", "not a type, dropped", None),
             Self::RequiredRepaired => ("required-repaired", "`required` became a list of unique names", None),
             Self::RequiredLifted(k) => ("required-lifted", "now in the `required` of its parent", Some(k)),
@@ -102,14 +103,14 @@ impl What {
                 ("dependencies-split", "became `dependentRequired` and `dependentSchemas`", None)
             }
             Self::ExternalRefDropped(r) => ("external-ref-dropped", "reference to another document, dropped", Some(r)),
-            Self::DanglingRefDropped(r) => ("dangling-ref-dropped", "reference to nothing, dropped", Some(r)),
+            Self::DanglingRefDropped(r) => ("dangling-ref-dropped", "reference without a target, dropped", Some(r)),
             Self::CircularRefDropped(r) => ("circular-ref-dropped", "reference to itself, dropped", Some(r)),
             Self::OneOfToAnyOf => ("one-of-to-any-of", "branches may overlap now, `oneOf` became `anyOf`", None),
-            Self::InexactDropped(k) => ("inexact-dropped", "can't be kept as it was meant, dropped", Some(k)),
-            Self::TooDeep => ("too-deep", "nested too deep, takes anything", None),
+            Self::InexactDropped(k) => ("inexact-dropped", "can't be kept with its meaning, dropped", Some(k)),
+            Self::TooDeep => ("too-deep", "nested too deep, accepts anything", None),
             Self::EnumWidened => ("enum-widened", "widened to the type of its values", None),
             Self::RootMadeObject => ("root-made-object", "root type is exactly `object`", None),
-            Self::DiscriminatorAdded(k) => ("discriminator-added", "branches are told apart by it", Some(k)),
+            Self::DiscriminatorAdded(k) => ("discriminator-added", "distinguishes the branches", Some(k)),
             Self::DefaultAdded => ("default-added", "default of a discriminator is its const", None),
             Self::EnumToConst => ("enum-to-const", "enum of one value became `const`", None),
             Self::KeyMadeStrict => ("key-made-strict", "required and non-null, as part of the key", None),

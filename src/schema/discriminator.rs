@@ -1,12 +1,11 @@
-//! Flow's web form shows a `oneOf` as a choice only if it is told which property tells the branches
-//! apart (oauth.md, "What Flow does", 2). Sources don't say so, but write a `const` into each
-//! branch.
+//! Derives discriminators: Flow's web form shows a `oneOf` only if a property is named that distinguishes the branches
+//! (docs/oauth.md, "What Flow does", 2). Sources do not name it, but give it a `const` in each branch.
 
 use super::change::{Change, What};
 use super::refs::{self, push};
 use serde_json::{Map, Value, json};
 
-/// Derives the discriminator of every `oneOf` that has one, and the defaults that go with it.
+/// Adds the discriminator of every `oneOf` that has one, and the defaults that belong to it.
 pub(super) fn derive(root: &mut Value, changes: &mut Vec<Change>) {
     let mut found = Vec::new();
     refs::visit(root, &mut String::new(), &mut |at, map| {
@@ -22,33 +21,33 @@ pub(super) fn derive(root: &mut Value, changes: &mut Vec<Change>) {
         let Some(name) = name else {
             return;
         };
-        let places = branches.iter().enumerate().filter_map(|(i, branch)| {
+        let locations = branches.iter().enumerate().filter_map(|(i, branch)| {
             let own = || Some(format!("{at}/oneOf/{i}"));
-            let place = match branch.get("$ref").and_then(Value::as_str) {
-                Some(reference) if branch.get("properties").is_none() => refs::place(root, reference),
+            let location = match branch.get("$ref").and_then(Value::as_str) {
+                Some(reference) if branch.get("properties").is_none() => refs::location(root, reference),
                 _ => own(),
             };
-            let mut place = place? + "/properties";
-            push(&mut place, name);
-            root.pointer(&place).is_some().then_some(place)
+            let mut location = location? + "/properties";
+            push(&mut location, name);
+            root.pointer(&location).is_some().then_some(location)
         });
-        found.push((at.to_owned(), declared.is_none(), name.to_owned(), places.collect::<Vec<_>>()));
+        found.push((at.to_owned(), declared.is_none(), name.to_owned(), locations.collect::<Vec<_>>()));
     });
-    for (at, is_new, name, places) in found {
+    for (at, is_new, name, locations) in found {
         if is_new && let Some(Value::Object(holder)) = root.pointer_mut(&at) {
             holder.insert("discriminator".into(), json!({ "propertyName": name }));
             changes.push(Change::new(at, What::DiscriminatorAdded(name)));
         }
-        for place in places {
-            if let Some(Value::Object(property)) = root.pointer_mut(&place) {
-                settle(property, place, changes);
+        for location in locations {
+            if let Some(Value::Object(property)) = root.pointer_mut(&location) {
+                set_default(property, location, changes);
             }
         }
     }
 }
 
 /// Makes a discriminator property's only value its `const` and its default.
-fn settle(property: &mut Map<String, Value>, at: String, changes: &mut Vec<Change>) {
+fn set_default(property: &mut Map<String, Value>, at: String, changes: &mut Vec<Change>) {
     let Some(value) = constant(property).cloned() else {
         return;
     };
@@ -63,13 +62,13 @@ fn settle(property: &mut Map<String, Value>, at: String, changes: &mut Vec<Chang
     }
 }
 
-/// The property that has a constant in every branch, another one in each.
+/// The property that has a different constant in each branch.
 pub(super) fn property<'a>(root: &'a Value, branches: &'a [Value]) -> Option<&'a str> {
     let first = properties(root, branches.first()?)?;
     first.keys().map(String::as_str).find(|name| constants(root, branches, name).is_some_and(|it| distinct(&it)))
 }
 
-/// The constants that a property has in the branches, if it has one in all of them.
+/// The constants of a property in the branches, if it has one in each.
 fn constants<'a>(root: &'a Value, branches: &'a [Value], name: &str) -> Option<Vec<&'a Value>> {
     let constant_in = |branch| constant(properties(root, branch)?.get(name)?.as_object()?);
     branches.iter().map(constant_in).collect()

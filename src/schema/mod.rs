@@ -1,25 +1,21 @@
-//! JSON schemas of a source, rewritten so that Flow takes them.
+//! Rewrites the JSON schemas of a source so that Flow accepts them.
 //!
-//! Flow's schema parser knows a fixed set of keywords and formats and rejects the rest
-//! (flow-capture.md, "Flow's JSON-schema parser"); the schemas that sources print are written for
-//! laxer readers, in every draft since 2010. Three outputs are made of them: the endpoint config
-//! schema ([`config`]), the write schema of a collection ([`write_permissive`], [`write_declared`])
-//! and the sourced schema ([`sourced`]). What the source wrote is repaired where its meaning is plain
-//! and dropped where it is not, and each such [`Change`] has a name. What Flow accepts as it is
-//! stays as it is, but for these, which are by design:
+//! Flow's schema parser knows a fixed set of keywords and formats and rejects all others; sources write schemas for more
+//! tolerant readers, in every draft since 2010. There are three results: the endpoint config schema ([`config`]), the
+//! write schema of a collection ([`write_permissive`], [`write_declared`]) and the sourced schema ([`sourced`]). What is
+//! invalid is repaired if its meaning is clear, and dropped otherwise; each such [`Change`] has a name. What Flow accepts
+//! is not changed, with these intended exceptions:
 //!
-//! - a root's type becomes exactly `object`;
-//! - `$schema` of a draft before 2019-09, tuples in `items` and `additionalItems` take their
-//!   present form;
-//! - an `$id` below the root goes where there are references, which it would redirect;
-//! - `multipleOf` goes where no double could tell it from none, in documents also if it is fractional;
-//! - config schemas get discriminators, documents lose their enums.
+//! - the root's type becomes exactly `object`;
+//! - `$schema` of a draft before 2019-09 is dropped, and tuples in `items` and `additionalItems` become `prefixItems` and
+//!   `items`;
+//! - an `$id` below the root is dropped if there are references, because it would redirect them;
+//! - `multipleOf` is dropped if it is too small for doubles, and in documents also if it is fractional;
+//! - config schemas get discriminators, and documents lose their enums.
 //!
-//! A `$ref` by URL counts as external even if the same document holds that `$id`: no source was
-//! seen to write one.
+//! A `$ref` by URL counts as external even if the same document has that `$id`: no known source writes one.
 //!
-//! This module knows JSON schema, and Flow's reading of it. It knows nothing of Airbyte, of Singer,
-//! or of streams.
+//! This module knows JSON schema and how Flow reads it, but not Airbyte, Singer or streams.
 
 mod change;
 mod discriminator;
@@ -45,14 +41,14 @@ pub use write::{write_declared, write_permissive};
 use rewrite::Mode;
 use serde_json::{Map, Value};
 
-/// A schema as Flow takes it, and what had to be changed for that.
+/// A schema that Flow accepts, and the changes that were necessary.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rewritten {
     pub schema: Value,
     pub changes: Vec<Change>,
 }
 
-/// The endpoint config schema, as Flow's strict parser and its web form take it.
+/// The endpoint config schema, for Flow's strict parser and its web form.
 pub fn config(schema: &Value) -> Rewritten {
     let (mut root, mut changes) = rewrite::rewrite(schema, Mode::Config);
     make_object(&mut root, &mut changes);
@@ -61,15 +57,15 @@ pub fn config(schema: &Value) -> Rewritten {
     Rewritten { schema, changes }
 }
 
-/// Makes date-times of what is declared as dates.
+/// Changes the format `date` to `date-time`.
 pub fn date_to_date_time(schema: &mut Value) {
-    let mut places = Vec::new();
+    let mut dates = Vec::new();
     refs::visit(schema, &mut String::new(), &mut |at, map| {
         if map.get("format").is_some_and(|it| it == "date") {
-            places.push(at.to_owned());
+            dates.push(at.to_owned());
         }
     });
-    for at in places {
+    for at in dates {
         if let Some(schema) = schema.pointer_mut(&at) {
             schema["format"] = "date-time".into();
         }

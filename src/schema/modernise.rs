@@ -1,5 +1,5 @@
-//! Forms that older drafts and careless hands gave to a single schema, put into those of 2020-12.
-//! All of it is exact: the schema accepts afterwards what was meant to be accepted before.
+//! Converts a schema's keywords from earlier drafts, and common mistakes, to draft 2020-12. The conversion is exact: the
+//! schema accepts what it was meant to accept.
 
 use super::change::{Change, What};
 use super::keywords::{Takes, is_type, takes};
@@ -8,7 +8,7 @@ use serde_json::{Map, Value, map::Entry};
 
 type Schema = Map<String, Value>;
 
-/// Rewrites one schema in place; the schemas inside of it are left for later.
+/// Converts one schema, without the schemas inside of it.
 pub(super) fn modernise(schema: &mut Schema, at: &str, changes: &mut Vec<Change>) {
     let mut say = |tokens: &[&str], what: What| {
         let mut at = at.to_owned();
@@ -25,8 +25,8 @@ pub(super) fn modernise(schema: &mut Schema, at: &str, changes: &mut Vec<Change>
     name_anchor(schema, &mut say);
 }
 
-/// Property names that stand beside `properties` go into it. A keyword is taken for one if its
-/// value is plainly a schema where the keyword, known or not, can't have one.
+/// Moves property names that are beside `properties` into it. A keyword counts as a property if its value is clearly a
+/// schema and the keyword does not accept one.
 fn move_properties(schema: &mut Schema, say: &mut impl FnMut(&[&str], What)) {
     let has_properties = schema.get("properties").is_some_and(Value::is_object);
     let may_be_object = match schema.get("type") {
@@ -52,8 +52,7 @@ fn move_properties(schema: &mut Schema, say: &mut impl FnMut(&[&str], What)) {
         .filter(|(keyword, value)| is_misplaced(keyword, value))
         .map(|(keyword, _)| keyword.clone())
         .collect();
-    // `type: {type: string}` on its own is a clumsy type (see unwrap_type), not a property of that
-    // name.
+    // A single `type: {type: string}` is a type (see `unwrap_type`), not a property of that name.
     if !has_properties && misplaced == ["type"] {
         misplaced.clear();
     }
@@ -101,7 +100,7 @@ fn is_schema_like(value: &Value) -> bool {
     })
 }
 
-/// `type: {type: string}`.
+/// Converts `type: {type: string}`.
 fn unwrap_type(schema: &mut Schema, say: &mut impl FnMut(&[&str], What)) {
     let Some(value) = schema.get_mut("type") else {
         return;
@@ -113,7 +112,7 @@ fn unwrap_type(schema: &mut Schema, say: &mut impl FnMut(&[&str], What)) {
     say(&["type"], What::TypeRepaired);
 }
 
-/// Draft 3: a boolean `required` on a property speaks of the property's parent.
+/// Draft 3: a boolean `required` of a property belongs into the `required` of its parent.
 fn lift_required(schema: &mut Schema, say: &mut impl FnMut(&[&str], What)) {
     let Some(Value::Object(properties)) = schema.get_mut("properties") else {
         return;
@@ -179,13 +178,13 @@ fn name_tuple(schema: &mut Schema, say: &mut impl FnMut(&[&str], What)) {
         rename(schema, "additionalItems", "items");
         say(&["additionalItems"], What::TupleToPrefixItems);
     } else {
-        // Without a tuple it never meant anything, but Flow reads it as another `items`.
+        // Without a tuple it has no meaning, but Flow reads it as another `items`.
         schema.shift_remove("additionalItems");
         say(&["additionalItems"], What::InexactDropped("additionalItems".into()));
     }
 }
 
-/// Up to draft 7: `dependencies` held what is now told apart by two keywords.
+/// Up to draft 7: `dependencies` is now two keywords.
 fn split_dependencies(schema: &mut Schema, say: &mut impl FnMut(&[&str], What)) {
     let Some(Value::Object(_)) = schema.get("dependencies") else {
         return;
@@ -206,7 +205,7 @@ fn split_dependencies(schema: &mut Schema, say: &mut impl FnMut(&[&str], What)) 
     }
 }
 
-/// Draft 4 wrote `id`, and up to draft 7 an id of `#name` was what `$anchor` is now.
+/// Draft 4 wrote `id`; up to draft 7 an id of `#name` was an `$anchor`.
 fn name_anchor(schema: &mut Schema, say: &mut impl FnMut(&[&str], What)) {
     for keyword in ["id", "$id"] {
         let Some(Value::String(id)) = schema.get(keyword) else {
@@ -233,7 +232,7 @@ pub(super) fn is_anchor(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && name.chars().all(tail_ok)
 }
 
-/// Gives a value another key, at the place where it is.
+/// Renames a key and keeps its position.
 pub(super) fn rename(schema: &mut Schema, from: &str, to: &str) {
     let Some(place) = schema.keys().position(|it| it == from) else {
         return;

@@ -1,10 +1,10 @@
-//! Walking a schema from schema to schema, and finding what a local `$ref` points at.
+//! Traverses the schemas inside a schema and resolves local `$ref`s.
 
 use super::change::{Change, What};
 use super::keywords::{Takes, takes};
 use serde_json::{Map, Value};
 
-/// Calls `f` with every schema that is an object, from the root down, and with its JSON pointer.
+/// Calls `f` with every schema that is an object and its JSON pointer, from the root down.
 pub(super) fn visit<'a>(schema: &'a Value, at: &mut String, f: &mut dyn FnMut(&str, &'a Map<String, Value>)) {
     let Some(map) = schema.as_object() else {
         return;
@@ -49,14 +49,13 @@ pub(super) fn push(pointer: &mut String, token: &str) {
     }
 }
 
-/// What a local reference points at, be it a schema or not. References to other documents find
-/// nothing.
+/// The target of a local reference, whether it is a schema or not. None for references to other documents.
 pub(crate) fn find<'a>(root: &'a Value, reference: &str) -> Option<&'a Value> {
-    root.pointer(&place(root, reference)?)
+    root.pointer(&location(root, reference)?)
 }
 
-/// The JSON pointer that a local reference stands for.
-pub(super) fn place(root: &Value, reference: &str) -> Option<String> {
+/// The JSON pointer of a local reference's target.
+pub(super) fn location(root: &Value, reference: &str) -> Option<String> {
     let fragment = decode(reference.strip_prefix('#')?);
     if fragment.is_empty() || fragment.starts_with('/') {
         return Some(fragment);
@@ -65,7 +64,7 @@ pub(super) fn place(root: &Value, reference: &str) -> Option<String> {
     visit(root, &mut String::new(), &mut |at, map| {
         let says = |keyword, name| map.get(keyword).and_then(Value::as_str) == Some(name);
         let is_anchor = ["$anchor", "$dynamicAnchor"].into_iter().any(|it| says(it, &fragment));
-        // How older drafts wrote an anchor.
+        // Earlier drafts wrote an anchor like this.
         let is_id = ["$id", "id"].into_iter().any(|it| says(it, reference));
         if found.is_none() && (is_anchor || is_id) {
             found = Some(at.to_owned());
@@ -74,9 +73,8 @@ pub(super) fn place(root: &Value, reference: &str) -> Option<String> {
     found
 }
 
-/// Drops the references that a rewrite left without a schema at their end (what they pointed at was
-/// moved, dropped, or never a place where Flow looks for schemas), and those that lead back to
-/// themselves before they come to anything else.
+/// Drops references whose target is not a schema after a rewrite (it was moved or dropped, or Flow does not look for
+/// schemas there), and references that lead back to themselves.
 pub(super) fn drop_dangling(root: &mut Value, changes: &mut Vec<Change>) {
     let mut dropped = Vec::new();
     visit(root, &mut String::new(), &mut |at, map| {
@@ -113,16 +111,15 @@ fn is_circular(root: &Value, schema: &Map<String, Value>) -> bool {
     false
 }
 
-/// Whether every step of a reference goes by a keyword that holds schemas: Flow indexes no other
-/// places.
+/// Whether every step of a reference is a keyword that contains schemas: Flow indexes no other locations.
 fn is_schema_location(root: &Value, reference: &str) -> bool {
-    let Some(place) = place(root, reference) else {
+    let Some(location) = location(root, reference) else {
         return false;
     };
-    if !root.pointer(&place).is_some_and(|it| it.is_object() || it.is_boolean()) {
+    if !root.pointer(&location).is_some_and(|it| it.is_object() || it.is_boolean()) {
         return false;
     }
-    let mut tokens = place.split('/').skip(1);
+    let mut tokens = location.split('/').skip(1);
     while let Some(keyword) = tokens.next() {
         let complete = match takes(keyword) {
             Some(Takes::Schema) => true,

@@ -1,32 +1,30 @@
-//! The allow-list rewrite, at every depth.
+//! Rewrites a schema by the allow-list, at every depth.
 
 use super::change::{Change, What};
 use super::keywords::{Takes, is_annotation, is_type, takes};
 use super::modernise::{modernise, rename};
-use super::values::{Fate, compiles, judge, type_of};
+use super::values::{Outcome, check, compiles, type_of};
 use super::{discriminator, refs};
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
 
-/// Schemas within schemas, beyond which a schema is cut off. A parser that stops at 128 levels of
-/// JSON can't get there.
+/// The depth at which nested schemas are cut off. A parser that accepts 128 levels of JSON can't get there.
 const MAX_DEPTH: usize = 200;
 
-/// What the schema is for.
+/// The purpose of the schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// People fill in a form made of it: choices and constraints help them.
+    /// Users fill in a form that is made from it: choices and constraints help them.
     Config,
-    /// Documents must pass it: what the source gets wrong about its own data must not stop a
-    /// capture.
+    /// Documents must satisfy it: wrong declarations of the source must not stop a capture.
     Document,
 }
 
-/// Rewrites a schema; its root becomes an object schema if it was not one.
+/// Rewrites a schema; the root becomes an object if it was not one.
 pub(super) fn rewrite(schema: &Value, mode: Mode) -> (Map<String, Value>, Vec<Change>) {
     let mut has_refs = false;
     refs::visit(schema, &mut String::new(), &mut |_, map| has_refs |= map.contains_key("$ref"));
-    let mut walk = Rewriter {
+    let mut rewriter = Rewriter {
         input: schema,
         mode,
         has_refs,
@@ -37,30 +35,30 @@ pub(super) fn rewrite(schema: &Value, mode: Mode) -> (Map<String, Value>, Vec<Ch
         loosened: false,
         definitions_loosened: false,
     };
-    let mut root = match walk.schema(schema.clone()) {
+    let mut root = match rewriter.schema(schema.clone()) {
         it @ Value::Object(_) => it,
-        // A root of `true` is `{}`. One of `false` takes no document at all: nobody means that.
+        // `true` is equivalent to `{}`. `false` accepts no document, which can't be meant.
         _ => json!({}),
     };
-    refs::drop_dangling(&mut root, &mut walk.changes);
+    refs::drop_dangling(&mut root, &mut rewriter.changes);
     match root {
-        Value::Object(root) => (root, walk.changes),
-        _ => (Map::new(), walk.changes),
+        Value::Object(root) => (root, rewriter.changes),
+        _ => (Map::new(), rewriter.changes),
     }
 }
 
 struct Rewriter<'a> {
     input: &'a Value,
     mode: Mode,
-    /// Whether the input has any `$ref`: an `$id` below the root changes what they mean.
+    /// Whether the input has any `$ref`: an `$id` below the root would change their targets.
     has_refs: bool,
-    /// Ids and anchors seen so far: Flow rejects the second of two.
+    /// Ids and anchors so far: Flow rejects duplicates.
     ids: HashSet<String>,
     at: String,
     depth: usize,
     changes: Vec<Change>,
-    /// Whether the schemas walked since this was last reset accept more than they did. That is fine
-    /// but where it turns round: under `not` and `if`, and where exactly one branch must match.
+    /// Whether schemas rewritten since the last reset accept more than before. That is wrong under `not` and `if`, and in
+    /// `oneOf`, where exactly one branch must match.
     loosened: bool,
     definitions_loosened: bool,
 }
@@ -123,14 +121,14 @@ impl Rewriter<'_> {
         if has_if && !out.contains_key("if") {
             self.drop_inexact(&mut out, &["then", "else"]);
         }
-        // Properties that only a dropped pattern allowed must not fall under these now.
+        // These must not apply to properties that a dropped pattern covered.
         if count(&out, "patternProperties") < patterns {
             self.drop_inexact(&mut out, &["additionalProperties", "unevaluatedProperties"]);
         }
         out
     }
 
-    /// Rewrites the definitions, before the references to them ask whether they were loosened.
+    /// Rewrites the definitions first, as references depend on whether they were loosened.
     fn definitions(&mut self, map: &mut Map<String, Value>) -> Map<String, Value> {
         let mut out = Map::new();
         let outer = self.loosened;
@@ -148,7 +146,7 @@ impl Rewriter<'_> {
         out
     }
 
-    /// One keyword's value as Flow takes it, or nothing if it has to go.
+    /// One keyword's value as Flow accepts it; none if the keyword is dropped.
     fn keyword(&mut self, keyword: &str, value: Value) -> Option<Value> {
         let Some(takes) = takes(keyword) else {
             self.say(What::UnknownKeyword(keyword.into()));
@@ -161,17 +159,17 @@ impl Rewriter<'_> {
             Takes::Ref => return self.reference(keyword, value),
             _ => {}
         }
-        let fate = match judge(keyword, takes, &value, self.mode) {
-            Fate::Keep if !self.is_free(takes, &value) => Fate::Drop(What::IdDropped),
+        let outcome = match check(keyword, takes, &value, self.mode) {
+            Outcome::Keep if !self.is_free(takes, &value) => Outcome::Drop(What::IdDropped),
             it => it,
         };
-        match fate {
-            Fate::Keep => Some(value),
-            Fate::Repair(repaired, what) => {
+        match outcome {
+            Outcome::Keep => Some(value),
+            Outcome::Repair(repaired, what) => {
                 self.say(what);
                 Some(repaired)
             }
-            Fate::Drop(what) => self.lose(keyword, what),
+            Outcome::Drop(what) => self.lose(keyword, what),
         }
     }
 
@@ -190,7 +188,7 @@ impl Rewriter<'_> {
             return self.lose(keyword, What::BadValue(keyword.into()));
         }
         let them = them.into_iter().enumerate();
-        let them = them.map(|(i, it)| self.under(&i.to_string(), |walk| walk.schema(it)));
+        let them = them.map(|(i, it)| self.under(&i.to_string(), |rewriter| rewriter.schema(it)));
         Some(Value::Array(them.collect()))
     }
 
@@ -214,7 +212,7 @@ impl Rewriter<'_> {
         Some(Value::Object(out))
     }
 
-    /// A constraint that got looser inside of `keyword` may have turned into a tighter one outside.
+    /// Handles a constraint inside `keyword` that became looser and so may have made the schema stricter.
     fn loosen(&mut self, keyword: &str, out: &mut Map<String, Value>) {
         match keyword {
             "not" | "if" => self.drop_inexact(out, &[keyword]),
@@ -260,8 +258,8 @@ impl Rewriter<'_> {
         Some(Value::String(reference))
     }
 
-    /// Flow indexes schemas by their ids and anchors: it rejects the second of two, and an id below
-    /// the root changes what the references below it mean.
+    /// Whether an id or anchor can be kept: Flow rejects duplicates, and an id below the root changes the targets of the
+    /// references below it.
     fn is_free(&mut self, takes: Takes, id: &Value) -> bool {
         let is_nested = self.depth > 1;
         match takes {
@@ -272,7 +270,7 @@ impl Rewriter<'_> {
         }
     }
 
-    /// Sources leave values out of their enums, and add some later.
+    /// Replaces an enum by the types of its values: the enums of sources are incomplete.
     fn widen_enum(&mut self, map: &mut Map<String, Value>) {
         for keyword in ["enum", "const"] {
             let values = match (keyword, map.get(keyword)) {

@@ -1,4 +1,4 @@
-//! What becomes of the value of a keyword that holds no schemas.
+//! Checks and repairs the values of keywords that contain no schemas.
 
 use super::change::What;
 use super::keywords::{Takes, is_format, is_type};
@@ -9,14 +9,14 @@ use std::collections::HashSet;
 
 /// What to do with a keyword.
 #[derive(Debug, PartialEq)]
-pub(super) enum Fate {
+pub(super) enum Outcome {
     Keep,
     Repair(Value, What),
     Drop(What),
 }
 
-/// Whether a keyword's value is what Flow takes there, or what it takes to make it so.
-pub(super) fn judge(keyword: &str, takes: Takes, value: &Value, mode: Mode) -> Fate {
+/// Checks whether Flow accepts a keyword's value, and repairs it if possible.
+pub(super) fn check(keyword: &str, takes: Takes, value: &Value, mode: Mode) -> Outcome {
     let fits = match takes {
         Takes::Any => true,
         Takes::Text => value.is_string(),
@@ -41,9 +41,9 @@ pub(super) fn judge(keyword: &str, takes: Takes, value: &Value, mode: Mode) -> F
         Takes::Schema | Takes::Schemas | Takes::SchemaMap | Takes::PatternMap | Takes::Ref => true,
     };
     match takes {
-        _ if fits => Fate::Keep,
-        Takes::Id => Fate::Drop(What::IdDropped),
-        _ => Fate::Drop(What::BadValue(keyword.into())),
+        _ if fits => Outcome::Keep,
+        Takes::Id => Outcome::Drop(What::IdDropped),
+        _ => Outcome::Drop(What::BadValue(keyword.into())),
     }
 }
 
@@ -51,51 +51,51 @@ fn are_names(value: &Value) -> bool {
     value.as_array().is_some_and(|them| them.iter().all(Value::is_string))
 }
 
-fn secret(keyword: &str, value: &Value) -> Fate {
+fn secret(keyword: &str, value: &Value) -> Outcome {
     let is_true = match value {
-        Value::Bool(_) => return Fate::Keep,
+        Value::Bool(_) => return Outcome::Keep,
         Value::String(it) => ["true", "yes", "1"].contains(&it.to_ascii_lowercase().as_str()),
         Value::Number(it) => it.as_f64() != Some(0.0),
         _ => false,
     };
     if is_true {
-        Fate::Repair(Value::Bool(true), What::ValueRepaired(keyword.into()))
+        Outcome::Repair(Value::Bool(true), What::ValueRepaired(keyword.into()))
     } else {
-        Fate::Drop(What::BadValue(keyword.into()))
+        Outcome::Drop(What::BadValue(keyword.into()))
     }
 }
 
-fn step(keyword: &str, value: &Value, mode: Mode) -> Fate {
-    /// Below it, doubles are all multiples or none: databases say `1e-38` for "any decimal".
+fn step(keyword: &str, value: &Value, mode: Mode) -> Outcome {
+    /// For smaller steps, doubles are all multiples or none. Databases write `1e-38` for "any decimal".
     const FINEST: f64 = 1e-9;
     match value.as_f64() {
-        // 19.99 is no multiple of 0.01 in binary.
+        // 19.99 is not a multiple of 0.01 in binary.
         Some(it) if it > 0.0 && it.fract() != 0.0 && mode == Mode::Document => {
-            Fate::Drop(What::InexactDropped(keyword.into()))
+            Outcome::Drop(What::InexactDropped(keyword.into()))
         }
-        Some(it) if it.is_finite() && it >= FINEST => Fate::Keep,
-        _ => Fate::Drop(What::BadValue(keyword.into())),
+        Some(it) if it.is_finite() && it >= FINEST => Outcome::Keep,
+        _ => Outcome::Drop(What::BadValue(keyword.into())),
     }
 }
 
-fn list(keyword: &str, value: &Value) -> Fate {
+fn list(keyword: &str, value: &Value) -> Outcome {
     match value {
-        Value::Array(_) => Fate::Keep,
-        Value::Null => Fate::Drop(What::BadValue(keyword.into())),
-        one => Fate::Repair(json!([one]), What::ValueRepaired(keyword.into())),
+        Value::Array(_) => Outcome::Keep,
+        Value::Null => Outcome::Drop(What::BadValue(keyword.into())),
+        one => Outcome::Repair(json!([one]), What::ValueRepaired(keyword.into())),
     }
 }
 
-fn types(value: &Value) -> Fate {
+fn types(value: &Value) -> Outcome {
     let names: Option<Vec<&str>> = match value {
-        Value::String(it) if is_type(it) => return Fate::Keep,
+        Value::String(it) if is_type(it) => return Outcome::Keep,
         Value::String(it) => type_name(it).map(|it| vec![it]),
         Value::Array(them) => them.iter().map(listed_type).collect(),
         _ => None,
     };
-    // A name that can't be read may stand for any type: the others alone would be too strict.
+    // An unknown name may mean any type, so the others alone would be too strict.
     let Some(mut names) = names.filter(|it| !it.is_empty()) else {
-        return Fate::Drop(What::TypeDropped);
+        return Outcome::Drop(What::TypeDropped);
     };
     let mut seen = HashSet::new();
     names.retain(|it| seen.insert(*it));
@@ -111,47 +111,47 @@ fn listed_type(value: &Value) -> Option<&'static str> {
     }
 }
 
-fn format(value: &Value) -> Fate {
+fn format(value: &Value) -> Outcome {
     match value {
-        Value::String(it) if is_format(it) => Fate::Keep,
-        other => Fate::Drop(What::FormatDropped(text(other))),
+        Value::String(it) if is_format(it) => Outcome::Keep,
+        other => Outcome::Drop(What::FormatDropped(text(other))),
     }
 }
 
-fn pattern(value: &Value) -> Fate {
+fn pattern(value: &Value) -> Outcome {
     match value {
-        Value::String(it) if compiles(it) => Fate::Keep,
-        other => Fate::Drop(What::PatternDropped(text(other))),
+        Value::String(it) if compiles(it) => Outcome::Keep,
+        other => Outcome::Drop(What::PatternDropped(text(other))),
     }
 }
 
-/// Whether Flow's regular expressions, which are Rust's, can express a pattern.
+/// Whether a pattern compiles with Flow's regular expressions, which are Rust's.
 pub(super) fn compiles(pattern: &str) -> bool {
     regex::Regex::new(pattern).is_ok()
 }
 
-fn names(keyword: &str, value: &Value) -> Fate {
+fn names(keyword: &str, value: &Value) -> Outcome {
     let repaired = match value {
         Value::Array(them) => {
             let mut seen = HashSet::new();
             them.iter().filter(|it| it.is_string() && seen.insert(*it)).cloned().collect()
         }
         Value::String(_) => vec![value.clone()],
-        _ => return Fate::Drop(What::BadValue(keyword.into())),
+        _ => return Outcome::Drop(What::BadValue(keyword.into())),
     };
     keep_or_repair(value, Value::Array(repaired), What::RequiredRepaired)
 }
 
-fn dialect(keyword: &str, value: &Value) -> Fate {
+fn dialect(keyword: &str, value: &Value) -> Outcome {
     let is_old = |it: &str| it.contains("json-schema.org/draft-0") || it.contains("json-schema.org/schema");
     match value {
-        Value::String(it) if is_old(it) => Fate::Drop(What::DialectDropped),
-        Value::String(_) => Fate::Keep,
-        _ => Fate::Drop(What::BadValue(keyword.into())),
+        Value::String(it) if is_old(it) => Outcome::Drop(What::DialectDropped),
+        Value::String(_) => Outcome::Keep,
+        _ => Outcome::Drop(What::BadValue(keyword.into())),
     }
 }
 
-/// Flow resolves an id as a URL, and rejects one that has a fragment or is opaque (`urn:`).
+/// Whether an id is a URL that Flow accepts: without a fragment, and not opaque (`urn:`).
 fn is_url(id: &str) -> bool {
     let is_url_char = |c: char| c.is_ascii_alphanumeric() || "-._~:/?@!$&'()*+,;=%".contains(c);
     let has_host = |it: &str| it.starts_with(|c: char| c.is_ascii_alphanumeric());
@@ -162,11 +162,11 @@ fn is_url(id: &str) -> bool {
     is_url && id.chars().all(is_url_char)
 }
 
-fn keep_or_repair(value: &Value, repaired: Value, what: What) -> Fate {
-    if *value == repaired { Fate::Keep } else { Fate::Repair(repaired, what) }
+fn keep_or_repair(value: &Value, repaired: Value, what: What) -> Outcome {
+    if *value == repaired { Outcome::Keep } else { Outcome::Repair(repaired, what) }
 }
 
-/// The type that a name stands for, in JSON schema's words and in those of other type systems.
+/// The JSON schema type that a name means, including names of other type systems.
 fn type_name(name: &str) -> Option<&'static str> {
     Some(match name.to_ascii_lowercase().as_str() {
         "null" | "none" | "nil" => "null",

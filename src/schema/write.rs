@@ -1,4 +1,4 @@
-//! Write schemas: what every document of a collection must satisfy, or the capture fails.
+//! Write schemas: every document of a collection must satisfy its write schema, or the capture fails.
 
 use super::change::{Change, What};
 use super::key::{Key, META};
@@ -8,8 +8,7 @@ use super::rewrite::{Mode, rewrite};
 use super::{Rewritten, make_object};
 use serde_json::{Map, Value, json};
 
-/// The permissive write schema: the key and `_meta`, and nothing that a source could get wrong
-/// about the rest.
+/// The permissive write schema: the key and `_meta`, without the source's other declarations, which may be wrong.
 pub fn write_permissive(key: &Key) -> Value {
     let mut root = Map::new();
     root.insert("type".into(), "object".into());
@@ -19,8 +18,8 @@ pub fn write_permissive(key: &Key) -> Value {
     Value::Object(root)
 }
 
-/// The schema that the source declares as the write schema. Records that break it fail the capture. A row that is gone is
-/// a document of `_meta` and its key alone, so nothing else is required.
+/// The source's schema as the write schema. Records that violate it fail the capture. A deletion is a document with only
+/// `_meta` and the key, so nothing else is required.
 pub fn write_declared(declared: &Value, key: &Key) -> Rewritten {
     let (mut root, mut changes) = rewrite(declared, Mode::Document);
     keep_row_for_refs(&mut root);
@@ -30,7 +29,7 @@ pub fn write_declared(declared: &Value, key: &Key) -> Rewritten {
     Rewritten { schema: Value::Object(root), changes }
 }
 
-/// What the shim adds to each document. It stays open: the runtime adds `/_meta/uuid` (F13).
+/// The member that the shim adds to each document. It is not closed: the runtime adds `/_meta/uuid` (F13).
 pub(super) fn meta() -> Value {
     json!({
         "type": "object",
@@ -42,8 +41,8 @@ pub(super) fn meta() -> Value {
     })
 }
 
-/// The root is about to ask for a key and `_meta`. Schemas that refer to the root or into it, such
-/// as those of rows within rows, mean the row as the source declared it: they get a copy.
+/// Redirects references to the root, or into it, to a copy in `$defs`: the root will require a key and `_meta`, which the
+/// nested rows that they mean do not have.
 fn keep_row_for_refs(root: &mut Map<String, Value>) {
     let mut whole = Value::Object(std::mem::take(root));
     let mut to_root = Vec::new();
@@ -76,12 +75,12 @@ fn keep_row_for_refs(root: &mut Map<String, Value>) {
     }
 }
 
-/// A copy that can stand beside the original: definitions and ids are found there.
+/// A copy to be kept beside the original, without the definitions and ids that the original has.
 fn without_definitions(schema: &Value) -> Value {
     let mut copy = schema.clone();
-    let mut places = Vec::new();
-    refs::visit(schema, &mut String::new(), &mut |at, _| places.push(at.to_owned()));
-    for at in places {
+    let mut locations = Vec::new();
+    refs::visit(schema, &mut String::new(), &mut |at, _| locations.push(at.to_owned()));
+    for at in locations {
         if let Some(Value::Object(map)) = copy.pointer_mut(&at) {
             map.retain(|keyword, _| !matches!(keyword.as_str(), "$id" | "$anchor" | "$dynamicAnchor"));
         }
@@ -92,27 +91,27 @@ fn without_definitions(schema: &Value) -> Value {
     copy
 }
 
-/// Drops what would forbid `_meta` at the root, or a deletion, in each of the schemas that apply there.
+/// Drops keywords that forbid `_meta` at the root, or deletions, from all schemas that apply there.
 fn open_root(mut root: Value, changes: &mut Vec<Change>) -> Map<String, Value> {
-    let mut places = vec![String::new()];
+    let mut locations = vec![String::new()];
     let mut next = 0;
-    while let Some(at) = places.get(next) {
-        for place in applied_at(&root, at) {
-            if !places.contains(&place) {
-                places.push(place);
+    while let Some(at) = locations.get(next) {
+        for location in applied_at(&root, at) {
+            if !locations.contains(&location) {
+                locations.push(location);
             }
         }
         next += 1;
     }
     let mut opened_branch = false;
-    for at in &places {
+    for at in &locations {
         if let Some(Value::Object(schema)) = root.pointer_mut(at) {
             let opened = open(schema, at, changes);
             opened_branch |= opened && !at.is_empty();
         }
     }
-    // Branches that only their closedness told apart match together now.
-    for at in places.iter().rev().filter(|_| opened_branch) {
+    // Branches that differed only in what they forbid may match together now.
+    for at in locations.iter().rev().filter(|_| opened_branch) {
         if let Some(Value::Object(schema)) = root.pointer_mut(at)
             && schema.contains_key("oneOf")
             && !schema.contains_key("anyOf")
@@ -128,15 +127,15 @@ fn open_root(mut root: Value, changes: &mut Vec<Change>) -> Map<String, Value> {
     }
 }
 
-/// Drops what would forbid `_meta` or a deletion from one schema; says whether there was any.
+/// Drops keywords that forbid `_meta` or deletions from one schema; returns whether it had any.
 fn open(schema: &mut Map<String, Value>, at: &str, changes: &mut Vec<Change>) -> bool {
     let takes_meta = |pattern: &str| regex::Regex::new(pattern).is_ok_and(|it| it.is_match(META));
     let patterns = schema.get("patternProperties").and_then(Value::as_object);
     let loses_pattern = patterns.is_some_and(|them| them.keys().any(|it| takes_meta(it)));
-    // A schema for what is not declared leaves `_meta` alone at the root, where that is declared;
-    // but not what a pattern took care of that has to go.
+    // At the root `_meta` is declared, so a schema for undeclared properties does not apply to it. It would apply to
+    // properties that a dropped pattern covered.
     let keeps_rest = at.is_empty() && !loses_pattern;
-    // What a condition does not ask for, it takes for granted.
+    // Without `required`, a condition would hold more often.
     let is_condition = at.split('/').any(|it| it == "if");
     let before = changes.len();
     schema.retain(|keyword, value| {
@@ -165,27 +164,27 @@ fn open(schema: &mut Map<String, Value>, at: &str, changes: &mut Vec<Change>) ->
     changes.len() > before
 }
 
-/// The schemas that apply in the same place as the one at `at`.
+/// The locations of the schemas that apply to the same value as the one at `at`.
 fn applied_at(root: &Value, at: &str) -> Vec<String> {
     let Some(Value::Object(schema)) = root.pointer(at) else {
         return Vec::new();
     };
-    let mut places = Vec::new();
+    let mut locations = Vec::new();
     for (keyword, value) in schema {
         let here = format!("{at}/{keyword}");
         match (keyword.as_str(), value) {
             ("allOf" | "anyOf" | "oneOf", Value::Array(them)) => {
-                places.extend((0..them.len()).map(|i| format!("{here}/{i}")));
+                locations.extend((0..them.len()).map(|i| format!("{here}/{i}")));
             }
-            ("if" | "then" | "else", _) => places.push(here),
-            ("dependentSchemas", Value::Object(them)) => places.extend(them.keys().map(|name| {
+            ("if" | "then" | "else", _) => locations.push(here),
+            ("dependentSchemas", Value::Object(them)) => locations.extend(them.keys().map(|name| {
                 let mut here = here.clone();
                 push(&mut here, name);
                 here
             })),
-            ("$ref", Value::String(reference)) => places.extend(refs::place(root, reference)),
+            ("$ref", Value::String(reference)) => locations.extend(refs::location(root, reference)),
             _ => {}
         }
     }
-    places
+    locations
 }

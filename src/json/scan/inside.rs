@@ -1,8 +1,8 @@
-//! Going through a value container by container, in steps: the caller keeps what is open, so that nothing recurses.
+//! Traverses a value step by step. The caller keeps the stack of open containers, so there is no recursion.
 
 use super::{Fault, Key, Scanner};
 
-/// What comes next in an open container.
+/// The next element of an open container.
 pub enum Inside<'a> {
     /// A member; its value is next.
     Member(Key<'a>),
@@ -11,13 +11,13 @@ pub enum Inside<'a> {
 }
 
 impl<'a> Scanner<'a, '_> {
-    /// Goes into the object or array that comes next.
+    /// Enters the object or array that is next.
     pub fn enter(&mut self) {
         self.peek();
         self.at += 1;
     }
 
-    /// The next thing in the container that is open. `first` is said right behind its beginning.
+    /// The next element of the open container. `first`: directly after its start.
     pub fn inside(&mut self, object: bool, first: bool) -> Result<Inside<'a>, Fault> {
         match (self.peek(), object) {
             (Some(b'}'), true) | (Some(b']'), false) => {
@@ -26,7 +26,7 @@ impl<'a> Scanner<'a, '_> {
             }
             (Some(b','), _) if !first => self.at += 1,
             (Some(_), _) if first => {}
-            _ => return Err(self.fault("expected ',' or the end of what is open")),
+            _ => return Err(self.fault("expected ',' or the end of the container")),
         }
         if object { self.key().map(Inside::Member) } else { Ok(Inside::Item) }
     }

@@ -1,6 +1,6 @@
-//! How deep a scanner is in, without recursion.
+//! The stack of open containers of a scanner.
 
-/// Which containers are open, objects and arrays told apart: a bit each, spilling to the heap below 64 levels.
+/// One bit for each open container, set for objects; levels beyond 64 are on the heap.
 #[derive(Default)]
 pub(super) struct Nesting {
     bits: u64,

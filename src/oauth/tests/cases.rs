@@ -1,4 +1,4 @@
-//! Declarations as connectors make them, of each kind one, and what becomes of them.
+//! One declaration of each kind that connectors make, and the result.
 
 use serde_json::{Value, json};
 
@@ -59,7 +59,7 @@ fn two_logins(oauth: Value) -> Value {
     })
 }
 
-/// The one sentence for why there is none.
+/// The reason why there is no OAuth.
 fn missing(derived: &Derived) -> &str {
     assert!(derived.oauth2.is_none() && derived.remap.is_nothing());
     derived.missing.as_deref().unwrap_or_default()
@@ -166,7 +166,7 @@ fn the_legacy_declaration_is_understood() {
 }
 
 #[test]
-fn without_a_declaration_the_response_tells() {
+fn without_a_declaration_fields_are_found_by_name() {
     let schema = json!({"type": "object", "properties": {
         "credentials": two_logins(json!({"client_id": text(), "client_secret": text(), "refresh_token": text()})),
     }});
@@ -202,7 +202,7 @@ fn references_are_followed() {
 }
 
 #[test]
-fn what_is_made_by_hand_stays() {
+fn a_handwritten_annotation_stays() {
     let mut schema = json!({"type": "object", "properties": {
         "credentials": {"type": "object", "x-oauth2-provider": "acme", "properties": {"client_id": text()}},
     }});
@@ -213,7 +213,7 @@ fn what_is_made_by_hand_stays() {
     assert_eq!(it.oauth2.unwrap()["provider"], "acme");
     let none = derive(&declaration(&schema), &OAuthSetting::Given(json!({"provider": "", "accessTokenHeaders": {}})));
     assert_eq!((none.oauth2, none.missing), (None, None));
-    // A button without anything behind it would hide the fields.
+    // A button without `oauth2` would hide the fields.
     schema["properties"]["credentials"].as_object_mut().unwrap().shift_remove("x-oauth2-provider");
     assert_eq!(none.schema, schema);
 }
@@ -248,7 +248,7 @@ fn what_can_not_be_is_said() {
     assert_eq!((none.schema, none.missing), (schema, None));
 }
 
-/// A number in a path selects a branch of a `oneOf`; what it can't select leaves the config without OAuth.
+/// A number in a path selects a branch of a `oneOf`. If it can't, there is no OAuth.
 #[test]
 fn a_number_in_a_path_selects_a_branch() {
     let branch = |name: &str, more: Value| {

@@ -1,4 +1,4 @@
-//! The templates' language, in both of its notations.
+//! The template language, in both notations.
 
 use crate::oauth::template::{Error, Expr, parse};
 
@@ -58,7 +58,7 @@ fn reads_both_notations() {
 }
 
 #[test]
-fn names_what_it_does_not_know() {
+fn errors_name_the_unsupported_construct() {
     let cases = [
         ("{{ {'EU': 'x'}[region] }}", "a dictionary"),
         ("{{ hosts[region] }}", "a look-up `[...]`"),
@@ -73,7 +73,7 @@ fn names_what_it_does_not_know() {
         ("{% endif %}", "a `{% endif %}` where none can be"),
         ("{{ a", "no end"),
         ("{{ 'a }}", "a text without its closing quote"),
-        ("{{ a | default(1) }}", "an argument of filter `default` that is no text"),
+        ("{{ a | default(1) }}", "an argument of filter `default` that is not text"),
     ];
     for (template, want) in cases {
         assert_eq!(parse(template), Err(Error(want.to_owned())), "{template}");
