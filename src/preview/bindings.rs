@@ -121,9 +121,9 @@ impl Binding {
         format!("{}.v0", encode(&self.path.join("/")))
     }
 
-    /// The requirements that Flow checks each document against.
+    /// Checks documents against the collection's schema, if that is the declared one.
     pub fn validator(&self) -> Result<Validator> {
-        Validator::new(&self.key, &self.schema).with_context(|| format!("stream {}", self.stream.id))
+        Validator::new(&self.schema).with_context(|| format!("stream {}", self.stream.id))
     }
 
     pub fn open(&self) -> OpenBinding<'_> {

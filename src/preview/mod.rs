@@ -106,8 +106,7 @@ run with the same --state repeats them.
 --limit-per-stream: Ends when every stream has N documents or the connector exits. The state does not advance past a \
 document that was not printed.
 
-Documents are validated like in Flow: the key always, and the whole document if shim.yaml has `schema: declared`. A \
-violation is an error.
+If shim.yaml has `schema: declared`, documents are validated against the schema as Flow does; a violation is an error.
 
 --full-refresh: The state of the selected streams is ignored, like in a backfill in Flow, and replaced at the first \
 checkpoint. Streams with a full refresh mode are read in that mode, others in their usual one. The next run without \

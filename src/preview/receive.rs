@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::spool::{Spool, Stuck};
 use super::state::StateFile;
 use super::tally::Tally;
-use super::validate::{Found, Validator};
+use super::validate::Validator;
 use crate::error::Reason;
 use crate::json::hints::Hints;
 use crate::json::scan::{Fault, Kind, Scanner};
@@ -67,8 +67,6 @@ pub struct Receiver<W> {
     omitted: bool,
     /// One for each binding, or none without validation.
     validators: Vec<Validator>,
-    /// The key components of the current document.
-    found: Found,
     stop: Shutdown,
     hints: Hints,
 }
@@ -116,7 +114,6 @@ impl<W: Write> Receiver<W> {
             left_of: limits.documents_per_stream.map(|it| vec![it; heads.len()]),
             omitted: false,
             validators,
-            found: Found::new(),
             heads,
             touched: Vec::new(),
             tally,
@@ -166,8 +163,8 @@ impl<W: Write> Receiver<W> {
     #[inline]
     fn line(&mut self, line: &[u8]) -> Result<ControlFlow<()>> {
         if line.starts_with(br#"{"captured":"#) {
-            let captured = captured(line, &mut self.hints, &self.validators, &mut self.found).map_err(unreadable)?;
-            return self.document(line, &captured);
+            let captured = captured(line, &mut self.hints).map_err(unreadable)?;
+            return self.document(&captured);
         }
         match serde_json::from_slice(line).map_err(unreadable)? {
             Response::Opened(_) | Response::SourcedSchema(_) => Ok(ControlFlow::Continue(())),
@@ -176,7 +173,7 @@ impl<W: Write> Receiver<W> {
     }
 
     #[inline]
-    fn document(&mut self, line: &[u8], captured: &Captured) -> Result<ControlFlow<()>> {
+    fn document(&mut self, captured: &Captured) -> Result<ControlFlow<()>> {
         if self.has_enough() {
             return Ok(ControlFlow::Break(()));
         }
@@ -189,7 +186,7 @@ impl<W: Write> Receiver<W> {
         stream.records.add(1);
         stream.record_bytes.add(bytes);
         if let Some(validator) = self.validators.get(binding) {
-            validator.check(&stream.id, line, &self.found, captured.document)?;
+            validator.check(&stream.id, captured.document)?;
         }
         if let Some(left) = self.left_of.as_mut().map(|it| &mut it[binding]) {
             if *left == 0 {
@@ -310,12 +307,7 @@ struct Captured<'a> {
 }
 
 #[inline]
-fn captured<'a>(
-    line: &'a [u8],
-    hints: &mut Hints,
-    validators: &[Validator],
-    found: &mut Found,
-) -> Result<Captured<'a>, Fault> {
+fn captured<'a>(line: &'a [u8], hints: &mut Hints) -> Result<Captured<'a>, Fault> {
     let (mut binding, mut document, mut deleted) = (0, &line[..0], false);
     let mut scanner = Scanner::new(line, hints);
     scanner.object(|it, _| {
@@ -323,8 +315,7 @@ fn captured<'a>(
             if key.is("doc") {
                 it.kind();
                 let start = it.position();
-                // The binding precedes the document.
-                deleted = examine(line, it, validators.get(binding), found)?;
+                deleted = is_deleted(line, it)?;
                 document = &line[start..it.position()];
             } else if key.is("binding") {
                 let number = &line[it.value()?];
@@ -339,24 +330,13 @@ fn captured<'a>(
     Ok(Captured { binding, document, deleted })
 }
 
-/// Scans a document, notes where its key components are and returns whether /_meta/op is `"d"` (F22).
+/// Scans a document and returns whether /_meta/op is `"d"` (F22).
 #[inline]
-fn examine(
-    line: &[u8],
-    document: &mut Scanner,
-    validator: Option<&Validator>,
-    found: &mut Found,
-) -> Result<bool, Fault> {
+fn is_deleted(line: &[u8], document: &mut Scanner) -> Result<bool, Fault> {
     let mut deleted = false;
-    if let Some(validator) = validator {
-        validator.begin(found);
-    }
     document.object(|it, key| {
         if !key.may_begin_with(b'_') || !key.is("_meta") || it.kind() != Some(Kind::Object) {
-            return match validator {
-                Some(validator) => validator.member(it, &key, found),
-                None => it.value().map(drop),
-            };
+            return it.value().map(drop);
         }
         it.object(|it, key| {
             let is_op = key.is("op");
@@ -379,7 +359,7 @@ mod tests {
     #[test]
     fn documents_are_sliced_as_they_are() {
         let line = br#"{"captured":{"binding":12,"doc": {"_meta":{"row_id":1,"op":"d"}, "n": 1.50e3} }}"#;
-        let captured = |line| captured(line, &mut Hints::default(), &[], &mut Found::new());
+        let captured = |line| captured(line, &mut Hints::default());
         let it = captured(line).unwrap();
         assert_eq!((it.binding, it.deleted), (12, true));
         assert_eq!(it.document, br#"{"_meta":{"row_id":1,"op":"d"}, "n": 1.50e3}"#);

@@ -60,7 +60,8 @@ fn nested_fields_branches_and_keys_that_are_none_read_well() {
     let catalog = serde_json::json!({"type": "CATALOG", "catalog": {"streams": [
         {"name": "users", "namespace": "public", "supported_sync_modes": ["full_refresh", "incremental"],
             "default_cursor_field": ["changed", "at"], "source_defined_primary_key": [["tenant"], ["id"]],
-            "json_schema": {"type": "object", "properties": {"id": {"type": "integer", "format": "int64"}}}},
+            "json_schema": {"type": "object", "properties": {
+                "tenant": {"type": "string"}, "id": {"type": "integer", "format": "int64"}}}},
         {"name": "tags", "supported_sync_modes": ["full_refresh"], "source_defined_primary_key": [["tag"]],
             "json_schema": {"type": "object", "properties": {"tag": {"type": "object"}}}}
     ]}});
