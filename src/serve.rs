@@ -14,7 +14,6 @@ use crate::flow::request::{Request, Validate};
 use crate::flow::response::{DiscoveredBinding, Response, Spec, ValidatedBinding};
 use crate::process::thread;
 use crate::schema;
-use crate::secrets;
 use crate::session::Session;
 use crate::settings::SchemaMode;
 use crate::settings::streams::StreamRules;
@@ -51,19 +50,19 @@ where
         let sent = match request {
             Request::Spec => out.send(&Response::Spec(&spec(session).await?)),
             Request::Discover(it) => {
-                secrets::redact_config(&it.config, None);
+                session.redact(&it.config);
                 out.send(&Response::Discovered {
                     bindings: discovered(session.discover(&it.config).await?, &session.settings.streams),
                 })
             }
             Request::Validate(it) => {
-                secrets::redact_config(&it.config, None);
+                session.redact(&it.config);
                 out.send(&Response::Validated { bindings: validate(session, &it).await? })
             }
             // F21: nothing to do, and no connector needed.
             Request::Apply => out.send(&Response::Applied {}),
             Request::Open(open) => {
-                secrets::redact_config(&open.capture.config, None);
+                session.redact(&open.capture.config);
                 return capture::run(session, &open, out).await;
             }
             Request::Acknowledge => Ok(()),

@@ -32,7 +32,6 @@ use crate::process::launch::in_words;
 use crate::process::stderr::Stderr;
 use crate::process::supervise::{End, Exit, Finished};
 use crate::process::thread;
-use crate::secrets;
 use crate::session::{Session, mapping};
 use crate::upstream::{Opened, Resource, Selected, Stream, SyncRequest};
 
@@ -191,7 +190,7 @@ async fn read_and_publish<W: Write + Send + 'static>(
         if let Ok(finished) = &finished
             && let Some(changed) = session.upstream.config_after(&finished.files, config)
         {
-            secrets::redact_config(&changed, None);
+            session.redact(&changed);
             rotations.send_replace(Some(changed));
         }
         ended.notify_one();

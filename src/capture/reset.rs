@@ -4,8 +4,8 @@ use serde_json::{Map, Value};
 
 use super::ledger::BINDINGS;
 
-/// Takes bindings out of a state by their state keys. Where no other binding is left, nothing is: neither shared state
-/// nor what an older wrapper kept.
+/// Removes bindings from a state by their state keys. If no other binding is left, the result is empty: without shared state and
+/// without a legacy wrapper's members.
 pub fn reset_bindings(state: Value, state_keys: &[String]) -> Value {
     let Value::Object(mut members) = state else { return Value::Object(Map::new()) };
     let Some(Value::Object(cells)) = members.get_mut(BINDINGS) else { return Value::Object(Map::new()) };

@@ -27,6 +27,7 @@ mod rewrite;
 mod shape;
 mod sourced;
 mod values;
+mod violations;
 mod write;
 
 #[cfg(test)]
@@ -36,6 +37,7 @@ pub use change::{Change, What};
 pub use key::{Key, KeyProblem, declare_path, key};
 pub(crate) use refs::find as find_ref;
 pub use sourced::{DateFormats, sourced};
+pub use violations::{unknown_fields, violations};
 pub use write::{write_declared, write_permissive};
 
 use rewrite::Mode;

@@ -157,7 +157,7 @@ pub fn skips_interval(config: &RawValue) -> bool {
 }
 
 /// The member of Flow's config that does. It is not passed to the connector.
-const SKIP_INTERVAL: &str = "_atf_skip_interval";
+pub const SKIP_INTERVAL: &str = "_atf_skip_interval";
 
 /// The error does not quote the config, as it holds secrets.
 fn parsed(config: &RawValue) -> Result<Value> {

@@ -4,7 +4,7 @@
 pub mod mapping;
 mod rotation;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -13,6 +13,7 @@ use tracing::{debug, error, warn};
 
 use crate::airbyte::Airbyte;
 use crate::logging;
+use crate::oauth;
 use crate::process::launch::{Launcher, RotatedConfig, Target};
 use crate::process::shutdown::Shutdown;
 use crate::schema::{self, Change};
@@ -22,7 +23,7 @@ use crate::settings::{Protocol, Settings, SourceArgs};
 use crate::singer::Singer;
 use crate::upstream::{Resource, Spec, Stream, Upstream};
 
-use mapping::{ConfigMapping, Endpoint};
+use mapping::{ConfigMapping, Endpoint, SKIP_INTERVAL};
 use rotation::ENCRYPTION_URL;
 
 pub struct Session {
@@ -33,6 +34,8 @@ pub struct Session {
     pub endpoint: Endpoint,
     /// The config of the last discovery, and what it found.
     discovered: Mutex<Option<(Box<RawValue>, Vec<Stream>)>>,
+    /// The config schema as Flow has it, once this process has fetched the connector's spec.
+    config_schema: OnceLock<Value>,
 }
 
 /// The connector as Flow sees it.
@@ -77,13 +80,20 @@ impl Session {
             shutdown,
             rotated: RotatedConfig::default(),
         };
-        Self { settings, upstream, launcher, endpoint: Endpoint::new(patch, map, oauth2), discovered: Mutex::default() }
+        Self {
+            settings,
+            upstream,
+            launcher,
+            endpoint: Endpoint::new(patch, map, oauth2),
+            discovered: Mutex::default(),
+            config_schema: OnceLock::new(),
+        }
     }
 
     /// Fetches the connector's spec, and derives what Flow is told.
     pub async fn describe(&self) -> Result<Described> {
         let found = self.upstream.spec(&self.launcher).await?;
-        let derived = self.endpoint.derive(&found);
+        let derived = self.derive(&found);
         let Spec { advanced_auth, auth_specification, documentation_url, .. } = found;
         let rewritten = schema::config(&derived.schema);
         Ok(Described {
@@ -96,19 +106,48 @@ impl Session {
         })
     }
 
+    fn derive(&self, found: &Spec) -> oauth::Derived {
+        let derived = self.endpoint.derive(found);
+        let _ = self.config_schema.set(derived.schema.clone());
+        derived
+    }
+
+    /// Redacts the secrets of a config of Flow's from now on: those that the connector's schema marks, if this process
+    /// knows it, and those whose names look secret.
+    pub fn redact(&self, config: &RawValue) {
+        secrets::redact_config(config, self.config_schema.get());
+    }
+
+    /// Warns of fields that the connector does not know and of values that its schema does not allow, if the schema is known:
+    /// most connectors ignore a mistyped field.
+    fn warn_of_problems(&self, config: &RawValue) {
+        let Some(schema) = self.config_schema.get() else { return };
+        let Ok(config) = serde_json::from_str::<Value>(config.get()) else { return };
+        for (name, similar) in schema::unknown_fields(schema, &config).into_iter().filter(|it| it.0 != SKIP_INTERVAL) {
+            let hint = similar.map_or(String::new(), |it| format!(" (did you mean `{it}`?)"));
+            warn!("the connector has no config field `{name}`{hint}");
+        }
+        // Taps are checked by the protocol, with an error.
+        if self.settings.protocol == Protocol::Airbyte {
+            schema::violations(schema, &config).iter().for_each(|it| warn!("the config may not be valid: {it}"));
+        }
+    }
+
     /// The config mapping for this config; reuses the one stored by an earlier session if it is still valid.
     pub async fn mapping(&self, config: &RawValue, kept: Option<&ConfigMapping>) -> Result<ConfigMapping> {
         if let Some(mapping) = self.endpoint.mapping(config, kept)? {
             return Ok(mapping);
         }
         let found = self.upstream.spec(&self.launcher).await;
-        self.endpoint.derive(&found.context("can't fetch the connector's spec, which the config mapping needs")?);
+        self.derive(&found.context("can't fetch the connector's spec, which the config mapping needs")?);
         Ok(self.endpoint.mapping(config, None)?.unwrap_or_default())
     }
 
     /// Checks that these streams can be read with this config of Flow's.
     pub async fn check(&self, config: &RawValue, resources: &[Resource]) -> Result<()> {
         let mapping = self.mapping(config, None).await?;
+        self.redact(config);
+        self.warn_of_problems(config);
         let given = self.endpoint.to_connector(config, &mapping)?;
         let checked = self.upstream.check(&self.launcher, &given, resources).await;
         self.apply_rotated(config, &mapping).await;
@@ -164,7 +203,7 @@ impl Session {
     /// Takes over a config that the connector rotated during check or discover: this process uses it from now on.
     async fn apply_rotated(&self, config: &RawValue, mapping: &ConfigMapping) {
         if let Some(rotated) = self.launcher.rotated.take() {
-            secrets::redact_config(&rotated, None);
+            self.redact(&rotated);
             self.endpoint.keep_rotated(config, &rotated);
             self.publish(&rotated, config, mapping).await;
         }

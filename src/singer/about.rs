@@ -2,9 +2,7 @@
 
 use anyhow::{Result, anyhow};
 use std::sync::LazyLock;
-use tracing::debug;
 
-use jsonschema::Validator;
 use regex::Regex;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -60,22 +58,7 @@ pub fn validate(config_schema: &Value, config: &RawValue) -> Result<()> {
     // Rewritten as for Flow: taps use any draft.
     let schema = schema::config(config_schema).schema;
     let Ok(config) = serde_json::from_str::<Value>(config.get()) else { return Ok(()) };
-    let validator: Validator = match jsonschema::validator_for(&schema) {
-        Ok(it) => it,
-        Err(error) => {
-            debug!("the config is not validated: its schema is not valid: {error}");
-            return Ok(());
-        }
-    };
-    let wrong: Vec<String> = validator
-        .iter_errors(&config)
-        .take(5)
-        .map(|it| match it.instance_path().to_string() {
-            path if path.is_empty() => it.masked().to_string(),
-            // Values are masked: they may be secrets.
-            path => format!("{path}: {}", it.masked()),
-        })
-        .collect();
+    let wrong = schema::violations(&schema, &config);
     if wrong.is_empty() {
         return Ok(());
     }

@@ -212,7 +212,7 @@ fn what_is_derived_of_each() {
     insta::assert_snapshot!(lines.join("\n"));
 }
 
-/// The older wrapper's folders have been made by hand, for versions of their own: what they say is what Flow is told.
+/// airbyte-to-flow's overlays were written by hand: their oauth2 is used unchanged.
 #[test]
 fn overlays_made_by_hand_are_obeyed() {
     let (mut none, mut without_login, mut given) = (0, 0, 0);
