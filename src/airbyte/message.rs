@@ -149,15 +149,16 @@ impl<'a> Parts<'a> {
     #[inline]
     fn record(&mut self, line: &'a [u8], scanner: &mut Scanner<'a, '_>, watch: &mut Watch) -> Result<(), Fault> {
         scanner.object(|it, key| {
+            // The common members first.
             if key.is("data") && it.kind() == Some(Kind::Object) {
                 self.is_ambiguous |= self.data.is_some();
                 self.data = Some(line::payload(line, it, watch, &DELETION)?);
             } else if key.is("stream") && it.kind() == Some(Kind::String) {
                 self.stream = Some(&line[it.value()?]);
+            } else if key.is("emitted_at") {
+                it.value()?;
             } else if key.is("namespace") && it.kind() == Some(Kind::String) {
                 self.namespace = Some(&line[it.value()?]);
-            } else if (key.is("file") || key.is("file_reference")) && it.kind() == Some(Kind::Object) {
-                self.file = Some(&line[it.value()?]);
             } else if key.is("meta") && it.kind() == Some(Kind::Object) {
                 it.object(|it, key| {
                     let changes = key.is("changes") && it.kind() == Some(Kind::Array);
