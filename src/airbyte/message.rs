@@ -81,10 +81,7 @@ fn scan<'a>(line: &'a [u8], hints: &mut Hints, watch: &'a mut Watch) -> Result<S
     let mut parts = Parts::default();
     let mut scanner = Scanner::new(line, hints);
     if scanner.kind() != Some(Kind::Object) {
-        return match damage::behind_control_codes(line) {
-            Some(message) => scan(message, hints, watch),
-            None => Err(damage::classify(line, None, "a message begins within a line")),
-        };
+        return scan_behind_control_codes(line, hints, watch);
     }
     let scanned = scanner.object(|it, key| {
         if key.is("type") {
@@ -128,6 +125,19 @@ fn scan<'a>(line: &'a [u8], hints: &mut Hints, watch: &'a mut Watch) -> Result<S
         }
         (_, None) => Err(Broken::lost(stream(), "a RECORD has no data object")),
         (None, _) => Err(Broken::lost(None, "a RECORD names no stream")),
+    }
+}
+
+/// A function of its own, so that [`scan`] is not recursive and can be inlined.
+#[cold]
+fn scan_behind_control_codes<'a>(
+    line: &'a [u8],
+    hints: &mut Hints,
+    watch: &'a mut Watch,
+) -> Result<Scanned<'a>, Broken> {
+    match damage::behind_control_codes(line) {
+        Some(message) => scan(message, hints, watch),
+        None => Err(damage::classify(line, None, "a message begins within a line")),
     }
 }
 

@@ -102,6 +102,10 @@ pub fn declare_path(schema: &mut Value, path: &[String]) {
     }
 }
 
+/// Keywords that a scalar does not need.
+const OF_CONTAINERS: [&str; 6] =
+    ["properties", "patternProperties", "additionalProperties", "required", "items", "prefixItems"];
+
 fn component_types(root: &Shape, path: &[String]) -> Result<Types, KeyProblem> {
     if path.is_empty() {
         return Err(KeyProblem::EmptyPath);
@@ -165,6 +169,10 @@ impl Key {
                 let was_required = require(parent, name);
                 let property = object(object(parent, "properties"), name);
                 let was_strict = make_strict(property, if is_leaf { *types } else { Types::OBJECT });
+                if is_leaf {
+                    // A key is a scalar: what its declaration says of objects and arrays is of no use.
+                    OF_CONTAINERS.iter().for_each(|it| drop(property.shift_remove(*it)));
+                }
                 if !was_required || !was_strict {
                     changes.push(Change::new(at.clone(), What::KeyMadeStrict));
                 }

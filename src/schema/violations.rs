@@ -53,7 +53,7 @@ mod tests {
         let schema = json!({"type": "object", "required": ["token"], "properties": {"count": {"type": "integer"}}});
         assert_eq!(
             violations(&schema, &json!({"count": "s3cret"})),
-            [r#"/count: value is not of type "integer""#, r#""token" is a required property"#]
+            [r#""token" is a required property"#, r#"/count: value is not of type "integer""#]
         );
         assert_eq!(violations(&json!({"type": "no such type"}), &json!({})), [""; 0]);
     }
