@@ -1,4 +1,4 @@
-//! The person who signs in, and their browser.
+//! The user who signs in, and their browser.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{CLIENT_ID, CLIENT_SECRET};
 use crate::command::flow_shim;
 
-/// `flow-shim oauth` from its start to the config that it writes; `source` are the arguments that name the connector.
+/// Runs `flow-shim oauth` and returns the config that it writes; `source` are the arguments that name the connector.
 pub fn sign_in(config: &Value, source: &[String]) -> Value {
     let folder = tempfile::tempdir().unwrap();
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -33,7 +33,7 @@ pub fn sign_in(config: &Value, source: &[String]) -> Value {
     };
     let browser: ureq::Agent =
         ureq::Agent::config_builder().max_redirects(0).http_status_as_error(false).build().into();
-    // What others send is not what it waits for.
+    // Unrelated requests are ignored.
     let forged = browser.get(format!("http://localhost:{port}/?code=x&state=forged")).call().unwrap();
     assert_eq!(forged.status(), 400);
     assert_eq!(browser.get(format!("http://localhost:{port}/favicon.ico")).call().unwrap().status(), 404);

@@ -1,6 +1,6 @@
-//! An OAuth 2 authorization server that forgives nothing: authorization code with PKCE (RFC 6749, RFC 7636).
+//! A strict OAuth 2 authorization server: authorization code with PKCE (RFC 6749, RFC 7636).
 
-// Each test binary uses its own part of this.
+// Each test binary uses only a part of this module.
 #![allow(dead_code)]
 
 pub mod browser;
@@ -18,18 +18,18 @@ use tiny_http::{Header, Method, Request, Response};
 
 pub const CLIENT_ID: &str = "client id/1&2";
 pub const CLIENT_SECRET: &str = "s3cret+of=the&tests";
-/// With all that is to be encoded on its way.
+/// Contains every character that must be encoded.
 const CODE: &str = "4/0Ab+c d&e=f%20";
 
-/// How this server wants to be asked for a token.
+/// The form of the token request that this server expects.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Style {
     Query,
     Form,
     Json,
-    /// A form, the client in the Authorization header.
+    /// A form, with the client credentials in the Authorization header.
     Basic,
-    /// JSON, the client in the Authorization header.
+    /// JSON, with the client credentials in the Authorization header.
     BasicJson,
 }
 
@@ -37,7 +37,7 @@ pub enum Style {
 pub struct Rules {
     pub style: Style,
     pub pkce: bool,
-    /// Of the client's id, the secret and the code.
+    /// Names of the client id, the secret and the code.
     pub names: [&'static str; 3],
 }
 
@@ -182,7 +182,7 @@ fn token(request: &mut Request, rules: Rules, grant: &Mutex<Option<Grant>>) -> R
     })))
 }
 
-/// A query or a form, read as strictly as it is written.
+/// Parses a query or a form strictly.
 fn pairs(text: &str) -> Result<HashMap<String, String>, String> {
     let mut pairs = HashMap::new();
     for pair in text.split('&').filter(|it| !it.is_empty()) {

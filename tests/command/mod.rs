@@ -1,6 +1,6 @@
-//! The built binary as a person runs it, its output as text.
+//! Runs the built binary on the command line, with its output as text.
 
-// Each test binary uses its own part of this.
+// Each test binary uses only a part of this module.
 #![allow(dead_code)]
 
 use std::fs;
@@ -12,7 +12,7 @@ use regex::Regex;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// The binary with these arguments, in the repository's root, with nothing around it that changes what it prints.
+/// The binary with these arguments, in the repository's root, without environment variables that affect its output.
 pub fn flow_shim<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_flow-shim"));
     command.args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
@@ -23,7 +23,7 @@ pub fn flow_shim<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = 
     command
 }
 
-/// How a run has gone.
+/// The result of a run.
 pub struct Run {
     pub code: Option<i32>,
     pub stdout: String,
@@ -48,12 +48,12 @@ impl Run {
         self
     }
 
-    /// The documents, each with the name of its stream.
+    /// The documents with their stream names.
     pub fn documents(&self) -> Vec<(String, Value)> {
         documents(&self.stdout)
     }
 
-    /// How many documents there are of a stream.
+    /// The number of documents of a stream.
     pub fn count(&self, stream: &str) -> usize {
         self.documents().iter().filter(|(name, _)| name == stream).count()
     }
@@ -68,14 +68,14 @@ pub fn documents(stdout: &str) -> Vec<(String, Value)> {
     stdout.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
 }
 
-/// A text without the time of day and how long something took.
+/// A text without times of day and durations.
 pub fn timeless(text: &str) -> String {
     let time = Regex::new(r"(?m)^\d\d:\d\d:\d\d").expect("a regex");
     let took = Regex::new(r"in \d+\.\d s").expect("a regex");
     took.replace_all(&time.replace_all(text, "HH:MM:SS"), "in N s").into_owned()
 }
 
-/// The arguments of a connector that plays a case, which is written to a file in `folder`.
+/// The arguments of a connector that plays a case; the case is written to a file in `folder`.
 pub fn scripted(folder: &std::path::Path, case: &str) -> [String; 3] {
     let path = folder.join("test.case");
     let mut file = std::fs::File::create(&path).expect("a case file");
@@ -87,7 +87,7 @@ pub fn scripted(folder: &std::path::Path, case: &str) -> [String; 3] {
 /// The files that `flow-shim init` writes.
 const FILES: [&str; 4] = ["shim.yaml", "Dockerfile", "flow.yaml", "README.md"];
 
-/// A folder to run in.
+/// A working directory.
 pub struct Desk(TempDir);
 
 impl Desk {
@@ -127,7 +127,7 @@ impl Desk {
         texts.join("\n")
     }
 
-    /// With what starts with `key` no comment any more, to the end of its block.
+    /// Uncomments the block that starts with `key`.
     pub fn uncomment(&self, name: &str, key: &str) {
         let mut inside = false;
         let mut lines = Vec::new();

@@ -1,5 +1,5 @@
-//! Real Airbyte sources through the shim: what each prints arrives, byte for byte, and what it is given is what a runner of sources
-//! would have given it. `tests/setup` installs them.
+//! Real Airbyte sources through the shim: their output is captured byte for byte, and they get the same input as from
+//! Airbyte's own runner. `tests/setup` installs them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -11,16 +11,16 @@ use serde_json::{Value, json};
 use crate::runtime::{Binding, Document, Session, Then, When};
 use crate::sources::{KEY, Orders, Printed, Source, Witness, declarative_manifest, faker, file, hardcoded_records};
 
-/// A capture of all that a source has, session by session, each of them compared with the source's own output.
+/// A capture of all streams of a source; each session is compared with the source's own output.
 struct Capture<'a> {
     source: &'a Source,
-    /// As the source discovers them by itself.
+    /// The streams as the source discovers them.
     streams: Vec<Value>,
     bindings: Vec<Binding>,
     state: Value,
-    /// The last state message that each stream's reader was left with.
+    /// The last state message of each stream.
     states: serde_json::Map<String, Value>,
-    /// By binding: the last row id, and the highest that a row of a full refresh may still have.
+    /// By binding: the last row id, and the highest row id of the previous full refresh.
     row_ids: HashMap<usize, (u64, u64)>,
 }
 
@@ -57,7 +57,7 @@ impl<'a> Capture<'a> {
         session
     }
 
-    /// What the source was given: the catalog that it discovers itself, and the states that it printed last.
+    /// Checks the source's input: the catalog that it discovers itself, and the states that it printed last.
     fn check_given(&self, witness: &Witness) {
         let streams = self.streams.iter().zip(&self.bindings).map(|(stream, binding)| {
             let mut configured = json!({"stream": without_nulls(stream), "sync_mode": binding.resource["syncMode"], "destination_sync_mode": "append"});
@@ -79,7 +79,7 @@ impl<'a> Capture<'a> {
         self.bindings.iter().any(|it| it.name() == stream && it.resource["syncMode"] == "incremental")
     }
 
-    /// Each record's bytes are in its document, behind the `_meta` that they were given; nothing is missing or more than that, but
+    /// Checks that each document contains its record's bytes after the added `_meta`, and that there are no other documents except
     /// tombstones.
     fn check_documents(&mut self, session: &Session, printed: &Printed) {
         for (index, binding) in self.bindings.iter().enumerate() {
@@ -108,7 +108,7 @@ impl<'a> Capture<'a> {
         }
     }
 
-    /// A record as it is captured: what is declared as a date-time and has no offset is UTC.
+    /// A record as it is captured: declared date-times without an offset are UTC.
     fn with_offsets(&self, stream: &str, record: &str) -> String {
         let stream = self.streams.iter().find(|it| it["name"] == stream).expect("a stream that was discovered");
         let properties = stream["json_schema"]["properties"].as_object().into_iter().flatten();
@@ -118,12 +118,12 @@ impl<'a> Capture<'a> {
         })
     }
 
-    /// The source prints the same without a shim around it.
+    /// Checks that the source prints the same without the shim.
     fn check_direct_read(&self, witness: &Witness, printed: &Printed) {
         let direct = self.source.read(&witness.catalog(), &witness.state());
         let [direct, through] = [&direct, printed].map(|it| {
             let mut records: Vec<_> = it.records.iter().map(|it| self.source.stable(it)).collect();
-            // Newer CDKs read streams side by side; the order within each is the stream's.
+            // Newer CDKs read streams concurrently; only the order within a stream is fixed.
             records.sort_by(|(a, _), (b, _)| a.cmp(b));
             records
         });
@@ -141,7 +141,7 @@ fn without_nulls(stream: &Value) -> Value {
     members.filter(|(_, it)| !it.is_null()).map(|(name, it)| (name.clone(), it.clone())).collect()
 }
 
-/// Of a state message: the stream, and its state.
+/// The stream and the state of a state message.
 fn stream_state(message: &Value) -> (String, Value) {
     assert_eq!(message["type"], "STREAM");
     let name = message["stream"]["stream_descriptor"]["name"].as_str().expect("a stream");
@@ -212,7 +212,7 @@ fn a_web_service_is_captured_in_three_sessions() {
     service.shop().countries.pop();
     service.shop().asked.clear();
     let second = capture.session();
-    // The cursor's own day is read again.
+    // The cursor's day is read again.
     assert_eq!([0, 1].map(|it| second.documents_of(it).count()), [90, 3]);
     let asked = service.shop().asked.clone();
     assert!(asked.contains(&"/orders?since=2024-02-12T00%3A00%3A00Z".to_owned()), "{asked:?}");
@@ -224,7 +224,7 @@ fn a_web_service_is_captured_in_three_sessions() {
 
 #[test]
 #[ignore = "needs connectors: tests/run --connectors"]
-fn a_web_service_that_breaks_is_told_and_read_again() {
+fn a_failing_web_service_is_reported_and_read_again() {
     let service = Orders::start();
     service.shop().sell(0..=119);
     let source = declarative_manifest(&service);
@@ -242,7 +242,7 @@ fn a_web_service_that_breaks_is_told_and_read_again() {
     let well = runtime.open(&orders, &failed.state).run().expect_clean();
     assert_eq!(well.documents.len(), 120);
 
-    // A failed read may set its cursor back: nothing is lost by that.
+    // A failed read may set its cursor back; nothing is lost.
     let wrong = source.runtime().config(with(&source.config, "api_key", json!("wr0ng-key"))).secret("wr0ng-key");
     let failed = wrong.open(&orders, &well.state).run();
     assert_eq!((failed.end.exit.code(), failed.documents.len()), (Some(1), 0));
@@ -299,7 +299,7 @@ fn a_wrong_config_is_one_clear_sentence() {
     }
 }
 
-/// What a materialization would hold: the last document of each key, without what differs from read to read.
+/// The contents of a materialization: the last document of each key, without fields that differ between reads.
 type Table = BTreeMap<(usize, String), Value>;
 
 fn reduce(source: &Source, bindings: &[Binding], documents: &[Document], table: &mut Table) {
@@ -348,7 +348,7 @@ fn faker_killed_at_ten_points_loses_nothing() {
 
 #[test]
 #[ignore = "needs connectors: tests/run --connectors"]
-fn real_sources_end_when_they_are_told_to() {
+fn real_sources_stop_on_request() {
     let faker = faker(json!({"count": 100_000, "seed": 1, "parallelism": 2, "records_per_slice": 100}));
     let hardcoded = hardcoded_records(1_000_000);
     let users = [Binding::new("users", "incremental").key(["/id"])];
@@ -357,7 +357,7 @@ fn real_sources_end_when_they_are_told_to() {
     let mut open = |source: &Source, bindings: &[Binding], when: When, then: Then| {
         let session = source.runtime().open(bindings, &state).when(when, then).run();
         assert!(session.end.broken.is_empty(), "{:?}", session.end.broken);
-        // Whatever else it holds, the catalog spares the next one a discovery.
+        // The state contains at least the catalog, so that the next session needs no discovery.
         state = session.state;
     };
     let starting = || When::Log(Regex::new("Starting syncing").expect("a pattern"));

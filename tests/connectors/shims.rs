@@ -1,4 +1,4 @@
-//! Ready-made shims around the connectors that they are for.
+//! Ready-made shims around their connectors.
 
 use std::fs;
 use std::path::Path;
@@ -34,7 +34,7 @@ fn a_manifest_beside_the_shim_is_a_source_of_its_own() {
         Run::from(flow_shim(arguments.into_iter().chain([config])).env("PATH", &path).output().unwrap()).ok()
     };
     let inspected = shim_run("inspect").stdout;
-    // The form is the manifest's, not that of Airbyte's runner of manifests.
+    // The config schema is the manifest's, not that of Airbyte's manifest runner.
     assert!(inspected.contains("JSONPlaceholder") || inspected.contains("Address"), "{inspected}");
     assert!(!inspected.contains("__injected_declarative_manifest"), "{inspected}");
     let previewed = shim_run("preview");

@@ -17,7 +17,7 @@ fn runtime(name: &str, config: Value) -> Runtime {
     Runtime::shim(arguments).config(config).secret("s3cret-of-the-api").patience(PATIENCE)
 }
 
-/// All that it discovers, asked for and captured three times; how many documents each session brought.
+/// Discovers all streams and captures them three times; returns the number of documents per session.
 fn three_sessions(runtime: &Runtime, change: impl Fn(usize)) -> Vec<Vec<String>> {
     runtime.spec();
     let discovered = runtime.discover();
@@ -58,7 +58,7 @@ fn tap_jsonl() {
             write(&folder, "a.jsonl", &format!("{}\n{}\n{}\n", line(1), line(2), line(3)));
         }
     });
-    // A file that was not changed since is read again: the tap takes what is as new as its bookmark.
+    // An unchanged file is read again: the tap includes files that are as new as its bookmark.
     assert_eq!(counts(&sessions), [2, 2, 3]);
     assert!(sessions[0][0].contains("12345678901234567890123"), "{}", sessions[0][0]);
 }
@@ -71,7 +71,7 @@ fn tap_csv_folder() {
     write(&data, "people.csv", "id,name\n1,a\n2,\"b, c\"\n");
     write(&data, "places.csv", "id,name\n1,x\n");
     let [command] = tap("tap-csv-folder", "tap-csv-folder").try_into().expect("a program");
-    // It crashes when it is given a catalog.
+    // The tap crashes if it gets a catalog.
     let shim = format!("protocol: singer\ncommand: [{command}]\ncatalog: none\n");
     let shim = write(&folder, "shim.yaml", &shim);
     let config = json!({"path": data.path(), "read_mode": "one_stream_per_file"});
@@ -107,7 +107,7 @@ fn tap_rest_api_msdk() {
         ],
     });
     let sessions = three_sessions(&runtime("tap-rest-api-msdk", config), |_| ());
-    // Two streams of a hundred rows each, without new ones.
+    // Two streams of a hundred rows each; there are no new rows.
     assert_eq!(counts(&sessions), [200, 200, 200]);
 }
 

@@ -1,5 +1,5 @@
-//! PostgreSQL and MariaDB of any version on loopback, for tests: started here on a free port, as a user who is not root, and
-//! stopped by their process id. Both log what changes, so that taps can follow it. tests/setup installs them.
+//! PostgreSQL and MariaDB of any version on loopback, for tests: started on a free port, as a user other than root, and
+//! stopped by process id. Both have change logs, for log-based taps. tests/setup installs them.
 
 use std::io::Write;
 use std::net::TcpListener;
@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use tempfile::TempDir;
 
-/// Neither server runs as root: for root it runs as Debian's `nobody`.
+/// Neither server runs as root: if the tests do, servers run as Debian's `nobody`.
 const NOBODY: &str = "65534";
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A database server that lives as long as this does.
+/// A database server, stopped on drop.
 pub struct Server {
     kind: Kind,
     process: Child,
@@ -42,7 +42,7 @@ impl Server {
         let settings = ["fsync=off", "wal_level=logical", "max_replication_slots=20", "max_wal_senders=20", &sockets];
         let address = ["listen_addresses=127.0.0.1".to_owned(), format!("port={port}")];
         let mut settings: Vec<String> = settings.map(str::to_owned).into_iter().chain(address).collect();
-        // Newer releases load only the output plugins that this names, older ones refuse a setting that they don't know.
+        // Newer releases load only the listed output plugins; older ones reject the unknown setting.
         if knows_setting(&data, "output_plugin_libraries") {
             settings.push("output_plugin_libraries=wal2json".to_owned());
         }
@@ -71,7 +71,7 @@ impl Server {
 
     fn ready(mut self, database: &str) -> Self {
         let start = Instant::now();
-        // A server tells nobody when it is ready: it has to be asked.
+        // Servers do not announce that they are ready: poll.
         while !self.client(database, "select 1").status.success() {
             let log = || std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
             if let Ok(Some(status)) = self.process.try_wait() {
@@ -83,7 +83,7 @@ impl Server {
         self
     }
 
-    /// Runs statements in a database, and gives what they print: tab-separated values, a row a line.
+    /// Runs statements in a database and returns their output: tab-separated values, one row per line.
     pub fn run(&self, database: &str, sql: &str) -> String {
         let output = self.client(database, sql);
         let errors = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -120,7 +120,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // At once: nobody wants its data any more.
+        // Immediately: the data is no longer needed.
         let signal = if self.kind == Kind::Postgres { Signal::QUIT } else { Signal::KILL };
         let _ = kill_process(Pid::from_child(&self.process), signal);
         let _ = self.process.wait();
@@ -147,7 +147,7 @@ fn as_nobody(program: &Path) -> Command {
     command
 }
 
-/// A program of the newest PostgreSQL that Debian's packages have installed; elsewhere, of the one that pg_config knows.
+/// A program of the newest PostgreSQL of Debian's packages; on other systems, of pg_config's.
 fn postgres_tool(name: &str) -> PathBuf {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let newest = versions
@@ -167,7 +167,7 @@ fn knows_setting(data: &Path, name: &str) -> bool {
     postgres.arg("-D").arg(data).args(["-C", name]).output().expect("PostgreSQL runs").status.success()
 }
 
-/// A program of the PATH, or one of root's.
+/// A program in the PATH or in root's PATH.
 fn program(name: &str) -> PathBuf {
     let roots = Path::new("/usr/sbin").join(name);
     if roots.exists() { roots } else { name.into() }

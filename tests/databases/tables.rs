@@ -1,5 +1,5 @@
-//! Taps of databases, real ones against real servers: what is captured over several sessions is what the table holds,
-//! whatever was inserted, updated and deleted between them, and whenever the shim was killed.
+//! Real database taps against real servers: several sessions capture exactly the contents of the tables,
+//! despite inserts, updates and deletions between sessions and a killed shim.
 
 use std::collections::BTreeMap;
 
@@ -12,14 +12,14 @@ use crate::sources::{PATIENCE, tap};
 
 const DATABASE: &str = "shop";
 
-/// One of the four taps, and what it is called with.
+/// One of the four taps and its arguments.
 struct Tap {
     environment: &'static str,
     command: &'static str,
     config: fn(&Server) -> Value,
-    /// What the id of a table's stream begins with.
+    /// The prefix of a stream's id.
     prefix: &'static str,
-    /// LOG_BASED begins with all the rows that there are.
+    /// LOG_BASED starts with all existing rows.
     takes_snapshot: bool,
 }
 
@@ -106,7 +106,7 @@ fn insert(server: &Server, table: &str, ids: std::ops::RangeInclusive<u32>, seq:
 
 type Table = BTreeMap<String, Value>;
 
-/// What a materialization would hold.
+/// The contents of a materialization.
 fn reduce(documents: &[Document], binding: usize, key: &[String], table: &mut Table) {
     for document in documents.iter().filter(|it| it.binding == binding) {
         let row: Value = serde_json::from_str(&document.text).expect("documents are JSON");
@@ -118,7 +118,7 @@ fn reduce(documents: &[Document], binding: usize, key: &[String], table: &mut Ta
     }
 }
 
-/// The captured rows as the clients of the databases print them, sorted.
+/// The captured rows, sorted and formatted as by the databases' clients.
 fn printed(table: &Table, columns: &[&str]) -> Vec<String> {
     let text = |value: &Value| match value {
         Value::String(text) => text.clone(),
@@ -135,7 +135,7 @@ fn printed(table: &Table, columns: &[&str]) -> Vec<String> {
     rows
 }
 
-/// As many digits as the database prints: 3.5 is 3.50.
+/// A number with as many digits as the database prints: 3.5 is 3.50.
 fn amount(column: &str, text: String) -> String {
     if column == "amount" { text.parse().map_or(text, |it: f64| format!("{it:.2}")) } else { text }
 }
@@ -158,7 +158,7 @@ fn binding(stream: String, method: &str, key: &[&str]) -> Binding {
     Binding::of_resource(resource).key(key.iter().copied())
 }
 
-/// Discovers, validates, and captures three times with changes in between; then kills one in the middle.
+/// Discovers, validates and captures three times with changes in between; then kills a capture midway.
 fn follows_its_tables(tap: &Tap, server: &Server, kind: Kind) {
     fill(server, kind);
     let runtime = tap.runtime(server);
@@ -179,7 +179,7 @@ fn follows_its_tables(tap: &Tap, server: &Server, kind: Kind) {
 
 fn full_tables(tap: &Tap, runtime: &Runtime, server: &Server) {
     let stream = |table: &str| format!("{}{table}", tap.prefix);
-    // Rows that vanish are noticed by their numbers, in tables with a key as well where the user wants that.
+    // Deleted rows are detected by row id, for tables with a key, too, if the user chooses that.
     let by_row: &[&str] = &["/_meta/row_id"];
     let bindings = [
         binding(stream("orders"), "FULL_TABLE", by_row),
@@ -287,8 +287,8 @@ fn tap_mysql_follows_its_tables() {
     follows_its_tables(&MYSQL, &Server::maria_db(), Kind::MariaDb);
 }
 
-/// A sync of many rows, killed when a part of them is captured and some of it committed; then resumed as often as it
-/// takes.
+/// Kills a sync of many rows when some rows are captured and some committed, then resumes it until it
+/// completes.
 fn loses_nothing_when_killed(tap: &Tap, server: &Server, kind: Kind) {
     const ROWS: u32 = 30_000;
     fill(server, kind);

@@ -1,4 +1,4 @@
-//! Values that hurt, out of real databases: what a tap prints of them is what arrives, byte for byte.
+//! Difficult values from real databases: a tap's output is captured byte for byte.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ use crate::runtime::{Binding, Runtime, Session};
 use crate::servers::{Kind, Server};
 use crate::sources::{PATIENCE, tap};
 
-/// A tap, and a file with all that it has printed beside what the shim got.
+/// A tap, and a file with a copy of its output.
 struct Overheard {
     runtime: Runtime,
     folder: TempDir,
@@ -39,7 +39,7 @@ impl Overheard {
             .collect()
     }
 
-    /// One session, whose documents are what the tap has printed.
+    /// Runs one session and compares its documents with the tap's output.
     fn capture(&self, bindings: &[Binding]) -> Session {
         let said = self.folder.path().join("said");
         let _ = fs::remove_file(&said);
@@ -49,10 +49,10 @@ impl Overheard {
         assert_eq!(session.documents.len(), records.len());
         for (document, record) in session.documents.iter().zip(records) {
             if record.contains(r#""_meta":"#) {
-                // Its own is within ours.
+                // The record's own `_meta` is merged into the shim's.
                 continue;
             }
-            // Our `_meta` has taken the place of the brace.
+            // `_meta` is inserted after the opening brace.
             let (_, rest) = document.text.split_once("},").expect("a document that begins with _meta");
             assert!(rest == &record[1..], "{}\n{}", cut(rest), cut(&record));
         }
@@ -60,7 +60,7 @@ impl Overheard {
     }
 }
 
-/// The payload of a RECORD, as it stands in its line. The test data has no text with NaN in it.
+/// The payload of a RECORD, verbatim. The test data has no strings that contain NaN.
 fn record(line: &str) -> Option<String> {
     #[derive(Deserialize)]
     struct Message<'a> {
@@ -146,7 +146,7 @@ fn values_of_postgres_arrive() {
     );
     for overheard in postgres_taps(&server, "hurt") {
         let mut bindings = overheard.bindings("FULL_TABLE");
-        // One of the two finds the server's own views as well.
+        // One of the two taps discovers the server's own views, too.
         bindings.retain(|it| it.name().starts_with("public-") || it.name().starts_with("other-"));
         let session = overheard.capture(&bindings);
         let of = |stream: &str| documents(&session, &bindings, stream);
@@ -184,7 +184,7 @@ fn values_of_maria_db_arrive() {
     );
     for overheard in maria_db_taps(&server, "hurt,other") {
         let mut bindings = overheard.bindings("FULL_TABLE");
-        // One of the two finds more than it was told to.
+        // One of the two taps discovers more tables than requested.
         bindings.retain(|it| it.name().starts_with("hurt-") || it.name().starts_with("other-"));
         let session = overheard.capture(&bindings);
         let of = |stream: &str| documents(&session, &bindings, stream);

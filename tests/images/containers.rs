@@ -1,4 +1,4 @@
-//! A source in a container: its files are readable for the image's user, and the container goes with the shim, however that ends.
+//! A source in a container: the image's user can read its files, and the container is removed whenever the shim ends.
 //! The image is the demo source in an otherwise empty root.
 
 use std::fs;
@@ -30,7 +30,7 @@ fn podman() -> Podman {
     })
 }
 
-/// The shim around the image. Everything has to be gone within 10 seconds of a signal (F11).
+/// The shim around the image. Everything must be gone within 10 seconds after a signal (F11).
 fn shim_of(podman: &Podman, config: Value) -> Runtime {
     let shim = Runtime::shim(["--image", IMAGE]).config(config).secret(SECRET).patience(Duration::from_secs(20));
     podman.environment().into_iter().fold(shim, |shim, (name, value)| shim.env(name, value))
@@ -62,7 +62,7 @@ fn a_source_in_an_image_is_captured_and_its_container_goes_with_the_shim() {
     assert_eq!(second.documents_of(0).count(), 10, "the state has reached it");
     podman.assert_no_container();
 
-    // More than anybody waits for.
+    // More than the test reads.
     let endless = shim_of(&podman, config(1_000_000_000));
     let customers = &bindings[..1];
     for signal in [Signal::KILL, Signal::TERM] {

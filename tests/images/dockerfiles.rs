@@ -1,5 +1,5 @@
 //! Images as Flow runs them: what `flow-shim init` writes is built on top of a source's image and of Python's, and the root's
-//! Dockerfile from scratch. There is no registry: a Debian with Python (`tests/setup`) stands in for the base images, with a real
+//! Dockerfile from scratch. There is no registry: a Debian with Python (`tests/setup`) replaces the base images, with a real
 //! source installed as Airbyte's images have it.
 
 use std::ffi::OsString;
@@ -17,11 +17,11 @@ use crate::runtime::{Binding, Runtime, Then, When, repository};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_flow-shim");
 
-/// What a registry would have.
+/// The registry's images.
 const RUST: &str = "docker.io/library/rust:1-slim-bookworm";
 const SOURCE: &str = "localhost/airbyte/source-faker:7.2.1";
 
-/// As Airbyte's images are made; VERSION is Python's.
+/// Equivalent of Airbyte's images; VERSION is Python's.
 const SOURCE_DOCKERFILE: &str = r#"FROM python:VERSION-slim
 RUN useradd --create-home --uid 1000 airbyte
 COPY --from=installed . /usr/local/lib/pythonVERSION/dist-packages/
@@ -33,23 +33,23 @@ LABEL io.airbyte.version=7.2.1 io.airbyte.name=airbyte/source-faker
 USER airbyte
 "#;
 
-/// Stands in for Rust's: the image's own build is what `tests/run` does outside of it.
+/// Replaces Rust's image: `tests/run` builds the binary outside of the container.
 const CARGO: &str = "#!/bin/sh\n[ \"$*\" = \"build --release --locked\" ] && [ -e src/main.rs ] && [ ! -e target ] &&
 mkdir -p target/release && cp /built/flow-shim target/release/\n";
 
-/// A file or folder that tests/setup has made.
+/// A file or directory created by tests/setup.
 fn setup(name: &str) -> PathBuf {
     let path = repository().join("target/images").join(name);
     assert!(path.exists(), "there is no {}: run tests/setup images", path.display());
     path
 }
 
-/// The version of the Debian's Python.
+/// The version of Debian's Python.
 fn python() -> String {
     fs::read_to_string(setup("python")).expect("a version").trim().to_owned()
 }
 
-/// A podman with images as a registry has them, and a folder to build in, with the binary in it.
+/// A podman with the registry's images, and a build directory that contains the binary.
 fn podman() -> Podman {
     Podman::with(|podman| {
         let python = format!("docker.io/library/python:{}-slim", python());
@@ -66,7 +66,7 @@ fn write(path: &Path, text: &str) {
         .unwrap_or_else(|e| panic!("{}: {e}", path.display()));
 }
 
-/// `flow-shim init` in the folder to build in.
+/// Runs `flow-shim init` in the build directory.
 fn init(podman: &Podman, arguments: &[&str]) {
     let mut command = Command::new(BINARY);
     let output =
@@ -75,7 +75,7 @@ fn init(podman: &Podman, arguments: &[&str]) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// F24.
+/// Checks the image's labels and user (F24).
 fn expect_labels(podman: &Podman, image: &str) {
     let output =
         podman.run(&["image", "inspect", "--format", "{{json .Config.Labels}}", image]).expect("the image is there");
@@ -87,7 +87,7 @@ fn expect_labels(podman: &Podman, image: &str) {
     }
 }
 
-/// As any user but root, with nothing to write to but memory, and no network.
+/// Runs as a user other than root, without network, and with a writable memory file system only.
 fn contained(image: &str, more: &[&str]) -> Vec<OsString> {
     let fixed = ["podman", "run", "--interactive", "--rm", "--user=12345:12345", "--read-only", "--network=none"];
     fixed.iter().chain(more).copied().chain([image]).map(OsString::from).collect()
@@ -110,7 +110,7 @@ fn a_sources_image_becomes_one_of_flows() {
     let installed = format!("--build-context=installed={}", installed.display());
     podman.build(&base, "Dockerfile", SOURCE, &[&installed]).expect("the source's image");
 
-    // Around the image, as on a laptop: it writes into its config's folder as its own user.
+    // The shim runs outside the image, as on a laptop: the connector writes to its config's directory as the image's user.
     let config = json!({"count": 20, "seed": 1, "parallelism": 1});
     init(&podman, &["--image", SOURCE, "--config", &config.to_string(), "shims/faker"]);
     let written = fs::read_to_string(podman.path("desk/shims/faker/Dockerfile")).expect("a Dockerfile");
@@ -124,7 +124,7 @@ fn a_sources_image_becomes_one_of_flows() {
     let users = [Binding::new("users", "incremental")];
     let stopped = around.open(&users, &json!({})).when(When::Documents(500), Then::Signal(Signal::TERM)).run();
     assert!(stopped.end.broken.is_empty(), "{:?}", stopped.end.broken);
-    // It ended when it was told to: the eight seconds that it might have taken bring tens of thousands.
+    // It stopped on request: eight seconds would produce tens of thousands.
     let sent = stopped.documents.len() + stopped.uncommitted.len();
     assert!(sent < 10_000, "{sent} documents");
     podman.assert_no_container();
@@ -135,7 +135,7 @@ fn a_sources_image_becomes_one_of_flows() {
     let runtime = as_flow(&podman, image, &[], &config);
     assert_eq!(runtime.full_capture(2)[0].documents.len(), 60);
 
-    // Where nothing at all can be written: not even /tmp, nor shared memory.
+    // Nothing is writable, not even /tmp or shared memory.
     let nowhere =
         as_flow(&podman, image, &["--read-only-tmpfs=false", "--volume=/proc:/dev/shm:ro"], &config).ask_spec();
     assert_eq!(nowhere.end.exit.code(), Some(1));

@@ -1,4 +1,4 @@
-//! A podman of the test's own: no registry, no network, a storage that goes with it.
+//! A podman for one test: no registry, no network, a storage that is removed with it.
 
 use std::fs;
 use std::io;
@@ -14,7 +14,7 @@ pub struct Podman {
 }
 
 impl Podman {
-    /// With the images that `prepare` makes.
+    /// A podman with the images that `prepare` makes.
     pub fn with(prepare: impl FnOnce(&Self) -> io::Result<()>) -> Self {
         let podman = Self { folder: TempDir::new().expect("a temporary folder") };
         podman.configure().and_then(|()| prepare(&podman)).unwrap_or_else(|e| panic!("podman failed: {e}"));
@@ -22,9 +22,9 @@ impl Podman {
     }
 
     fn configure(&self) -> io::Result<()> {
-        // Where both are there, runc is the one that needs the least of a machine.
+        // If both are installed, runc has fewer requirements.
         let runtime = if Path::new("/usr/sbin/runc").exists() { "runtime = \"runc\"\n" } else { "" };
-        // No network, and no more than any machine allows.
+        // No network, and only features that work on any machine.
         let containers = format!(
             "[containers]\nnetns = \"none\"\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1024:1024\"]\n\
              [engine]\n{runtime}cgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n"
@@ -49,7 +49,7 @@ impl Podman {
         fs::write(self.path("storage.conf"), storage)
     }
 
-    /// A file or folder of the test's own, which goes with the images.
+    /// A temporary file or directory, removed with the images.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -58,7 +58,7 @@ impl Podman {
         [("CONTAINERS_CONF", self.path("containers.conf")), ("CONTAINERS_STORAGE_CONF", self.path("storage.conf"))]
     }
 
-    /// A command of podman's; the error is what it says.
+    /// Runs a podman command; the error is podman's output.
     pub fn run(&self, arguments: &[&str]) -> io::Result<Output> {
         self.run_in(self.folder.path(), arguments)
     }
@@ -73,7 +73,7 @@ impl Podman {
         }
     }
 
-    /// An image of what is in a tar file.
+    /// Creates an image from a tar file.
     pub fn import(&self, tar: &Path, changes: &[&str], name: &str) -> io::Result<()> {
         let mut arguments = vec!["import", "--quiet"];
         changes.iter().for_each(|it| arguments.extend(["--change", it]));
@@ -95,7 +95,7 @@ impl Podman {
 }
 
 impl Drop for Podman {
-    /// The storage stays mounted for the containers to come, and a mounted folder can't be removed.
+    /// Unmounts the storage, which podman keeps mounted: a mounted directory cannot be removed.
     fn drop(&mut self) {
         let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
         let ours = mounts
@@ -108,7 +108,7 @@ impl Drop for Podman {
     }
 }
 
-/// tests/run asks this first: where it fails, the tier is left out for the reason that is given here.
+/// tests/run runs this test first: if it fails, the tier is skipped with its message as the reason.
 #[test]
 #[ignore = "needs images: tests/run --images"]
 fn containers_can_run() {

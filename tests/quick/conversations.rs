@@ -1,4 +1,4 @@
-//! Walks `fixtures/conversations`: each case is a connector's part, a runtime's part and what must come of it. The format is told
+//! Runs `fixtures/conversations`: each case scripts a connector and a runtime and lists the expected results. The format is described
 //! in `fixtures/README.md`. `CASE=NAME` plays the cases whose name contains it.
 
 use std::fmt::Write as _;
@@ -107,7 +107,7 @@ impl Case {
     fn read(file: &Path) -> Result<Self, String> {
         let text = fs::read_to_string(file).map_err(|e| e.to_string())?;
         if text.lines().next().is_none_or(|it| it.trim().is_empty() || it.starts_with('=')) {
-            return Err("the case does not begin with what it is about".to_owned());
+            return Err("the case does not start with a description".to_owned());
         }
         let (mut prologue, mut acts) = (Vec::new(), Vec::<Act>::new());
         for line in text.lines() {
@@ -130,7 +130,7 @@ impl Case {
         Ok(Self { prologue, acts })
     }
 
-    /// Plays all acts; what went wrong is a sentence each.
+    /// Plays all acts and returns one sentence per failure.
     fn play(&self, file: &Path) -> Vec<String> {
         let mut wrong = Vec::new();
         let mut state = match self.prologue.iter().find(|it| it.name == "state").map(Part::json) {
@@ -165,7 +165,7 @@ impl Case {
             "discover" => check_answer(act, runtime.ask_discover(), "discovered", wrong)?,
             "validate" => check_answer(act, runtime.ask_validate(&bindings), "validated", wrong)?,
             "apply" => check_answer(act, runtime.ask_apply(&bindings), "applied", wrong)?,
-            other => return Err(format!("{other} is nothing that a runtime does")),
+            other => return Err(format!("{other} is not a request")),
         };
         let given = collect_received(&received);
         for part in act.all("received") {
@@ -213,7 +213,7 @@ impl Case {
         arguments.extend(rest.iter().map(|it| it.to_string_lossy().into_owned()));
         let config = self.all(act, "config").last().map_or_else(|| Ok(json!({"api_key": SECRET})), Part::json)?;
         let mut runtime = Runtime::shim(arguments).config(config).secret(SECRET);
-        // What must be quick need not be waited for much longer.
+        // A test with a time limit fails soon after the limit.
         if let Some(part) = act.one("within") {
             runtime = runtime.patience(Duration::from_secs(number::<u64>(&part.argument)? + 5));
         }
@@ -266,7 +266,7 @@ impl Case {
         Ok(opening)
     }
 
-    /// A setting of the prologue and of the act, the act's last.
+    /// The parts called `name`: first those of the prologue, then those of the act.
     fn all<'a>(&'a self, act: &'a Act, name: &'a str) -> impl Iterator<Item = &'a Part> {
         self.prologue.iter().filter(move |it| it.name == name).chain(act.all(name))
     }
@@ -418,7 +418,7 @@ fn check_pointers(part: &Part, value: &Value, wrong: &mut Vec<String>) -> Result
             (_, None) => false,
             (wanted, Some(got)) => match wanted.strip_prefix("~ ") {
                 Some(pattern) => regex(pattern)?.is_match(&got.to_string()),
-                // Numbers are compared by their text: a connector's state must come back as it was.
+                // Numbers are compared as text: a connector's state must be returned unchanged.
                 None => *got == serde_json::from_str::<Value>(wanted).map_err(|e| format!("{line}: {e}"))?,
             },
         };
@@ -434,7 +434,7 @@ fn check_pointers(part: &Part, value: &Value, wrong: &mut Vec<String>) -> Result
     Ok(())
 }
 
-/// What the scripted source was given, command by command; files that are JSON as JSON.
+/// The arguments and files of the scripted source by command; JSON files are parsed.
 fn collect_received(folder: &Path) -> Value {
     let mut all = json!({});
     for command in fs::read_dir(folder).into_iter().flatten().flatten() {

@@ -1,4 +1,4 @@
-//! The demo source through the shim: what a newcomer's first command does.
+//! The demo source through the shim, as in a new user's first command.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ fn bindings(demo: &Runtime) -> Vec<Binding> {
     demo.discover()["bindings"].as_array().expect("bindings").iter().map(Binding::of_discovered).collect()
 }
 
-/// What a materialization would hold of each binding: the last document of each key, without those that were deleted.
+/// The contents of a materialization per binding: the last document of each key, without deleted ones.
 type Tables = Vec<BTreeMap<String, Value>>;
 
 fn reduce(documents: &[Document], bindings: &[Binding], tables: &mut Tables) {
@@ -72,8 +72,8 @@ fn a_killed_sync_goes_on_where_it_was() {
     reduce(&last.documents, &bindings, &mut tables);
     assert!(last.state["bindingStateV1"]["customers.v0"]["state"][0]["position"].as_u64() >= Some(4_000));
 
-    // A stream that got through its first sync in spite of the kills went on with the next one: each is compared with as many
-    // syncs as it has had. Of page views the shop shows the first few.
+    // A stream that completed its first sync despite the kills continued with the next one: each is compared with the result of as many
+    // syncs as it has completed. The shop returns only the first few page views.
     let (mut quiet_state, mut quiet, mut compared) = (json!({}), Tables::new(), 0);
     for sync in 1..=7 {
         let session = demo.open(&bindings, &quiet_state).run().expect_clean();

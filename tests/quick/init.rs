@@ -1,4 +1,4 @@
-//! `flow-shim init`: the folder that it writes works at once, and holds nothing of the config that it was given.
+//! `flow-shim init`: the generated directory works unchanged and contains no values of the given config.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use crate::command::{Desk, scripted};
 fn the_demo_is_written_once_and_works_at_once() {
     let desk = Desk::new();
     desk.write("config.json", r#"{"shop": "corner-coffee", "api_key": "demo-s3cret", "count": 12}"#);
-    // Of another connector, and none of its business.
+    // Belongs to another connector and is not touched.
     desk.write("shim.yaml", "documentationUrl: https://elsewhere.example\nspec: {patch: {required: []}}\n");
     let arguments =
         ["init", "--airbyte", "source-demo", "--config", "config.json", "shims/demo", "--", "flow-shim", "demo-source"];
@@ -109,7 +109,7 @@ fn a_tap_without_a_description_gets_the_start_of_one() {
 }
 
 #[test]
-fn the_older_wrappers_files_become_a_shim_yaml() {
+fn airbyte_to_flow_files_become_a_shim_yaml() {
     let desk = Desk::new();
     fs::create_dir_all(desk.path("source-x/streams")).expect("folders");
     desk.write("source-x/spec.patch.json", r#"{"required": ["api_key"], "properties": {"start": null}}"#);

@@ -1,4 +1,4 @@
-//! The hermetic tests: no network, no root, no packages; Python 3 alone plays the scripted connectors. Plain `cargo test` runs
+//! The hermetic tests: no network, no root, no packages; scripted connectors need only Python 3. Plain `cargo test` runs
 //! these and the unit tests.
 
 #[path = "../authorization/mod.rs"]

@@ -1,4 +1,4 @@
-//! Memory stays flat: it depends on the largest record, not on how many there are.
+//! Memory use depends on the largest record, not on the number of records.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -31,8 +31,8 @@ fn state(out: &mut impl Write, id: usize) {
     .expect("a file of the test's");
 }
 
-/// The shim's peak while it captures what `write` writes. The double looks at each checkpoint, so one has to come when the shim has
-/// the worst behind it and still runs: more records follow than fit into the pipes, and a last state.
+/// The shim's peak memory while it captures the output of `write`. The runtime double measures at each checkpoint, so one must follow
+/// the peak while the shim still runs: more records than fit into the pipes, then a last state.
 fn peak(write: impl FnOnce(&mut BufWriter<File>)) -> u64 {
     const TRAIL: usize = 20_000;
     let folder = TempDir::new().expect("a temporary folder");
@@ -46,7 +46,7 @@ fn peak(write: impl FnOnce(&mut BufWriter<File>)) -> u64 {
     let runtime = Runtime::shim(["--", source(folder.path()).as_str()]);
     let session = runtime.open(&[Binding::new("users", "incremental").key(["/id"])], &json!({})).run().expect_clean();
     assert!(session.documents.len() > TRAIL);
-    assert!(session.end.peak_memory > MEGABYTE, "nobody has looked: {}", session.end.peak_memory);
+    assert!(session.end.peak_memory > MEGABYTE, "memory was not measured: {}", session.end.peak_memory);
     session.end.peak_memory
 }
 
@@ -72,7 +72,7 @@ fn memory_follows_the_largest_record_and_not_their_number() {
 
     const LARGE: usize = 15 * MEGABYTE as usize;
     let large = peak(|out| record(out, 0, LARGE));
-    // Once, and a part for a buffer that grows in steps.
+    // One copy, plus some for a buffer that grows in steps.
     let extra = large.saturating_sub(few);
     assert!(
         extra < LARGE as u64 * 3 / 2,

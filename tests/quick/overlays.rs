@@ -1,5 +1,5 @@
-//! Folders of airbyte-to-flow's form (`fixtures/overlays`), used as they are: the shim gives the answers that they ask for, and
-//! goes on from the states that airbyte-to-flow left. What is expected is read from the files here anew, without the shim's code.
+//! airbyte-to-flow directories (`fixtures/overlays`), used unchanged: the shim gives the answers that they specify and
+//! resumes from airbyte-to-flow's states. Expectations are derived from the files here, without the shim's code.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::command::run;
 use crate::runtime::{Binding, Runtime, repository};
 
-/// A folder, and a connector that has the streams that it names.
+/// An airbyte-to-flow directory, and a connector with the streams that it mentions.
 struct Overlay {
     name: String,
     folder: PathBuf,
@@ -73,7 +73,7 @@ impl Overlay {
         overlay
     }
 
-    /// The same in a folder that can be written to.
+    /// A copy in a writable directory.
     fn moved(&self) -> Self {
         let scratch = TempDir::new().unwrap();
         let folder = scratch.path().join("folder");
@@ -83,7 +83,7 @@ impl Overlay {
         moved
     }
 
-    /// All that the files name, and a stream that none of them does.
+    /// The streams mentioned in the files, and one that is not mentioned.
     fn named_streams(&self) -> BTreeSet<String> {
         let mut found: BTreeSet<String> = ["nowhere named".to_owned()].into();
         for entry in fs::read_dir(self.folder.join("streams")).into_iter().flatten() {
@@ -116,7 +116,7 @@ impl Overlay {
         fs::write(self.scratch.path().join("connector.case"), case).unwrap();
     }
 
-    /// The shim in the folder, its connector named as the older wrapper had it.
+    /// The shim in the directory; the connector is named as for airbyte-to-flow.
     fn shim(&self) -> Runtime {
         let words = [
             repository().join("fixtures/scripted-source").display().to_string(),
@@ -137,7 +137,7 @@ impl Overlay {
     }
 }
 
-/// The scalars in a schema or a patch, and where they are.
+/// The scalars in a schema or a patch, with their pointers.
 fn leaves(value: &Value, at: &str, found: &mut Vec<(String, Value)>) {
     match value {
         Value::Object(members) => {
@@ -149,14 +149,14 @@ fn leaves(value: &Value, at: &str, found: &mut Vec<(String, Value)>) {
     }
 }
 
-/// Asserts that a schema has what a patch says of it: types, titles, formats. What Flow does not take is another test's.
+/// Asserts that a schema has the patch's types, titles and formats. Keywords that Flow rejects are tested elsewhere.
 fn assert_patched(schema: &Value, patch: &Value, key: &[String], what: &str) {
     let mut expected = Vec::new();
     leaves(patch, "", &mut expected);
     for (at, leaf) in expected {
         let keyword = at.rsplit('/').next().unwrap();
         let is_key = key.iter().any(|it| at.starts_with(&format!("/properties{it}")));
-        // One of the files forgets `properties`: Flow takes no such keyword.
+        // One of the files omits `properties`: Flow rejects such keywords.
         let is_schema = ["/properties/", "/reduce/", "/format"].iter().any(|it| at.starts_with(it));
         if is_key || !is_schema {
             continue;
@@ -179,7 +179,7 @@ fn specs_are_patched() {
         assert_patched(&spec["configSchema"], &patch, &[], &it.name);
         assert_eq!(spec["documentationUrl"], it.file("documentation_url.patch.json").unwrap()["documentation_url"]);
         let oauth2 = it.file("oauth2.patch.json").unwrap();
-        // Without a place for the button nobody could sign in.
+        // OAuth is published only if the schema has a sign-in button.
         let has_button = patch.to_string().contains("\"x-oauth2-provider\"");
         let expected = if oauth2["provider"] == "" || !has_button { Value::Null } else { oauth2 };
         assert_eq!(spec["oauth2"], expected, "{}", it.name);
@@ -225,7 +225,7 @@ fn streams_are_patched_selected_and_omitted() {
             let enums = schema.to_string().replace(r#""enum":["c","u","d"]"#, "");
             assert!(!enums.contains(r#""enum":["#), "{what}: enums are removed");
         }
-        assert!(bindings.next().is_none(), "{}: more is discovered than there is", it.name);
+        assert!(bindings.next().is_none(), "{}: unexpected bindings are discovered", it.name);
     }
 }
 
@@ -242,7 +242,7 @@ fn configs_are_mapped_and_those_without_the_sources_pass() {
         }
         it.shim().config(config).validate(&[]);
         let mut given = it.given("check", "config");
-        // The objects that the values came from stay, with whatever else is in them.
+        // The source objects are kept with their other members.
         if let Some(members) = given.as_object_mut()
             && members.get("credentials").is_some_and(|it| *it == json!({}))
         {
@@ -268,13 +268,13 @@ fn put(config: &mut Value, pointer: &str, value: Value) {
 }
 
 #[test]
-fn captures_go_on_from_the_older_wrappers_states() {
+fn captures_resume_from_airbyte_to_flows_states() {
     for it in overlays() {
         let incremental = it.streams.iter().filter(|it| it["supported_sync_modes"].to_string().contains("incremental"));
         let names: Vec<&str> = incremental.take(2).map(|it| it["name"].as_str().unwrap()).collect();
         let bindings: Vec<Binding> = names.iter().map(|it| Binding::new(it, "incremental")).collect();
         let state = json!({names[0]: {"cursor": "2024-01-01", "page": null}, "not bound": {}});
-        // Else the capture would stay up for its interval.
+        // Otherwise the capture would stay open for its interval.
         let config = json!({"_atf_skip_interval": true});
 
         it.shim().config(config.clone()).open(&bindings, &state).run().expect_clean();
@@ -286,7 +286,7 @@ fn captures_go_on_from_the_older_wrappers_states() {
             "stream_descriptor": {"name": names[0]}, "stream_state": state[names[0]]}});
         assert_eq!(it.given("read", "state"), json!([message]), "{}", it.name);
 
-        // What was taken over is not asked for again.
+        // A converted state is not converted again.
         let again = per_stream.open(&bindings, &session.state).run().expect_clean();
         assert_eq!(it.given("read", "state"), json!([message]), "{}", it.name);
         assert_eq!(again.state, session.state, "{}", it.name);

@@ -1,4 +1,4 @@
-//! `flow-shim preview`, as a person runs it.
+//! `flow-shim preview` on the command line.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -176,7 +176,7 @@ fn a_full_refresh_begins_anew_and_leaves_other_streams_alone() {
     assert_eq!(refreshed.documents()[0].1["_meta"]["row_id"], 1);
     assert_eq!(cell("customers")["highRowId"], 20);
     assert_eq!(cell("orders"), orders);
-    // As the help says: incremental begins at the beginning, too.
+    // As the help says, incremental streams start over, too.
     let after = run(&arguments).ok();
     assert_eq!((after.count("customers"), after.count("orders")), (20, 8));
 }
@@ -193,7 +193,7 @@ fn streams_without_a_full_refresh_begin_anew_in_their_own_mode() {
     assert!(numbers(&run(arguments.iter().chain(&["--", COUNTING])).ok()).is_empty());
 }
 
-/// A run whose stdout is read line by line.
+/// Starts a run whose stdout is read line by line.
 fn start(arguments: &[String]) -> (Child, BufReader<std::process::ChildStdout>) {
     let mut child = flow_shim(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let stdout = BufReader::new(child.stdout.take().unwrap());
@@ -287,7 +287,7 @@ fn what_was_committed_before_a_failure_is_printed_and_kept() {
 
 #[test]
 fn a_large_transaction_waits_on_disk() {
-    // 30 MB without a state between: the demo's last one comes at the end of each thousand, the case has none.
+    // 30 MB without a state in between: the demo sends one per thousand records, the case none.
     let folder = tempfile::tempdir().unwrap();
     let case = "Much in one transaction.\n\n== read\n%repeat 300 {\"type\":\"RECORD\",\"record\":{\"stream\":\"users\",\"data\":{\"id\":$n,\"x\":\"$x(100000)\"},\"emitted_at\":1}}\n";
     let run =

@@ -1,4 +1,4 @@
-//! The keeper and the end of processes: whatever dies, and however, nothing of a connector stays behind.
+//! The keeper and process cleanup: no process or file of a connector remains, whichever process dies.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -15,13 +15,13 @@ use serde_json::{Value, json};
 
 use crate::command::{Run, flow_shim};
 
-/// How long an event may take on a busy machine.
+/// The longest time that an event may take on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
 fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + LIMIT;
     while !is_so() {
-        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        assert!(Instant::now() < deadline, "timed out: {what}");
         thread::yield_now();
     }
 }
@@ -30,7 +30,7 @@ fn pid(number: i32) -> Pid {
     Pid::from_raw(number).expect("a process id")
 }
 
-/// Whether a process has ended: it is gone, or a zombie that nobody has collected yet.
+/// Whether a process has ended: it does not exist, or is a zombie that was not reaped yet.
 fn has_ended(number: i32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{number}/stat")).unwrap_or_default();
     let state = stat.rsplit_once(')').map_or("", |(_, rest)| rest.trim_start());
@@ -92,7 +92,7 @@ impl Keeper {
         line.trim().to_owned()
     }
 
-    /// What follows when the shim has ended.
+    /// Ends the shim's side and waits for the keeper.
     fn end(mut self) -> ExitStatus {
         self.socket.shutdown(std::net::Shutdown::Both).unwrap();
         let status = self.child.wait().unwrap();
@@ -153,7 +153,7 @@ fn a_connector_dies_with_its_keeper() {
     wait_until("the connector dies", || has_ended(connector));
 }
 
-/// A shim that has asked a connector for its spec. The connector tells its process id in a file.
+/// A shim that has asked a connector for its spec. The connector writes its process id to a file.
 struct Asked {
     shim: Child,
     tmp: tempfile::TempDir,
@@ -186,7 +186,7 @@ impl Asked {
         kill_process(pid(self.shim.id().try_into().unwrap()), signal).unwrap();
     }
 
-    /// Waits for the shim's end, and then for that of everything it started.
+    /// Waits until the shim and everything it started have ended.
     fn leaves_nothing(mut self, connector: i32) -> ExitStatus {
         let status = self.shim.wait().unwrap();
         wait_until("the connector ends", || has_ended(connector));
@@ -224,11 +224,11 @@ fn a_killed_shim_leaves_nothing_behind() {
 }
 
 #[test]
-fn what_a_killed_shim_and_keeper_leave_is_swept_at_the_next_start() {
+fn files_of_a_killed_shim_and_keeper_are_removed_at_the_next_start() {
     let mut asked = ask("echo $$ >$PID_FILE; exec sleep 300");
     let connector = asked.connector();
     let keeper = parent_of(connector);
-    // Stopped first: the keeper must not have the time to clean up.
+    // Stopped first, so that the keeper cannot clean up.
     kill_process(pid(keeper), Signal::STOP).unwrap();
     asked.signal(Signal::KILL);
     kill_process(pid(keeper), Signal::KILL).unwrap();
@@ -259,7 +259,7 @@ fn a_second_signal_does_not_wait() {
     let mut asked = ask("trap '' TERM; echo $$ >$PID_FILE; sleep 300 & wait; wait");
     let connector = asked.connector();
     asked.signal(Signal::TERM);
-    // The first one must have been taken: two that come together count as one.
+    // The first one must have been handled: two pending signals count as one.
     thread::sleep(Duration::from_millis(50));
     asked.signal(Signal::TERM);
     let since = Instant::now();

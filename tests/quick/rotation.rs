@@ -1,4 +1,4 @@
-//! A config that the connector has changed gets to Flow encrypted, or not at all (A18, F7).
+//! A rotated config is sent to Flow encrypted or not at all (A18, F7).
 
 use std::io::Write;
 use std::process::Stdio;
@@ -20,7 +20,7 @@ fn config() -> Value {
 
 type Answer = fn(&Value) -> (u16, String);
 
-/// An encryption service that answers so; what it was sent is kept.
+/// An encryption service with a fixed answer; returns its address and the requests that it receives.
 fn service(answer: Answer) -> (String, Arc<Mutex<Vec<Value>>>) {
     let server = tiny_http::Server::http("127.0.0.1:0").expect("a server");
     let url = format!("http://{}/v1/encrypt?key=s3cret-query", server.server_addr());
@@ -41,7 +41,7 @@ fn encrypted() -> Value {
     json!({"credentials": {"client_id": "c1ient", "refresh_token_sops": "ENC[x]"}, "sops": {"version": "3"}})
 }
 
-/// Serves these requests. The connector rotates its token at each check and at each read.
+/// Serves these requests. The connector rotates its token at each check and each read.
 fn serve(folder: &TempDir, requests: &[Value], url: Option<&str>) -> Run {
     let read = r#"{"type":"RECORD","record":{"stream":"users","data":{"id":1},"emitted_at":1}}"#;
     let case =
@@ -94,7 +94,7 @@ fn a_new_config_is_published_encrypted() {
         assert_eq!(updates[0]["fields"]["config"], encrypted());
         assert_eq!(updates[0]["message"], "the connector has changed its config (credentials.refresh_token)");
         let sent = received.lock().unwrap().remove(0);
-        // As Flow has it, by the schema that Flow has.
+        // Flow's version of the config, with Flow's schema.
         let mut want = config();
         want["credentials"]["refresh_token"] = "r0tated-token".into();
         assert_eq!(sent["config"], want);
@@ -103,7 +103,7 @@ fn a_new_config_is_published_encrypted() {
 }
 
 #[test]
-fn what_follows_uses_the_new_config() {
+fn later_requests_use_the_new_config() {
     let folder = tempfile::tempdir().unwrap();
     serve(&folder, &[validate(), json!({"discover": {"config": config()}})], None).ok();
     let given = std::fs::read_to_string(folder.path().join("received/discover/config")).unwrap();
@@ -112,7 +112,7 @@ fn what_follows_uses_the_new_config() {
 }
 
 #[test]
-fn without_a_service_the_user_is_told_names() {
+fn without_a_service_the_changed_fields_are_logged() {
     for request in [validate(), open()] {
         let run = serve(&tempfile::tempdir().unwrap(), &[request], None).ok();
         let errors = logged(&run, "error");
@@ -124,11 +124,11 @@ fn without_a_service_the_user_is_told_names() {
 }
 
 #[test]
-fn what_is_not_encrypted_is_not_published() {
+fn unencrypted_configs_are_not_published() {
     let answers: [Answer; 4] = [
-        // The config itself.
+        // The unencrypted config.
         |sent| (200, sent["config"].to_string()),
-        // As if it were encrypted.
+        // Marked as encrypted, but unencrypted.
         |sent| (200, json!({"sops": {}, "credentials": sent["config"]["credentials"]}).to_string()),
         |sent| (500, sent.to_string()),
         |_| (200, "r0tated-token".to_owned()),

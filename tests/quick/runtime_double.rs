@@ -1,4 +1,4 @@
-//! The runtime double is as strict as it claims to be: a connector that breaks a rule is caught, one that does not is not.
+//! The runtime double is as strict as it claims: it detects connectors that break a rule and accepts those that do not.
 
 use regex::Regex;
 use rustix::process::Signal;
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::runtime::{Binding, Runtime, Session, Then, When, merge_patch};
 
-/// A connector that reads the request and then says this, on stdout and on stderr.
+/// A connector that reads the request, then prints this on stdout and stderr.
 fn says(stdout: &str, stderr: &str, then: &str) -> Runtime {
     Runtime::new([
         "sh",
@@ -19,7 +19,7 @@ fn says(stdout: &str, stderr: &str, then: &str) -> Runtime {
     ])
 }
 
-/// A binding whose documents may be anything.
+/// A binding that accepts any document.
 fn binding() -> Binding {
     Binding::new("users", "incremental").key([""; 0])
 }
@@ -76,7 +76,7 @@ fn each_broken_rule_is_found() {
     }
 }
 
-/// What the runtime finds wrong with a capture of documents that need an integer `/id` and a text `/name`.
+/// The broken rules in a capture whose collection requires an integer `/id` and a string `/name`.
 fn captured(messages: &[Value]) -> Vec<String> {
     let mut binding = Binding::new("users", "incremental").key(["/id"]);
     binding.schema = json!({"type": "object", "properties": {"name": {"type": "string"}}});
@@ -142,7 +142,7 @@ fn sourced_schemas_that_are_open_or_unknown_to_flow_are_found() {
     }
 }
 
-/// What the runtime finds wrong with an answer that has this where a right one has something else.
+/// The broken rules in a valid answer with this value replaced.
 fn answered(right: &Value, place: &str, value: Value) -> Vec<String> {
     let mut response = right.clone();
     *response.pointer_mut(place).unwrap_or_else(|| panic!("{place}")) = value;
@@ -216,7 +216,7 @@ fn a_discovery_that_flow_refuses_is_found() {
 }
 
 #[test]
-fn what_is_left_behind_is_found() {
+fn leftover_processes_and_files_are_found() {
     let opened = "{\"opened\":{}}\n";
     let files = open(&says(opened, "", "touch $TMPDIR/config.json")).end.broken;
     assert!(matches!(files.as_slice(), [one] if one.contains("config.json")), "{files:?}");
@@ -228,7 +228,7 @@ fn what_is_left_behind_is_found() {
 }
 
 #[test]
-fn hooks_wait_for_what_they_are_told() {
+fn hooks_wait_for_their_condition() {
     let stdout = "{\"opened\":{}}\n{\"captured\":{\"doc\":{}}}\n";
     let runtime = says(stdout, &format!("{LOG}\n"), "sleep 60 & wait");
     let bindings = [binding()];

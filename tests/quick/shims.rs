@@ -1,4 +1,4 @@
-//! The ready-made shims: each folder is complete, its OAuth renders, and a server that forgives nothing takes it.
+//! The ready-made shims: each directory is complete, its OAuth templates render, and a strict server accepts the requests.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -47,7 +47,7 @@ fn shims() -> Vec<Shim> {
     shims
 }
 
-/// A spec like most that sign in: any shim has to be usable with it.
+/// A typical spec with OAuth: any shim must be usable with it.
 fn invented() -> Value {
     let place = |name: &str| json!({"path_in_connector_config": ["credentials", name]});
     json!({
@@ -118,7 +118,7 @@ fn images_run_the_shim_in_front_of_the_connector() {
             assert!(!shim.is_singer(), "{}", shim.name);
             assert!(base.starts_with(&format!("docker.io/airbyte/source-{}:", shim.name)), "{}: {base}", shim.name);
         } else {
-            // Airbyte's images have a user of their own; in Python's it would be root.
+            // Airbyte's images have their own user; Python's would run as root.
             let user = lines.iter().find_map(|it| it.strip_prefix("USER "));
             assert!(user.is_some_and(|it| it != "root" && it != "0"), "{}: {user:?}", shim.name);
         }
@@ -138,7 +138,7 @@ fn captures_bind_collections_that_are_there() {
             let command = capture["endpoint"]["local"]["command"].as_array().unwrap();
             let wanted = json!(["flow-shim", "serve", "--shim", format!("shims/{name}")]);
             assert_eq!(command[..4], *wanted.as_array().unwrap(), "{name}");
-            // Either the shim names its connector, or the command does.
+            // Either the shim or the command names the connector.
             assert_eq!(command.get(4).is_none(), shim.file.get("command").is_some(), "{name}");
             for binding in capture["bindings"].as_array().unwrap() {
                 let (mode, modes) = match shim.is_singer() {
@@ -166,15 +166,15 @@ fn captures_bind_collections_that_are_there() {
     }
 }
 
-/// How a vendor wants to be asked, and where: what the shim or the connector says, for our server's URLs to be put there.
+/// A vendor's OAuth requests as the shim or the connector declares them; the test replaces the URLs by its server's.
 struct Vendor {
     name: &'static str,
     style: Style,
-    /// Of the client's id, the secret and the code.
+    /// Names of the client id, the secret and the code.
     names: [&'static str; 3],
     authorize: &'static str,
     token: &'static str,
-    /// What the user types.
+    /// User-entered fields.
     config: Value,
 }
 
@@ -228,9 +228,9 @@ fn vendors() -> Vec<Vendor> {
     ]
 }
 
-/// The shims' own templates; those of connectors that declare them are tried in signin.rs.
+/// The shims' own templates; those declared by connectors are tested in signin.rs.
 #[test]
-fn every_vendor_is_asked_as_it_wants() {
+fn every_vendor_gets_the_requests_that_it_expects() {
     let vendors = vendors();
     let by_shim: Vec<String> =
         shims().into_iter().filter(|it| it.file.get("oauth2").is_some()).map(|it| it.name).collect();
@@ -253,7 +253,7 @@ fn every_vendor_is_asked_as_it_wants() {
     }
 }
 
-/// As the connectors' own specs make them. A vendor's server can't be asked here, so somebody has read these.
+/// Requests made from the connectors' own specs. They were reviewed by hand, as no vendor's server is available here.
 #[test]
 fn dry_runs_are_what_the_vendors_document() {
     for shim in shims() {

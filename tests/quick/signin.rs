@@ -1,4 +1,4 @@
-//! `flow-shim oauth` against an authorization server that verifies all there is to verify.
+//! `flow-shim oauth` against a strict authorization server.
 
 use serde_json::{Value, json};
 
@@ -8,12 +8,12 @@ use crate::specs;
 
 const NAMES: [&str; 3] = ["client_id", "client_secret", "code"];
 
-/// How one declaration goes about it.
+/// One style of OAuth declaration.
 struct Case {
     rules: Rules,
     templates: Value,
     config: Value,
-    /// What is in credentials beside the client.
+    /// The expected credentials, without the client's.
     want: Value,
 }
 
@@ -53,11 +53,11 @@ fn output(name: &str) -> Value {
     json!({ name: {"path_in_connector_config": ["credentials", name]} })
 }
 
-/// Declarations after the manner of real ones. `HOST` is the server.
+/// Declarations modelled on real ones. `HOST` is the server.
 fn cases() -> Vec<Case> {
     let scopes = json!([{"scope": "https://scopes.example/a.readonly"}, {"scope": "b:read"}]);
     vec![
-        // All in the query of the token URL, nothing in its body.
+        // Everything in the query of the token URL, an empty body.
         Case {
             rules: Rules { style: Style::Query, pkce: false, names: NAMES },
             templates: json!({
@@ -68,7 +68,7 @@ fn cases() -> Vec<Case> {
             config: json!({}),
             want: json!({"access_token": "acce55-token"}),
         },
-        // A form, the older notation, names of its own.
+        // A form, the older notation, non-standard names.
         Case {
             rules: Rules { style: Style::Form, pkce: false, names: ["app_id", "app_secret", "auth_code"] },
             templates: json!({
@@ -86,7 +86,7 @@ fn cases() -> Vec<Case> {
             config: json!({}),
             want: json!({"access_token": "nested-token"}),
         },
-        // JSON, with a field that the user types.
+        // JSON, with a user-entered field.
         Case {
             rules: Rules { style: Style::Json, pkce: false, names: NAMES },
             templates: json!({
@@ -100,7 +100,7 @@ fn cases() -> Vec<Case> {
             config: json!({"subdomain": "a & b"}),
             want: json!({"access_token": "acce55-token"}),
         },
-        // A condition, PKCE, the client in a header.
+        // A condition, PKCE, client credentials in a header.
         Case {
             rules: Rules { style: Style::Basic, pkce: true, names: NAMES },
             templates: json!({
@@ -138,17 +138,17 @@ fn a_moment_is_made_of_seconds() {
     assert!(expiry.len() >= 20 && expiry.ends_with('Z'), "{expiry}");
 }
 
-/// A connector that declares its OAuth wholly, with our server's URLs in place of its own.
+/// A connector whose spec declares the complete OAuth flow, with this test's server URLs in place of its own.
 struct Real {
     name: &'static str,
     rules: Rules,
-    /// What its templates have, and what is there instead.
+    /// Parts of its templates, and their replacements.
     urls: [(&'static str, &'static str); 2],
     /// What the user types.
     config: Value,
 }
 
-/// All of Airbyte's sources that do, but for the one whose templates Flow's can't say.
+/// All such Airbyte sources, except the one whose templates cannot be expressed in Flow's.
 fn real_declarations() -> Vec<Real> {
     let rules = |style| Rules { style, pkce: false, names: NAMES };
     vec![
@@ -186,13 +186,13 @@ fn real_declarations() -> Vec<Real> {
                 ("https://auth.monday.com/oauth2/authorize", "HOST/authorize"),
                 ("https://auth.monday.com/oauth2/token", "HOST/token"),
             ],
-            // Its place is within the credentials.
+            // The field is inside the credentials.
             config: json!({"subdomain": "a & b"}),
         },
         Real {
             name: "salesforce",
             rules: Rules { pkce: true, ..rules(Style::Form) },
-            // Where the condition decides wrongly there is no server.
+            // A wrong branch of the condition leads to an unreachable server.
             urls: [
                 (
                     "https://{% if is_sandbox %}test{% else %}login{% endif %}.salesforce.com/services/oauth2/authorize",
@@ -226,7 +226,7 @@ fn real_declarations_sign_in() {
     }
 }
 
-/// Signs in at a server of these rules.
+/// Signs in at a server with the case's rules.
 fn sign_in(case: &Case, spec: &Value) -> Value {
     let server = Server::start(case.rules);
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Which tests plain `cargo test` leaves out: every test of a tier that needs more than this repository, and no other.
+//! Plain `cargo test` ignores every test of a tier that needs more than this repository, and no other.
 
 use std::fs;
 use std::path::Path;

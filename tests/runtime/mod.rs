@@ -1,10 +1,10 @@
-//! A strict Flow runtime, for tests: starts a capture connector once a request as Flow does, reads its answers without mercy
-//! (F1, F2, F8), commits documents only when a checkpoint follows them, and reduces states as RFC 7396 merge patches. What it
-//! finds wrong is collected in `broken`, so that a test may name its case first; `expect_clean` asserts that nothing was.
+//! A strict Flow runtime for tests: starts a capture connector once per request as Flow does, validates its answers strictly
+//! (F1, F2, F8), commits documents only when a checkpoint follows them, and reduces states as RFC 7396 merge patches. Broken
+//! rules are collected in `broken`, so that a test can name its case first; `expect_clean` asserts that there are none.
 //!
-//! Knows nothing of Airbyte, and of the shim only that it is a command.
+//! It is independent of Airbyte, and of the shim except for its command.
 
-// Each test binary uses its own part of this.
+// Each test binary uses only a part of this module.
 #![allow(dead_code)]
 
 mod process;
@@ -23,7 +23,7 @@ use serde_json::{Map, Value, json};
 use process::{Event, Process};
 pub use wire::{Log, Response};
 
-/// How one runs a connector: the command, and what is the same for each of its starts.
+/// The command of a connector, and the settings common to all of its starts.
 pub struct Runtime {
     command: Vec<OsString>,
     config: Value,
@@ -33,7 +33,7 @@ pub struct Runtime {
     patience: Duration,
 }
 
-/// A binding of a capture, as Flow's control plane would have built it.
+/// A binding of a capture, as Flow's control plane builds it.
 #[derive(Clone, Debug)]
 pub struct Binding {
     pub resource: Value,
@@ -42,45 +42,45 @@ pub struct Binding {
     pub backfill: u32,
 }
 
-/// How a unary request went.
+/// The result of a unary request.
 pub struct Answer {
     pub responses: Vec<Value>,
     pub end: End,
 }
 
-/// How a capture went.
+/// The result of a capture.
 pub struct Session {
-    /// Those that a checkpoint followed.
+    /// Documents followed by a checkpoint.
     pub documents: Vec<Document>,
     pub uncommitted: Vec<Document>,
-    /// As reduced by the last checkpoint.
+    /// The state after the last checkpoint.
     pub state: Value,
     pub checkpoints: usize,
     pub sourced_schemas: Vec<(usize, Value)>,
     pub end: End,
 }
 
-/// How a process ended, and what it left behind.
+/// The exit of a process, its logs and the rules that it broke.
 pub struct End {
     pub exit: ExitStatus,
     pub logs: Vec<Log>,
-    /// What breaks a rule, a sentence each.
+    /// Broken rules, one sentence each.
     pub broken: Vec<String>,
     pub took: Duration,
-    /// The largest resident set that was seen, in bytes. 0 where the process was too short-lived to be looked at.
+    /// The largest observed resident set in bytes; 0 if the process ended before it was measured.
     pub peak_memory: u64,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Document {
     pub binding: usize,
-    /// The very bytes.
+    /// The exact bytes.
     pub text: String,
 }
 
-/// What a hook waits for.
+/// The condition of a hook.
 pub enum When {
-    /// That many documents have arrived, committed or not.
+    /// This many documents have arrived, committed or not.
     Documents(usize),
     Checkpoints(usize),
     /// A line of stderr matches.
@@ -89,11 +89,11 @@ pub enum When {
 
 pub enum Then {
     Signal(Signal),
-    /// The runtime is gone: nobody reads any more.
+    /// Closes the connector's stdout, as if the runtime had died.
     CloseStdout,
 }
 
-/// An Open that is about to happen.
+/// An Open before it is sent.
 pub struct Opening<'a> {
     runtime: &'a Runtime,
     request: Value,
@@ -115,7 +115,7 @@ impl Runtime {
         }
     }
 
-    /// The shim of this crate around a source: what comes after `flow-shim serve`.
+    /// This crate's shim around a source; `arguments` follow `flow-shim serve`.
     pub fn shim<S: Into<OsString>>(arguments: impl IntoIterator<Item = S>) -> Self {
         let shim = [OsString::from(env!("CARGO_BIN_EXE_flow-shim")), "serve".into()];
         Self::new(shim.into_iter().chain(arguments.into_iter().map(Into::into)))
@@ -136,19 +136,19 @@ impl Runtime {
         self
     }
 
-    /// A text that no line of stderr may show.
+    /// A text that must not appear on stderr.
     pub fn secret(mut self, secret: impl Into<String>) -> Self {
         self.secrets.push(secret.into());
         self
     }
 
-    /// After which a connector is killed, and the rule "ends" broken.
+    /// The time after which a connector is killed and the rule "ends" is broken.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
     }
 
-    /// The response's body, where all went well; panics otherwise.
+    /// The response's body; panics on failure.
     pub fn spec(&self) -> Value {
         self.ask_spec().expect_clean("spec")
     }
@@ -211,7 +211,7 @@ impl Runtime {
         Answer { responses, end }
     }
 
-    /// An Open with that state, for all keys, with stdin kept open; `run` lets it happen.
+    /// An Open with that state, for the whole key space, with stdin kept open; `run` sends it.
     pub fn open(&self, bindings: &[Binding], state: &Value) -> Opening<'_> {
         let request = json!({"open": {
             "capture": self.capture(bindings),
@@ -229,8 +229,8 @@ impl Runtime {
         }
     }
 
-    /// Drives a connector as Flow does from the first Spec on, through that many sessions of all that it discovers. Panics where
-    /// it breaks a rule, and returns the sessions.
+    /// Drives a connector as Flow does, from the first Spec through `sessions` captures of all discovered streams. Panics if
+    /// it breaks a rule; returns the sessions.
     pub fn full_capture(&self, sessions: usize) -> Vec<Session> {
         let spec = self.spec();
         let discovered = self.discover();
@@ -271,7 +271,7 @@ impl Runtime {
         Process::start(&self.command, &self.env, self.folder.as_deref())
     }
 
-    /// Reads a process to its end, hands each event over, and checks what is asked of every process.
+    /// Reads a process's output to its end, passes on each event, and checks the rules that apply to every process.
     fn follow(&self, mut process: Process, mut on_event: impl FnMut(&Event, &mut Vec<String>, &mut Process)) -> End {
         let start = Instant::now();
         let (mut logs, mut broken) = (Vec::new(), Vec::new());
@@ -315,7 +315,7 @@ impl Opening<'_> {
         self
     }
 
-    /// stdin ends after the request, which does not mean stop (F4).
+    /// Closes stdin after the request, which must not stop the capture (F4).
     pub fn close_stdin(mut self) -> Self {
         self.close_stdin = true;
         self
@@ -392,7 +392,7 @@ impl Opening<'_> {
     }
 }
 
-/// What the responses of a capture add up to.
+/// The accumulated responses of a capture.
 #[derive(Default)]
 struct Reduced {
     documents: Vec<Document>,
@@ -400,7 +400,7 @@ struct Reduced {
     state: Value,
     checkpoints: usize,
     sourced_schemas: Vec<(usize, Value)>,
-    /// Something was sent that only a checkpoint makes true.
+    /// Something was sent after the last checkpoint.
     dirty: bool,
 }
 
@@ -443,7 +443,7 @@ impl Capturing {
             Response::Checkpoint(checkpoint) => {
                 if let Some(state) = checkpoint.state {
                     if !state.updated.is_object() {
-                        return Err(format!("F8: a checkpoint whose state is no object: {}", cut(line)));
+                        return Err(format!("F8: a checkpoint whose state is not an object: {}", cut(line)));
                     }
                     let before = if state.merge_patch { std::mem::take(&mut it.state) } else { Value::Null };
                     it.state = merge_patch(before, state.updated);
@@ -459,7 +459,7 @@ impl Capturing {
 }
 
 impl Answer {
-    /// The body of the one response of that kind; panics where it is something else, or anything was wrong.
+    /// The body of the only response, of that kind; panics if there is another one or a rule was broken.
     pub fn expect_clean(self, kind: &str) -> Value {
         self.end.expect_clean();
         match self.body(kind) {
@@ -488,13 +488,13 @@ impl Session {
 }
 
 impl End {
-    /// Panics where the exit was not 0 or a rule was broken.
+    /// Panics if the exit code was not 0 or a rule was broken.
     pub fn expect_clean(&self) {
         assert!(self.broken.is_empty(), "rules were broken: {:#?}", self.broken);
         assert!(self.exit.success(), "{}; the last log says: {}", self.exit, self.last_message());
     }
 
-    /// What Flow shows as the error of a task that failed (F5).
+    /// The error that Flow shows for a failed task (F5).
     pub fn last_message(&self) -> &str {
         self.logs.last().map_or("", |it| it.message.as_str())
     }
@@ -514,7 +514,7 @@ impl Binding {
         }
     }
 
-    /// Of what discovery found, as a user gets it who changes nothing.
+    /// A discovered binding, without changes by the user.
     pub fn of_discovered(discovered: &Value) -> Self {
         let key = discovered["key"].as_array().into_iter().flatten();
         Self {
@@ -535,12 +535,12 @@ impl Binding {
         self
     }
 
-    /// The values at `/namespace` and `/stream`: absent and null ones are skipped (F17).
+    /// The values at `/namespace` and `/stream`, except absent and null ones (F17).
     pub fn resource_path(&self) -> Vec<&str> {
         ["namespace", "stream"].iter().filter_map(|it| self.resource[*it].as_str()).collect()
     }
 
-    /// The values at the pointers that a Spec gave.
+    /// The values at the pointers of a Spec response.
     fn path_at(&self, spec: &Value) -> Vec<&str> {
         let pointers = spec["resourcePathPointers"].as_array().into_iter().flatten().filter_map(Value::as_str);
         pointers.filter_map(|it| self.resource.pointer(it)?.as_str()).collect()
@@ -595,7 +595,7 @@ pub fn merge_patch(target: Value, patch: Value) -> Value {
     Value::Object(target)
 }
 
-/// Fields that no connector has heard of yet: they appear over time, and are to be ignored (F2).
+/// Unknown fields: Flow adds fields over time, and connectors must ignore them (F2).
 fn add_news(request: &mut Value) {
     let body = request.as_object_mut().and_then(|it| it.values_mut().next());
     for place in [body].into_iter().flatten() {
@@ -611,7 +611,7 @@ fn add_news(request: &mut Value) {
     }
 }
 
-/// Flow's JSON leaves out what is zero or empty.
+/// Flow's JSON omits zero and empty values.
 fn without_zeros(mut it: Value) -> Value {
     if let Value::Object(fields) = &mut it {
         fields
@@ -635,7 +635,7 @@ fn cut(text: &str) -> String {
     short
 }
 
-/// Where the repository's files are.
+/// A path in the repository.
 pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }

@@ -1,4 +1,4 @@
-//! One start of a connector: its pipes as a stream of events, signals to it, and what is left when it is gone.
+//! One start of a connector: its pipes as a stream of events, signals, and the files and processes left after its exit.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -17,22 +17,22 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Which is in the environment of everything that a start starts, so that it can be found again.
+/// Environment variable by which all processes of a start are found.
 const MARK: &str = "FLOW_SHIM_TEST_START";
-/// How long the connector's own processes may take to follow it.
+/// The time that a connector's child processes have to exit after it.
 const GRACE: Duration = Duration::from_secs(3);
-/// How often the files in the connector's TMPDIR are looked at while it runs.
+/// How often the files in the connector's TMPDIR are checked while it runs.
 const LOOK: Duration = Duration::from_millis(20);
 static STARTS: AtomicU64 = AtomicU64::new(0);
 
 pub enum Event {
-    /// A whole line of stdout, without its newline.
+    /// A complete line of stdout, without its newline.
     Line(String),
-    /// The last line of stdout, where it is not whole, or no text.
+    /// The last line of stdout, if it is incomplete or not UTF-8.
     Partial(String),
     /// A line of stderr.
     Log(String),
-    /// Both have ended.
+    /// Stdout and stderr have ended.
     End,
 }
 
@@ -45,10 +45,10 @@ pub struct Process {
     killed: bool,
     peak_memory: u64,
     mark: String,
-    /// Its TMPDIR: nothing may be left in it.
+    /// Its TMPDIR, which must be empty after its exit.
     temporary: TempDir,
     looked: Instant,
-    /// Files in it that others could read.
+    /// Files in it that other users could read.
     exposed: BTreeSet<PathBuf>,
 }
 
@@ -69,7 +69,7 @@ impl Process {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap_or_else(|e| panic!("{}: {e}", command[0].display()));
-        // Bounded, so that a connector meets the backpressure that it meets in Flow.
+        // Bounded, for the same backpressure as in Flow.
         let (sender, events) = sync_channel(1024);
         let deaf = Arc::new(AtomicBool::new(false));
         let (stdout, stderr) =
@@ -93,7 +93,7 @@ impl Process {
     }
 
     pub fn send(&mut self, request: &Value) {
-        // A connector may be gone before it has read all: its exit says more than our broken pipe.
+        // A connector may exit before it has read everything: its exit code is more useful than the broken pipe.
         if let Some(stdin) = &mut self.stdin {
             let _ = writeln!(stdin, "{request}").and_then(|()| stdin.flush());
         }
@@ -103,13 +103,13 @@ impl Process {
         self.stdin = None;
     }
 
-    /// From the next line on nobody reads.
+    /// Stops reading stdout after the next line.
     pub fn close_stdout(&mut self) {
         self.deaf.store(true, Ordering::Relaxed);
     }
 
-    /// The next thing that happens, or None when nothing has for that long. Where something else holds the pipes open after
-    /// the connector's end, that is the end all the same: what it is, `leftovers` finds.
+    /// The next event, or None after a timeout. If another process holds the pipes open after
+    /// the connector's exit, that counts as the end; `leftovers` finds that process.
     pub fn next(&mut self, patience: Duration) -> Option<Event> {
         let deadline = Instant::now() + patience;
         let mut gone_since = None;
@@ -159,7 +159,7 @@ impl Process {
         self.peak_memory
     }
 
-    /// Processes and files that outlive the connector. A moment is granted to processes: the kernel's own signals take one.
+    /// Processes and files that outlive the connector. Processes have a short grace period, as the kernel's signals take time.
     pub fn leftovers(&self) -> Vec<String> {
         let deadline = Instant::now() + GRACE;
         let mut broken = loop {
@@ -170,7 +170,7 @@ impl Process {
             thread::sleep(Duration::from_millis(10));
         };
         for (pid, _) in &broken {
-            // Whatever the test finds, it leaves nothing running itself.
+            // The test itself must leave nothing running.
             if let Some(pid) = Pid::from_raw(*pid) {
                 let _ = kill_process(pid, Signal::KILL);
             }
@@ -221,12 +221,12 @@ fn read_lines(
             break;
         }
     }
-    // The pipe is closed before that is told.
+    // Closes the pipe before the event is sent.
     drop(pipe);
     let _ = to.send(None);
 }
 
-/// Files that more than their owner may read, in folders that more than their owner may enter.
+/// Files that other users can read, in directories that other users can enter.
 fn find_exposed(folder: &Path, found: &mut BTreeSet<PathBuf>) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let Ok(metadata) = entry.metadata() else { continue };

@@ -1,5 +1,5 @@
-//! What Flow asks of a connector's answers beyond their shape: schemas that its parser takes, keys that can be keys, names and
-//! resource paths that differ, documents that fit their collection. Each function returns what breaks a rule, a sentence each.
+//! Flow's rules for a connector's answers beyond their shape: schemas that its parser accepts, valid keys, unique names and
+//! resource paths, documents that match their collection. Each function returns broken rules, one sentence each.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::{Binding, cut};
 
 const PROTOCOL: u32 = 3_032_023;
-/// Documents of a binding that are checked against its schema: all would take longer than the capture.
+/// Number of documents per binding that are validated: all of them would take longer than the capture.
 const DOCUMENTS_CHECKED: usize = 200;
 
 const KEYWORDS: &str = "$schema $id $anchor $recursiveAnchor $dynamicAnchor $ref $recursiveRef $dynamicRef $vocabulary $comment \
@@ -28,7 +28,7 @@ const SCHEMAS: &str = "items additionalItems unevaluatedItems contains additiona
     not if then else contentSchema";
 const SCHEMA_LISTS: &str = "allOf anyOf oneOf prefixItems items";
 const SCHEMA_MAPS: &str = "properties patternProperties $defs definitions dependentSchemas";
-/// Where objects and arrays that a sourced schema describes have schemas of their own.
+/// Keywords of a sourced schema whose values are the schemas of an object's or an array's members.
 const CLOSED_WITHIN: &str = "items additionalItems unevaluatedItems additionalProperties unevaluatedProperties";
 const OAUTH2: &str = "provider authUrlTemplate accessTokenUrlTemplate accessTokenMethod accessTokenBody accessTokenHeaders \
     accessTokenResponseMap refreshTokenUrlTemplate refreshTokenMethod refreshTokenBody refreshTokenHeaders \
@@ -54,7 +54,7 @@ fn are_unique(list: &[&str]) -> bool {
     list.iter().collect::<HashSet<_>>().len() == list.len()
 }
 
-/// Every keyword, format and pattern of a schema, at every depth, is one that Flow's parser takes.
+/// Checks that Flow's parser accepts every keyword, format and pattern of a schema, at every depth.
 fn schema(it: &Value, at: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     check_schema(it, at, &mut wrong);
@@ -107,7 +107,7 @@ fn check_keyword(name: &str, value: &Value) -> Option<&'static str> {
     (!is_right).then_some("has a value that Flow does not take")
 }
 
-/// A sourced schema has to be closed at every object that declares properties (F12).
+/// Checks that a sourced schema is closed at every object that declares properties (F12).
 fn closed(root: &Value) -> Vec<String> {
     let mut wrong = Vec::new();
     check_closed(root, root, "", &mut HashSet::new(), &mut wrong);
@@ -158,7 +158,7 @@ fn check_closed(it: &Value, root: &Value, at: &str, seen: &mut HashSet<String>, 
 }
 
 fn resolve<'a>(root: &'a Value, mut it: &'a Value) -> &'a Value {
-    // No chain of references is that long: a circle is.
+    // Only a circle of references is that long.
     for _ in 0..20 {
         match it["$ref"].as_str().and_then(|it| it.strip_prefix('#')).and_then(|it| root.pointer(it)) {
             Some(target) => it = target,
@@ -168,7 +168,7 @@ fn resolve<'a>(root: &'a Value, mut it: &'a Value) -> &'a Value {
     it
 }
 
-/// A key's locations are declared and required all the way, and end in a string, an integer or a boolean (F14).
+/// Checks that a key's locations are declared and required at each level and end in a string, an integer or a boolean (F14).
 fn key(schema: &Value, key: &[&str], who: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     if key.is_empty() || !are_unique(key) {
@@ -197,11 +197,11 @@ fn check_pointer(schema: &Value, pointer: &str) -> Result<(), String> {
     let mut found = types(at);
     found.sort_unstable();
     let scalar = !found.is_empty() && found.iter().all(|it| is_in("string integer boolean", it));
-    // A number that may also be its text: both are keys of the same rows.
+    // A number that may also be formatted as a string.
     if scalar || found == ["number", "string"] { Ok(()) } else { Err(format!("may have the types {found:?}")) }
 }
 
-/// A Spec response: the protocol's number, two schemas of objects, and an `oauth2` that Flow's form can show.
+/// Checks a Spec response: the protocol version, two object schemas, and an `oauth2` that Flow's form can show.
 fn spec(it: &Value) -> Vec<String> {
     let mut wrong = Vec::new();
     if it["protocol"] != PROTOCOL {
@@ -272,7 +272,7 @@ fn oauth2(oauth2: &Value, schema: &Value) -> Vec<String> {
     wrong
 }
 
-/// A Discovered response: names, resource configs, schemas and keys (F13, F14, F16).
+/// Checks a Discovered response: names, resource configs, schemas and keys (F13, F14, F16).
 fn discovered(it: &Value) -> Vec<String> {
     let mut wrong = Vec::new();
     let (mut names, mut paths) = (HashMap::new(), HashSet::new());
@@ -302,13 +302,13 @@ fn discovered(it: &Value) -> Vec<String> {
     wrong
 }
 
-/// A name as the control plane makes it part of a collection's.
+/// A name, normalised by the control plane as a part of a collection's name.
 fn normalised(name: &str) -> String {
     let words = regex::Regex::new(r"[\w\-.]+(?:/[\w\-.]+)*").expect("a pattern");
     words.find_iter(name).map(|it| it.as_str()).collect::<Vec<_>>().join("_")
 }
 
-/// The resource configs of a Discovered response fit the schema that Spec gave for them.
+/// Checks the resource configs of a Discovered response against the schema of the Spec response.
 pub fn resource_configs(discovered: &Value, schema: &Value) -> Vec<String> {
     let Ok(validator) = jsonschema::validator_for(schema) else {
         return vec!["spec: the resource config's schema can't be used".to_owned()];
@@ -317,7 +317,7 @@ pub fn resource_configs(discovered: &Value, schema: &Value) -> Vec<String> {
     bindings.flat_map(|it| validator.iter_errors(it).map(move |e| format!("F29: {it}: {e}"))).collect()
 }
 
-/// What a unary response breaks, if it is one that has rules.
+/// The rules that a unary response breaks.
 pub fn spec_or_discovered(response: &Value) -> Vec<String> {
     match (response.get("spec"), response.get("discovered")) {
         (Some(it), _) => spec(it),
@@ -326,12 +326,12 @@ pub fn spec_or_discovered(response: &Value) -> Vec<String> {
     }
 }
 
-/// A sourced schema that Flow's parser takes and that is closed.
+/// Checks that Flow's parser accepts a sourced schema and that it is closed.
 pub fn sourced(it: &Value) -> Vec<String> {
     schema(it, "sourcedSchema").into_iter().chain(closed(it)).collect()
 }
 
-/// What a binding's collection asks of documents.
+/// The requirements of a binding's collection on documents.
 pub struct Collection {
     name: String,
     key: Vec<String>,
@@ -355,7 +355,7 @@ impl Collection {
         let document =
             match serde_json::from_str::<NoDuplicates>(text).and_then(|_| serde_json::from_str::<Value>(text)) {
                 Ok(document) => document,
-                // Deeper than this parser goes, and no matter of Flow's.
+                // Too deep for this parser, but valid for Flow.
                 Err(e) if e.to_string().starts_with("recursion limit") => return Ok(()),
                 Err(e) => return Err(wrong(format!("can't be read ({e})"))),
             };
@@ -397,7 +397,7 @@ impl<'de> Visitor<'de> for NoDuplicates {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self, A::Error> {
         let mut names = HashSet::new();
         while let Some(name) = members.next_key::<String>()? {
-            // How serde_json hands over a number that keeps its text.
+            // serde_json's representation of a number with its text.
             if name == "$serde_json::private::Number" {
                 members.next_value::<IgnoredAny>()?;
                 continue;

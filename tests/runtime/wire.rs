@@ -1,4 +1,4 @@
-//! What a connector writes: responses on stdout, logs on stderr, both read as strictly as Flow reads them.
+//! A connector's output: responses on stdout and logs on stderr, parsed as strictly as by Flow.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -121,7 +121,7 @@ pub struct Log {
     pub level: String,
     pub message: String,
     pub fields: Value,
-    /// The whole of it, as it came.
+    /// The complete line.
     pub line: String,
 }
 
@@ -129,7 +129,7 @@ pub fn parse(line: &str) -> Result<Response<'_>, String> {
     serde_json::from_str(line).map_err(|e| format!("F2: {e}: {}", super::cut(line)))
 }
 
-/// Flow's limit of a document (F23), and text that is text: half of a surrogate pair is no Unicode.
+/// Checks Flow's size limit of documents (F23) and that strings are Unicode, without lone surrogates.
 pub fn check_document(text: &str) -> Result<(), String> {
     if text.len() > 16 * 1024 * 1024 {
         return Err(format!("F23: a document of {} bytes", text.len()));
@@ -149,7 +149,7 @@ pub fn check_document(text: &str) -> Result<(), String> {
             Some(0xd800..=0xdfff) => {
                 return Err(format!("a document has a lone surrogate: {}", super::cut(text)));
             }
-            // The escaped character, so that `\\u` is not taken for an escape.
+            // Skips the escaped character, so that `\\u` is not taken for an escape.
             _ => rest = &rest[1..],
         }
     }
@@ -171,7 +171,7 @@ impl Log {
         }
         let fields = it.get("fields").cloned().unwrap_or_default();
         if !(fields.is_object() || fields.is_null()) {
-            return Err("a log line's fields are no object".to_owned());
+            return Err("a log line's fields are not an object".to_owned());
         }
         text("ts")?;
         Ok(Self { level, message: text("message")?, fields, line: line.to_owned() })

@@ -1,6 +1,6 @@
-//! The real connectors that `tests/setup` installs, and the service that one of them reads.
+//! The real connectors installed by `tests/setup`, and the web service that one of them reads.
 
-// Each test binary uses its own part of this.
+// Each test binary uses only a part of this module.
 #![allow(dead_code)]
 
 mod orders;
@@ -19,9 +19,9 @@ use crate::runtime::{Runtime, repository};
 #[allow(unused_imports)]
 pub use orders::{KEY, Orders};
 
-/// Real connectors take their time to start, on a busy machine above all.
+/// Real connectors start slowly, especially on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(300);
-/// Some have the columns of a file in the order of a set's.
+/// Some connectors order a file's columns by Python's set order.
 const ENVIRONMENT: (&str, &str) = ("PYTHONHASHSEED", "0");
 
 /// The virtual environment of a connector.
@@ -43,12 +43,12 @@ pub fn tap(name: &str, command: &str) -> Vec<String> {
 pub struct Source {
     command: PathBuf,
     pub config: Value,
-    /// Its read, whatever it says of the time, is the same each time: these fields, by stream, aside.
+    /// Fields by stream that differ between reads; everything else except times is the same.
     pub volatile: &'static [(&'static str, &'static [&'static str])],
     folder: TempDir,
 }
 
-/// Purchases are dated up to the very moment.
+/// Purchases are dated up to the current time.
 const FAKER: &[(&str, &[&str])] = &[
     ("products", &["updated_at"]),
     ("users", &["updated_at"]),
@@ -63,7 +63,7 @@ pub fn hardcoded_records(count: u32) -> Source {
     Source::new("hardcoded-records", json!({"count": count}))
 }
 
-/// A local CSV, with what is unpleasant in one.
+/// A local CSV file with difficult values.
 pub fn file() -> Source {
     let mut source = Source::new("file", json!({}));
     let path = source.folder.path().join("people.csv");
@@ -96,7 +96,7 @@ impl Source {
         Runtime::shim(arguments).env(name, value).config(self.config.clone()).patience(PATIENCE)
     }
 
-    /// The same, with somebody who looks on.
+    /// The same connector, recorded by `fixtures/witness`.
     pub fn witnessed(&self) -> (Runtime, Witness) {
         let witness = Witness { folder: TempDir::new().expect("a temporary folder") };
         let script = repository().join("fixtures/witness");
@@ -104,7 +104,7 @@ impl Source {
         (self.runtime_of(parts), witness)
     }
 
-    /// The streams that the connector itself discovers, without a shim.
+    /// The streams that the connector discovers without the shim.
     pub fn streams(&self) -> Vec<Value> {
         let output = self.run("discover", &[]);
         let mut catalog = output.lines().filter_map(|it| serde_json::from_str::<Value>(it).ok());
@@ -112,7 +112,7 @@ impl Source {
         catalog["catalog"]["streams"].as_array().expect("streams").clone()
     }
 
-    /// What the connector itself prints of a read, without a shim.
+    /// The connector's output of a read without the shim.
     pub fn read(&self, catalog: &Value, state: &Value) -> Printed {
         let files = [("catalog", catalog), ("state", state)].map(|(name, content)| (name, self.write(name, content)));
         let arguments: Vec<String> =
@@ -139,7 +139,7 @@ impl Source {
         String::from_utf8(output.stdout).expect("text")
     }
 
-    /// A record without what differs from read to read.
+    /// A record without fields that differ between reads.
     pub fn stable(&self, record: &Record) -> (String, Value) {
         let mut data: Map<String, Value> = serde_json::from_str(record.data.get()).expect("a record");
         let volatile = self.volatile.iter().filter(|(stream, _)| *stream == record.stream);
@@ -150,7 +150,7 @@ impl Source {
     }
 }
 
-/// What a connector was given and what it printed, while the shim ran it.
+/// The input and output of a connector that the shim ran.
 pub struct Witness {
     folder: TempDir,
 }
@@ -173,17 +173,17 @@ impl Witness {
     }
 }
 
-/// The messages of a read that matter here.
+/// The relevant messages of a read.
 #[derive(Default)]
 pub struct Printed {
     pub records: Vec<Record>,
-    /// The last state message of each stream, in the order of their first.
+    /// The last state message of each stream, in the order of the streams' first state.
     pub states: Map<String, Value>,
 }
 
 pub struct Record {
     pub stream: String,
-    /// The very bytes.
+    /// The exact bytes.
     pub data: Box<RawValue>,
 }
 

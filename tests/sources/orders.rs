@@ -6,11 +6,11 @@ use std::thread::{self, JoinHandle};
 use serde_json::{Value, json};
 use tiny_http::{Header, Response, Server};
 
-/// What the service wants to see as a bearer token.
+/// The bearer token that the service expects.
 pub const KEY: &str = "k3y-of-the-orders";
 const PAGE: usize = 50;
 
-/// A service on a port of its own, gone when dropped.
+/// A service on a free port, stopped on drop.
 pub struct Orders {
     server: Arc<Server>,
     shop: Arc<Mutex<Shop>>,
@@ -21,9 +21,9 @@ pub struct Orders {
 pub struct Shop {
     pub orders: Vec<Value>,
     pub countries: Vec<&'static str>,
-    /// What was asked for: path and query.
+    /// Path and query of each request.
     pub asked: Vec<String>,
-    /// From this page on it answers 500.
+    /// The first page that is answered with 500.
     pub broken_from: Option<usize>,
 }
 
@@ -43,7 +43,7 @@ impl Orders {
                     false => (401, json!({"error": "this key opens nothing"})),
                 };
                 let json = Header::from_bytes("Content-Type", "application/json").expect("a header");
-                // A connector that was killed does not listen.
+                // A killed connector does not read the response.
                 let _ =
                     request.respond(Response::from_string(body.to_string()).with_status_code(status).with_header(json));
             }

@@ -1,4 +1,4 @@
-//! Specs of connectors (`fixtures/specs`), and what a connector with such a spec is given.
+//! Specs of connectors (`fixtures/specs`), and the configs passed to a connector with such a spec.
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +15,7 @@ pub fn of(name: &str) -> Value {
     serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// The arguments of a connector with this spec, which keeps what it is given in `folder`.
+/// The arguments of a connector with this spec; it stores its input in `folder`.
 pub fn played(folder: &Path, spec: &Value) -> Vec<String> {
     let case = folder.join("spec.case");
     let message = json!({"type": "SPEC", "spec": spec});
@@ -25,8 +25,8 @@ pub fn played(folder: &Path, spec: &Value) -> Vec<String> {
     vec!["--".into(), player.into(), "--received".into(), text(&folder.join("received")), text(&case)]
 }
 
-/// What has come of a sign-in reaches the connector in a form that its own schema accepts, each value where the
-/// connector declares that it wants it.
+/// Checks that the result of a sign-in is passed to the connector in a form that its schema accepts, with each value where the
+/// connector declares it.
 pub fn check_given(name: &str, folder: &Path, arguments: &[String], spec: &Value, signed_in: &Value) {
     let mut command = vec!["inspect".to_owned(), "--config".into(), signed_in.to_string()];
     command.extend(arguments.iter().cloned());
