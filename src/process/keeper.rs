@@ -12,7 +12,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -229,10 +229,11 @@ impl Keeper {
     }
 
     fn clean_up(&self, args: &Args) {
-        self.kill_all();
+        // The container first, while the engine's own processes are alive to see it end.
         if let [engine, name] = args.container.as_slice() {
             remove_container(engine, name);
         }
+        self.kill_all();
         if let Err(error) = private::remove(&args.folder) {
             self.report(&Report::NotRemoved(error.to_string()));
         }
@@ -282,7 +283,12 @@ fn exit_report(status: WaitStatus) -> Report {
 /// Removes a container that the engine's client may have left running.
 fn remove_container(engine: &str, name: &str) {
     let mut remove = Command::new(engine);
-    remove.args(["rm", "--force", name]).stdout(Stdio::inherit()).stderr(Stdio::inherit());
+    remove.args(["rm", "--force"]);
+    if Path::new(engine).file_name().is_some_and(|it| it == "podman") {
+        // podman gives the container's program ten seconds to end; docker kills it at once.
+        remove.args(["--time", "0"]);
+    }
+    remove.arg(name).stdout(Stdio::inherit()).stderr(Stdio::inherit());
     let Ok(stdin) = null::stdio() else { return };
     let Ok(mut child) = remove.stdin(stdin).spawn() else { return };
     let deadline = Instant::now() + REMOVE;
