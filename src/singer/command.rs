@@ -115,8 +115,10 @@ async fn lacks_discovery(launcher: &Launcher) -> Result<bool> {
     Ok(help.contains("--config") && !help.contains("--discover"))
 }
 
+/// The tap's help. `--about` is for taps that look for the options they know and sync if there is none: with it, they do
+/// not take this for a sync. Parsers answer the first option.
 async fn help(launcher: &Launcher) -> Result<String> {
-    let run = run(launcher, launcher.prepare().await?, &["--help"]).await?;
+    let run = run(launcher, launcher.prepare().await?, &["--help", "--about"]).await?;
     Ok(String::from_utf8_lossy(&run.stdout).into_owned())
 }
 
