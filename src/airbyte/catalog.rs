@@ -6,7 +6,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 use tracing::warn;
 
-use super::stream::AirbyteStream;
+use super::stream::{AirbyteStream, FULL_REFRESH, INCREMENTAL, sync_mode};
 use crate::upstream::{Mode, Resource, Selected, Stream, StreamId};
 
 #[derive(Deserialize)]
@@ -147,14 +147,4 @@ fn configured_stream(selected: &Selected) -> Result<Value> {
         configured.insert("primary_key".into(), key);
     }
     Ok(configured.into())
-}
-
-pub(super) const INCREMENTAL: &str = "incremental";
-pub(super) const FULL_REFRESH: &str = "full_refresh";
-
-pub(super) fn sync_mode(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Incremental => INCREMENTAL,
-        Mode::FullRefresh => FULL_REFRESH,
-    }
 }

@@ -21,7 +21,7 @@ use crate::process::supervise::{Connector, End, Exit, Finished, Reading};
 use crate::process::thread;
 use crate::secrets;
 use crate::settings::StateFormat;
-use crate::upstream::{Broken, ErrorLog, Spec, Stream, SyncRequest};
+use crate::upstream::{Broken, ErrorLog, Event, Spec, Stream, SyncRequest};
 
 /// Names of the private files.
 const CONFIG: &str = "config.json";
@@ -128,9 +128,9 @@ impl Answers {
             Ok(Message::Spec(it)) => self.spec = Some(it),
             Ok(Message::Catalog(it)) => self.catalog = Some(it),
             Ok(Message::ConnectionStatus { succeeded, message }) => self.status = Some((succeeded, message)),
-            Ok(Message::Log { level, message, fields }) => self.errors.log(level, message, fields),
-            Ok(Message::Error(error)) => self.errors.error(error),
-            Ok(Message::Config(config)) => {
+            Ok(Message::Event(Event::Log { level, message, fields })) => self.errors.log(level, message, fields),
+            Ok(Message::Event(Event::Error(error))) => self.errors.error(error),
+            Ok(Message::Event(Event::Config(config))) => {
                 secrets::redact_config(&config, None);
                 self.config = Some(config);
             }

@@ -18,45 +18,21 @@ use crate::upstream::{
 
 /// A message that is not a record.
 pub enum Message {
-    State(StateMessage),
-    Log {
-        level: Level,
-        message: String,
-        fields: Fields,
-    },
-    Error(SourceError),
-    Status(Status),
-    Estimate {
-        stream: Option<StreamId>,
-        rows: Option<f64>,
-        bytes: Option<f64>,
-    },
-    Config(Box<RawValue>),
+    Event(Event<'static>),
     Spec(Box<RawValue>),
     Catalog(Box<RawValue>),
-    ConnectionStatus {
-        succeeded: bool,
-        message: Option<String>,
-    },
-    /// Of a known type, and of no use here.
-    Ignored,
+    ConnectionStatus { succeeded: bool, message: Option<String> },
 }
 
-/// Decodes a line of a sync.
+/// Decodes a line of a sync. Inlined with [`scan`], so that a record is written once, where the caller wants it.
+#[inline(always)]
 pub fn event<'a>(line: &'a [u8], hints: &mut Hints, watch: &'a mut Watch) -> Result<Event<'a>, Broken> {
     match scan(line, hints, watch)? {
         Scanned::Record(record) => Ok(Event::Record(record)),
-        Scanned::Other(line) => Ok(match parse(line)? {
-            Message::State(it) => Event::State(state::update(it)?),
-            Message::Log { level, message, fields } => Event::Log { level, message, fields },
-            Message::Error(it) => Event::Error(it),
-            Message::Status(it) => Event::Status(it),
-            Message::Estimate { stream, rows, bytes } => Event::Estimate { stream, rows, bytes },
-            Message::Config(it) => Event::Config(it),
-            Message::Spec(_) | Message::Catalog(_) | Message::ConnectionStatus { .. } | Message::Ignored => {
-                Event::Noise
-            }
-        }),
+        Scanned::Other(line) => match parse(line)? {
+            Message::Event(event) => Ok(event),
+            Message::Spec(_) | Message::Catalog(_) | Message::ConnectionStatus { .. } => Ok(Event::Noise),
+        },
     }
 }
 
@@ -64,7 +40,7 @@ pub fn event<'a>(line: &'a [u8], hints: &mut Hints, watch: &'a mut Watch) -> Res
 pub fn answer(line: &[u8]) -> Result<Message, Broken> {
     let mut watch = Watch::default();
     match scan(line, &mut Hints::default(), &mut watch)? {
-        Scanned::Record(_) => Ok(Message::Ignored),
+        Scanned::Record(_) => Ok(Message::Event(Event::Noise)),
         Scanned::Other(line) => parse(line),
     }
 }
@@ -76,7 +52,7 @@ enum Scanned<'a> {
 }
 
 /// Scans a line once, in whatever order its members are.
-#[inline]
+#[inline(always)]
 fn scan<'a>(line: &'a [u8], hints: &mut Hints, watch: &'a mut Watch) -> Result<Scanned<'a>, Broken> {
     let mut parts = Parts::default();
     let mut scanner = Scanner::new(line, hints);
@@ -128,8 +104,9 @@ fn scan<'a>(line: &'a [u8], hints: &mut Hints, watch: &'a mut Watch) -> Result<S
     }
 }
 
-/// A function of its own, so that [`scan`] is not recursive and can be inlined.
+/// A function of its own, so that [`scan`] can be inlined elsewhere.
 #[cold]
+#[inline(never)]
 fn scan_behind_control_codes<'a>(
     line: &'a [u8],
     hints: &mut Hints,
@@ -193,6 +170,7 @@ const DELETION: DeletionMark = DeletionMark { member: "_ab_cdc_deleted_at", is_s
 
 /// Parses a message other than a RECORD. Only a state, an error and an INCOMPLETE status can be lost; anything else
 /// that is not as the protocol says is noise.
+#[cold]
 fn parse(line: &[u8]) -> Result<Message, Broken> {
     let members = line::members(line)?;
     let member = |name: &str| serde_json::from_str::<Value>(members.get(name)?.get()).ok();
@@ -204,7 +182,7 @@ fn parse(line: &[u8]) -> Result<Message, Broken> {
             && members.get("state").and_then(Members::of).is_some_and(|it| is_misspelt(&it))
         {
             true => Err(Broken::lost(None, "a STATE has a member whose name is damaged")),
-            false => Ok(Message::State(state)),
+            false => Ok(Message::Event(Event::State(state::update(state)?))),
         };
     }
     if carries_state(kind, &members) {
@@ -212,12 +190,12 @@ fn parse(line: &[u8]) -> Result<Message, Broken> {
     }
     let raw = |name: &str| members.get(name).map(ToOwned::to_owned);
     let message = match kind {
-        "LOG" => member("log").and_then(log),
-        "CONTROL" => control(&members),
+        "LOG" => member("log").and_then(log).map(Message::Event),
+        "CONTROL" => control(&members).map(Message::Event),
         "SPEC" => raw("spec").map(Message::Spec),
         "CATALOG" => raw("catalog").map(Message::Catalog),
         "CONNECTION_STATUS" => member("connectionStatus").as_ref().and_then(connection_status),
-        _ => member("trace").and_then(trace),
+        _ => member("trace").and_then(trace).map(Message::Event),
     };
     message.ok_or(Broken::Noise)
 }
@@ -254,7 +232,7 @@ fn carries_state(kind: &str, members: &Members) -> bool {
         || state.get("stream").and_then(Members::of).is_some_and(|it| it.get("stream_descriptor").is_some())
 }
 
-fn log(log: Value) -> Option<Message> {
+fn log(log: Value) -> Option<Event<'static>> {
     let message = match &log {
         Value::Object(members) => members.get("message").and_then(text).or_else(|| text(&log)),
         other => text(other),
@@ -264,7 +242,7 @@ fn log(log: Value) -> Option<Message> {
         fields.insert("stack_trace".into(), trace.into());
     }
     let level = log.get("level").and_then(level).unwrap_or(Level::Info);
-    Some(Message::Log { level, message: message?, fields })
+    Some(Event::Log { level, message: message?, fields })
 }
 
 /// A level by its name, or by its number in Python's logging.
@@ -278,17 +256,17 @@ fn level(level: &Value) -> Option<Level> {
     })
 }
 
-fn trace(trace: Value) -> Option<Message> {
+fn trace(trace: Value) -> Option<Event<'static>> {
     let member = |name: &str| trace.get(name).filter(|it| !it.is_null());
     match (trace.get("type").and_then(Value::as_str), member("error"), member("stream_status"), member("estimate")) {
-        (Some("ERROR"), error, ..) => Some(Message::Error(source_error(error.unwrap_or(&Value::Null)))),
-        (None, Some(error), ..) => Some(Message::Error(source_error(error))),
+        (Some("ERROR"), error, ..) => Some(Event::Error(source_error(error.unwrap_or(&Value::Null)))),
+        (None, Some(error), ..) => Some(Event::Error(source_error(error))),
         (Some("STREAM_STATUS") | None, _, Some(status), _) => stream_status(status),
         (Some("ESTIMATE") | None, .., Some(it)) => {
             let of = |name: &str| it.get(name).and_then(number);
-            Some(Message::Estimate { stream: stream_id(it), rows: of("row_estimate"), bytes: of("byte_estimate") })
+            Some(Event::Estimate { stream: stream_id(it), rows: of("row_estimate"), bytes: of("byte_estimate") })
         }
-        (Some("ANALYTICS"), ..) => Some(Message::Ignored),
+        (Some("ANALYTICS"), ..) => Some(Event::Noise),
         _ => None,
     }
 }
@@ -337,7 +315,7 @@ fn source_error(error: &Value) -> SourceError {
     SourceError { message, stream: error.get("stream_descriptor").and_then(stream_id), fields }
 }
 
-fn stream_status(it: &Value) -> Option<Message> {
+fn stream_status(it: &Value) -> Option<Event<'static>> {
     let phase = match it.get("status")?.as_str()? {
         "STARTED" => Phase::Started,
         "RUNNING" => Phase::Running,
@@ -347,11 +325,11 @@ fn stream_status(it: &Value) -> Option<Message> {
     };
     let Some(stream) = it.get("stream_descriptor").and_then(stream_id) else {
         let message = "a stream is INCOMPLETE, and its status does not name it".to_owned();
-        return (phase == Phase::Incomplete).then(|| Message::Error(SourceError { message, ..SourceError::default() }));
+        return (phase == Phase::Incomplete).then(|| Event::Error(SourceError { message, ..SourceError::default() }));
     };
     let reasons = it.get("reasons").and_then(Value::as_array).into_iter().flatten();
     let reset = reasons.filter_map(|it| number(it.get("rate_limited")?.get("quota_reset")?)).next();
-    Some(Message::Status(Status { stream, phase, pause: reset.and_then(until) }))
+    Some(Event::Status(Status { stream, phase, pause: reset.and_then(until) }))
 }
 
 /// From now until an epoch in milliseconds.
@@ -360,16 +338,16 @@ fn until(epoch_ms: f64) -> Option<Duration> {
     at.duration_since(SystemTime::now()).ok()
 }
 
-fn control(members: &Members) -> Option<Message> {
+fn control(members: &Members) -> Option<Event<'static>> {
     let config =
         members.get("control").and_then(Members::of)?.get("connectorConfig").and_then(Members::of)?.get("config");
     if let Some(config) = config
         && Members::of(config).is_some()
     {
-        return Some(Message::Config(config.to_owned()));
+        return Some(Event::Config(config.to_owned()));
     }
     let message = "the connector sent a new config that is not an object: it is ignored".to_owned();
-    Some(Message::Log { level: Level::Warn, message, fields: Fields::new() })
+    Some(Event::Log { level: Level::Warn, message, fields: Fields::new() })
 }
 
 fn connection_status(it: &Value) -> Option<Message> {

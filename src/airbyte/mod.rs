@@ -34,13 +34,15 @@ pub struct Messages {
 }
 
 impl Decoder for Messages {
-    #[inline]
+    #[inline(always)]
     fn decode<'a>(&'a mut self, line: &'a [u8]) -> Result<Event<'a>, Broken> {
-        let mut event = message::event(line, &mut self.hints, &mut self.watch)?;
-        if let (Event::State(update), StateFormat::Bare) = (&mut event, self.state_format) {
-            state::note_format(update);
+        match message::event(line, &mut self.hints, &mut self.watch) {
+            Ok(Event::State(mut update)) if self.state_format == StateFormat::Bare => {
+                state::note_format(&mut update);
+                Ok(Event::State(update))
+            }
+            other => other,
         }
-        Ok(event)
     }
 }
 

@@ -5,8 +5,17 @@ use anyhow::{Result, bail};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::catalog::{FULL_REFRESH, INCREMENTAL, sync_mode};
 use crate::upstream::{Mode, Stream, StreamId};
+
+pub(super) const INCREMENTAL: &str = "incremental";
+pub(super) const FULL_REFRESH: &str = "full_refresh";
+
+pub(super) fn sync_mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Incremental => INCREMENTAL,
+        Mode::FullRefresh => FULL_REFRESH,
+    }
+}
 
 pub struct AirbyteStream {
     name: String,

@@ -128,7 +128,7 @@ impl<S: Segments> Worker<S> {
                 self.segments.flush()?;
             }
             match feed.next() {
-                Ok(Some(Event::Record(record))) => self.record(&record)?,
+                Ok(Some(Event::Record(ref record))) => self.record(record)?,
                 Ok(Some(event)) => self.event(event)?,
                 Ok(None) => return Ok(self.segments.flush()?),
                 Err(FeedError::Truncated(error)) => self.truncated = Some(error),

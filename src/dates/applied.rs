@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use regex::bytes::Regex;
 use serde_json::{Map, Value};
 
-use super::keywords::{self, Facts, entries, list};
+use super::keywords::{self, Facts, Step, entries, list};
 use super::value::{Form, Wanted};
 use crate::schema;
 
@@ -40,17 +40,6 @@ pub struct Applied {
 struct Choice {
     exact: bool,
     branches: BTreeSet<Applied>,
-}
-
-/// From a value to one inside of it.
-#[derive(Clone, Copy)]
-pub enum Step<'n> {
-    Member(&'n str),
-    /// A member that is not listed and matches this pattern, of all those that occur.
-    Pattern(&'n str),
-    /// A member that is not listed and matches no pattern.
-    Other,
-    Item(usize),
 }
 
 /// The steps that the schemas of a value distinguish.

@@ -9,7 +9,8 @@ use regex::bytes::Regex;
 use serde_json::Value;
 
 use super::Typed;
-use super::applied::{Applied, Schemas, Step};
+use super::applied::{Applied, Schemas};
+use super::keywords::Step;
 use super::value::{Form, Wanted};
 use crate::json::pointer;
 

@@ -3,7 +3,16 @@
 use regex::bytes::Regex;
 use serde_json::{Map, Value};
 
-use super::applied::Step;
+/// From a value to one inside of it.
+#[derive(Clone, Copy)]
+pub enum Step<'n> {
+    Member(&'n str),
+    /// A member that is not listed and matches this pattern, of all those that occur.
+    Pattern(&'n str),
+    /// A member that is not listed and matches no pattern.
+    Other,
+    Item(usize),
+}
 
 /// What a schema says of a value and of what is in it.
 pub struct Facts<'a> {

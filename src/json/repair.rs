@@ -1,7 +1,7 @@
 //! Repairs invalid JSON and leaves every other byte unchanged: NaN and the infinities become null, lone surrogates and
 //! invalid UTF-8 become U+FFFD, raw control characters are escaped.
 
-use super::scan::{hex4, is_infinite, low_surrogate};
+use super::lexical::{hex4, is_infinite, low_surrogate};
 
 /// A kind of repair and the pointer of the field. Array indexes are left out, so that a column is one field.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -3,11 +3,8 @@
 
 use serde_json::{Map, Value};
 
-use super::paths::Paths;
+use super::paths::{Path, Paths, at};
 use super::schema::{branches, constant, property, resolve};
-
-/// The location of a value, as member names.
-pub(super) type Path = Vec<String>;
 
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Declared {
@@ -237,9 +234,4 @@ fn properties<'a>(specification: &'a Value, name: &str) -> impl Iterator<Item = 
 fn names(value: &Value) -> Path {
     let one = |it: &Value| it.as_str().map(str::to_owned).or_else(|| it.as_u64().map(|it| it.to_string()));
     value.as_array().map_or_else(|| one(value).into_iter().collect(), |items| items.iter().filter_map(one).collect())
-}
-
-/// The schema of the value at a path of the config.
-pub(super) fn at<'a>(schema: &'a Value, path: &[String]) -> Option<&'a Value> {
-    path.iter().try_fold(schema, |it, name| property(schema, it, name))
 }

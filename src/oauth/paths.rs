@@ -2,8 +2,15 @@
 
 use serde_json::Value;
 
-use super::declared::{Path, at};
-use super::schema::{branches, resolve};
+use super::schema::{branches, property, resolve};
+
+/// The location of a value, as member names.
+pub(super) type Path = Vec<String>;
+
+/// The schema of the value at a path of the config.
+pub(super) fn at<'a>(schema: &'a Value, path: &[String]) -> Option<&'a Value> {
+    path.iter().try_fold(schema, |it, name| property(schema, it, name))
+}
 
 /// Reads the paths of one declaration. Most are lists of member names; a number in a path selects a branch of the `oneOf`
 /// at that point.

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::declared::{CLIENT_ID, CLIENT_SECRET, Declared, Path, at};
+use super::declared::{CLIENT_ID, CLIENT_SECRET, Declared};
+use super::paths::{Path, at};
 use super::remap::{CREDENTIALS, Login, Move, Remap};
 use super::schema::{branches, constant, is_required, property, resolve};
 use crate::json::pointer;

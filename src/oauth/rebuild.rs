@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::declared::{CLIENT_ID, CLIENT_SECRET, Declared, Path};
+use super::declared::{CLIENT_ID, CLIENT_SECRET, Declared};
+use super::paths::Path;
 use super::plan::Plan;
 use super::schema::{PROVIDER, is_required, resolve};
 use crate::json::pointer;

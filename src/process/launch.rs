@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{ChildStderr, ChildStdout, Command};
+use std::process::Command;
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use super::keeper;
 use super::private::{self, FileAccess, Folder};
 use super::program::{self, OURSELVES};
 use super::shutdown::Shutdown;
-use super::supervise::Connector;
+use super::supervise::{Connector, Pipes};
 
 /// As much as an unprivileged process may have in a pipe.
 pub const PIPE: usize = 1024 * 1024;
@@ -137,12 +137,6 @@ fn keeper_failed(error: io::Error) -> anyhow::Error {
 struct Container {
     engine: String,
     name: String,
-}
-
-/// Our ends of the connector's output.
-pub(super) struct Pipes {
-    pub(super) stdout: ChildStdout,
-    pub(super) stderr: ChildStderr,
 }
 
 /// A connector that is about to be started.

@@ -11,7 +11,6 @@ use tracing::warn;
 use super::activity::Activity;
 use super::files::Files;
 use super::keeper::Report;
-use super::launch::Pipes;
 use super::program;
 use super::shutdown::Shutdown;
 use super::stderr::{self, Stderr};
@@ -35,6 +34,12 @@ const KILL: Duration = Duration::from_millis(700);
 
 /// How often progress is shown and silence is measured.
 const TICK: Duration = Duration::from_secs(1);
+
+/// Our ends of the connector's output.
+pub(super) struct Pipes {
+    pub(super) stdout: ChildStdout,
+    pub(super) stderr: ChildStderr,
+}
 
 /// A connector that was started.
 pub struct Connector {

@@ -2,8 +2,9 @@
 
 use super::change::{Change, What};
 use super::refs::{self, push};
-use super::rewrite::{Mode, rewrite};
+use super::rewrite::rewrite;
 use super::shape::{Shape, Types};
+use super::values::Mode;
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 

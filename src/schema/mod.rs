@@ -40,8 +40,8 @@ pub use sourced::{DateFormats, sourced};
 pub use violations::{unknown_fields, violations};
 pub use write::{write_declared, write_permissive};
 
-use rewrite::Mode;
 use serde_json::{Map, Value};
+use values::Mode;
 
 /// A schema that Flow accepts, and the changes that were necessary.
 #[derive(Clone, Debug, PartialEq)]

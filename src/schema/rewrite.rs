@@ -3,22 +3,13 @@
 use super::change::{Change, What};
 use super::keywords::{Takes, is_annotation, is_type, takes};
 use super::modernise::{modernise, rename};
-use super::values::{Outcome, check, compiles, type_of};
+use super::values::{Mode, Outcome, check, compiles, type_of};
 use super::{discriminator, refs};
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
 
 /// The depth at which nested schemas are cut off. A parser that accepts 128 levels of JSON can't get there.
 const MAX_DEPTH: usize = 200;
-
-/// The purpose of the schema.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mode {
-    /// Users fill in a form that is made from it: choices and constraints help them.
-    Config,
-    /// Documents must satisfy it: wrong declarations of the source must not stop a capture.
-    Document,
-}
 
 /// Rewrites a schema; the root becomes an object if it was not one.
 pub(super) fn rewrite(schema: &Value, mode: Mode) -> (Map<String, Value>, Vec<Change>) {

@@ -8,8 +8,9 @@
 use super::Rewritten;
 use super::key::Key;
 use super::refs;
-use super::rewrite::{Mode, rewrite};
+use super::rewrite::rewrite;
 use super::shape::{Additional, Shape, Types};
+use super::values::Mode;
 use super::write::meta;
 use serde_json::{Map, Value, json};
 

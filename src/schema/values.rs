@@ -3,9 +3,17 @@
 use super::change::What;
 use super::keywords::{Takes, is_format, is_type};
 use super::modernise::is_anchor;
-use super::rewrite::Mode;
 use serde_json::{Value, json};
 use std::collections::HashSet;
+
+/// The purpose of the schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Users fill in a form that is made from it: choices and constraints help them.
+    Config,
+    /// Documents must satisfy it: wrong declarations of the source must not stop a capture.
+    Document,
+}
 
 /// What to do with a keyword.
 #[derive(Debug, PartialEq)]

@@ -4,7 +4,8 @@ use super::change::{Change, What};
 use super::key::{Key, META};
 use super::modernise::rename;
 use super::refs::{self, push};
-use super::rewrite::{Mode, rewrite};
+use super::rewrite::rewrite;
+use super::values::Mode;
 use super::{Rewritten, make_object};
 use serde_json::{Map, Value, json};
 

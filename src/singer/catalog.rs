@@ -6,7 +6,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 use tracing::warn;
 
-use super::resource::Method;
+use super::method::Method;
 use super::state::stream_id;
 use crate::upstream::{Mode, Stream};
 
@@ -252,13 +252,4 @@ pub fn unselected_entry(stream: &Stream) -> Option<Box<RawValue>> {
     unselected_entry["metadata"] = json!([own]);
     unselected_entry["schema"] = json!({"type": "object", "properties": {}});
     to_raw_value(&unselected_entry).ok()
-}
-
-impl Method {
-    pub fn mode(self) -> Mode {
-        match self {
-            Self::FullTable => Mode::FullRefresh,
-            Self::Incremental | Self::LogBased => Mode::Incremental,
-        }
-    }
 }

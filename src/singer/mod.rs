@@ -4,6 +4,7 @@ mod about;
 mod catalog;
 mod command;
 mod message;
+mod method;
 mod names;
 mod resource;
 mod selection;

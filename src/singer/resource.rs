@@ -6,35 +6,11 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::catalog::Entry;
+use super::method::Method;
 use super::state::stream_id;
 use crate::upstream::{Mode, Resource, Stream};
 
 pub const POINTERS: &[&str] = &["/stream"];
-
-/// How a stream is replicated (S8).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Method {
-    #[serde(rename = "FULL_TABLE")]
-    FullTable,
-    #[serde(rename = "INCREMENTAL")]
-    Incremental,
-    #[serde(rename = "LOG_BASED")]
-    LogBased,
-}
-
-impl Method {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::FullTable => "FULL_TABLE",
-            Self::Incremental => "INCREMENTAL",
-            Self::LogBased => "LOG_BASED",
-        }
-    }
-
-    pub fn named(name: &str) -> Option<Self> {
-        [Self::FullTable, Self::Incremental, Self::LogBased].into_iter().find(|it| it.name().eq_ignore_ascii_case(name))
-    }
-}
 
 /// The settings of a binding, from a resource config of either shape.
 #[derive(Serialize, Deserialize)]

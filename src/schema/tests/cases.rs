@@ -4,7 +4,8 @@
 //! changes with their locations. Flow must also accept each result, and a second rewrite must not change it.
 
 use super::checker::{open, rejected, unfit};
-use crate::schema::rewrite::{Mode, rewrite};
+use crate::schema::rewrite::rewrite;
+use crate::schema::values::Mode;
 use crate::schema::{
     DateFormats, Key, KeyProblem, Rewritten, config, declare_path, key, sourced, write_declared, write_permissive,
 };

@@ -2,7 +2,8 @@
 //! that the source's own schema accepts.
 
 use super::checker::{open, rejected, unfit};
-use crate::schema::rewrite::{Mode, rewrite};
+use crate::schema::rewrite::rewrite;
+use crate::schema::values::Mode;
 use crate::schema::{DateFormats, Key, config, key, sourced, write_declared, write_permissive};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
