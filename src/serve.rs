@@ -4,7 +4,7 @@ use crate::error::Stopped;
 use anyhow::{Context, Result};
 use std::io::{BufReader, Read, Write};
 use tokio::sync::mpsc;
-use tracing::warn;
+use tracing::{Instrument, warn};
 
 use crate::capture;
 use crate::flow::PROTOCOL;
@@ -12,6 +12,7 @@ use crate::flow::codec::{self, Writer};
 use crate::flow::name::Names;
 use crate::flow::request::{Request, Validate};
 use crate::flow::response::{DiscoveredBinding, Response, Spec, ValidatedBinding};
+use crate::logging;
 use crate::process::thread;
 use crate::schema;
 use crate::session::Session;
@@ -47,28 +48,35 @@ where
             },
         };
         let Some(request) = codec::request(&message)? else { continue };
-        let sent = match request {
-            Request::Spec => out.send(&Response::Spec(&spec(session).await?)),
-            Request::Discover(it) => {
-                session.redact(&it.config);
-                out.send(&Response::Discovered {
-                    bindings: discovered(session.discover(&it.config).await?, &session.settings.streams),
-                })
-            }
-            Request::Validate(it) => {
-                session.redact(&it.config);
-                out.send(&Response::Validated { bindings: validate(session, &it).await? })
-            }
-            // F21: nothing to do, and no connector needed.
-            Request::Apply => out.send(&Response::Applied {}),
+        let rpc = logging::rpc_span(request.name());
+        match request {
             Request::Open(open) => {
                 session.redact(&open.capture.config);
-                return capture::run(session, &open, out).await;
+                return capture::run(session, &open, out).instrument(rpc).await;
             }
-            Request::Acknowledge => Ok(()),
-        };
-        sent.and_then(|()| out.flush()).context("can't write to the runtime")?;
+            other => answer(session, other, &mut out).instrument(rpc).await?,
+        }
     }
+}
+
+/// Answers any request but Open.
+async fn answer<W: Write>(session: &Session, request: Request, out: &mut Writer<W>) -> Result<()> {
+    let sent = match request {
+        Request::Spec => out.send(&Response::Spec(&spec(session).await?)),
+        Request::Discover(it) => {
+            session.redact(&it.config);
+            let bindings = discovered(session.discover(&it.config).await?, &session.settings.streams);
+            out.send(&Response::Discovered { bindings })
+        }
+        Request::Validate(it) => {
+            session.redact(&it.config);
+            out.send(&Response::Validated { bindings: validate(session, &it).await? })
+        }
+        // F21: nothing to do, and no connector needed.
+        Request::Apply => out.send(&Response::Applied {}),
+        Request::Open(_) | Request::Acknowledge => return Ok(()),
+    };
+    sent.and_then(|()| out.flush()).context("can't write to the runtime")
 }
 
 fn read_requests(requests: impl Read, send: impl Fn(Incoming) -> bool) {

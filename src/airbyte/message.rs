@@ -96,8 +96,8 @@ fn scan<'a>(line: &'a [u8], hints: &mut Hints, watch: &'a mut Watch) -> Result<S
     match (parts.stream, parts.data) {
         (Some(stream), Some(data)) => {
             let Parts { namespace, changes, file, .. } = parts;
-            let members = watch.found();
-            Ok(Scanned::Record(Record { stream, namespace, data, changes, file, members, repairs: &[] }))
+            let watched = watch.found();
+            Ok(Scanned::Record(Record { stream, namespace, data, changes, file, watched, repairs: &[] }))
         }
         (_, None) => Err(Broken::lost(stream(), "a RECORD has no data object")),
         (None, _) => Err(Broken::lost(None, "a RECORD names no stream")),

@@ -63,9 +63,9 @@ impl<S: Segments> Worker<S> {
             };
             anyhow!("{}: {reason}", self.place(batch, file))
         })?;
-        let (members, repairs) = (watch.found(), &found[..]);
+        let (watched, repairs) = (watch.found(), &found[..]);
         let stream = &batch.stream;
-        self.record(&Record { stream, namespace: None, data, changes: None, file: None, members, repairs })?;
+        self.record(&Record { stream, namespace: None, data, changes: None, file: None, watched, repairs })?;
         self.watch = watch;
         Ok(())
     }

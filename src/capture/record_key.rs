@@ -1,10 +1,11 @@
 //! Checks that a record has the key of its collection: Flow takes no document without it.
 
+use std::ops::Range;
+
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::json::pointer;
-use crate::upstream::Member;
 
 /// The key of a collection, as far as it comes from the records.
 #[derive(Default)]
@@ -87,16 +88,16 @@ impl RecordKey {
         Self { components: key.iter().filter_map(component).collect() }
     }
 
-    /// Whether the record has the key. `members` are those of the watched ones that it has.
+    /// Whether the record has the key. `watched` says where the value of each watched name is, empty if there is none.
     #[inline]
-    pub fn is_in(&self, payload: &[u8], members: &[Member]) -> bool {
-        self.components.iter().all(|it| it.is_in(payload, members))
+    pub fn is_in(&self, payload: &[u8], watched: &[Range<usize>]) -> bool {
+        self.components.iter().all(|it| it.is_in(payload, watched))
     }
 
     /// What is wrong with the key of a record that does not have it.
     #[cold]
-    pub fn problem(&self, payload: &[u8], members: &[Member]) -> String {
-        let Some(wrong) = self.components.iter().find(|it| !it.is_in(payload, members)) else { return String::new() };
+    pub fn problem(&self, payload: &[u8], watched: &[Range<usize>]) -> String {
+        let Some(wrong) = self.components.iter().find(|it| !it.is_in(payload, watched)) else { return String::new() };
         let record: Value = serde_json::from_slice(payload).unwrap_or_default();
         let what = match pointer::member(&record, &wrong.pointer) {
             None => match wrong.nested.is_empty() {
@@ -122,10 +123,8 @@ impl RecordKey {
 
 impl Component {
     #[inline]
-    fn is_in(&self, payload: &[u8], members: &[Member]) -> bool {
-        // Of several with one name the last one counts.
-        let Some(member) = members.iter().rev().find(|it| it.name == self.member) else { return false };
-        let Some(value) = payload.get(member.value.clone()) else { return false };
+    fn is_in(&self, payload: &[u8], watched: &[Range<usize>]) -> bool {
+        let Some(value) = watched.get(self.member).and_then(|it| payload.get(it.clone())) else { return false };
         if self.nested.is_empty() { self.types.fit(value) } else { self.is_nested_in(value) }
     }
 

@@ -123,16 +123,15 @@ impl<S: Segments> Worker<S> {
 
     fn read(&mut self, feed: &mut dyn Feed) -> Result<(), CaptureError> {
         loop {
-            // Flush only when no more input is immediately available.
-            if !feed.ready() {
-                self.segments.flush()?;
-            }
-            match feed.next() {
+            let segments = &mut self.segments;
+            // What is held back is flushed only when no more input is immediately available.
+            match feed.next(&mut || segments.flush()) {
                 Ok(Some(Event::Record(ref record))) => self.record(record)?,
                 Ok(Some(event)) => self.event(event)?,
                 Ok(None) => return Ok(self.segments.flush()?),
                 Err(FeedError::Truncated(error)) => self.truncated = Some(error),
                 Err(FeedError::Failed(error)) => return Err(error.into()),
+                Err(FeedError::Idle(error)) => return Err(error.into()),
             }
         }
     }
@@ -150,7 +149,7 @@ impl<S: Segments> Worker<S> {
             self.note(index, record);
         }
         let stream = &mut self.streams[index];
-        if !stream.record_key.is_in(record.data.bytes, record.members) {
+        if !stream.record_key.is_in(record.data.bytes, record.watched) {
             return Err(self.without_key(index, record).into());
         }
         let added = Added { changes: record.changes, file: record.file };
@@ -186,6 +185,7 @@ impl<S: Segments> Worker<S> {
         if let Some(count) = self.unbound.get_mut(&id) {
             *count += 1;
         } else if self.unbound.len() < MOST_UNBOUND {
+            let _stream = logging::stream_span(&id);
             warn!("the connector sends records of stream {id}, which has no binding: they are ignored");
             self.unbound.insert(id, 1);
         } else {
@@ -195,6 +195,7 @@ impl<S: Segments> Worker<S> {
 
     #[cold]
     fn note(&mut self, index: usize, record: &Record) {
+        let _stream = logging::stream_span(&self.streams[index].id);
         record.repairs.iter().for_each(|it| self.note_repaired(index, it));
         let stream = &mut self.streams[index];
         if record.file.is_some() && !std::mem::replace(&mut stream.warned.file, true) {
@@ -272,6 +273,7 @@ impl<S: Segments> Worker<S> {
     /// The source begins to read a stream, and says what its records look like from here on.
     fn schema(&mut self, it: StreamSchema) -> Result<(), CaptureError> {
         let Some(index) = self.names.binding_of(&it.stream)? else { return Ok(()) };
+        let _stream = logging::stream_span(&it.stream);
         let stream = &mut self.streams[index];
         (stream.heard, stream.read) = (true, true);
         self.segments.announced(index);
@@ -283,6 +285,7 @@ impl<S: Segments> Worker<S> {
 
     /// Sends the discovered schema of a stream.
     pub fn declare(&mut self, index: usize, schema: &Value, key: &[Vec<String>]) -> Result<(), CaptureError> {
+        let _stream = logging::stream_span(&self.streams[index].id);
         if let Some(schema) = self.streams[index].declared(schema, key) {
             self.segments.sourced_schema(index, schema)?;
         }
@@ -292,6 +295,7 @@ impl<S: Segments> Worker<S> {
     /// Rows missing from a completed full refresh were deleted; only collections keyed by row id can tell which.
     fn activate_version(&mut self, id: &StreamId) -> Result<(), CaptureError> {
         let Some(index) = self.names.binding_of(id)? else { return Ok(()) };
+        let _stream = logging::stream_span(id);
         let has_older = self.segments.activated_version(index);
         if self.streams[index].is_keyed() && has_older {
             info!(
@@ -306,6 +310,7 @@ impl<S: Segments> Worker<S> {
             self.activity.touch_until(pause);
         }
         let Some(index) = self.names.binding_of(&status.stream)? else { return Ok(()) };
+        let _stream = logging::stream_span(&status.stream);
         debug!("{}", format!("stream {} is {:?}", status.stream, status.phase).to_lowercase());
         self.streams[index].heard = true;
         self.change_statuses(|statuses| statuses.phase(index, status.phase));
@@ -356,7 +361,7 @@ impl<S: Segments> Worker<S> {
     fn without_key(&self, index: usize, record: &Record) -> Error {
         let stream = &self.streams[index];
         let (id, name) = (&stream.id, &stream.id.name);
-        let problem = stream.record_key.problem(record.data.bytes, record.members);
+        let problem = stream.record_key.problem(record.data.bytes, record.watched);
         anyhow!(
             "stream {id}: Flow can't take a record, because {problem}; choose another key or the row id in shim.yaml (`streams: {{{name:?}: {{key: []}}}}`), discover again and backfill the binding"
         )

@@ -109,6 +109,18 @@ struct Envelope {
 }
 
 impl Request {
+    /// Its name, for log lines.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Spec => "spec",
+            Self::Discover(_) => "discover",
+            Self::Validate(_) => "validate",
+            Self::Apply => "apply",
+            Self::Open(_) => "open",
+            Self::Acknowledge => "acknowledge",
+        }
+    }
+
     /// Parses a request. The error never quotes it: it may contain secrets.
     pub(super) fn parse(line: &[u8]) -> Result<Self> {
         let envelope: Envelope = serde_json::from_slice(line)

@@ -28,7 +28,6 @@ use crate::flow::response::DiscoveredBinding;
 use crate::inspect::config::{self, Field};
 use crate::process::launch::Target;
 use crate::process::shutdown::Shutdown;
-use crate::secrets;
 use crate::serve;
 use crate::session::Described;
 use crate::session::Session;
@@ -179,7 +178,7 @@ async fn ask(
     };
     let bindings = match given {
         Some(config) => {
-            secrets::redact_config(config, None);
+            session.redact(config);
             screen.status("discovering streams");
             let streams = session.discover(config).await.context("can't discover the streams")?;
             Some(serve::discovered(streams, &session.settings.streams))

@@ -17,7 +17,6 @@ use crate::flow::response::DiscoveredBinding;
 use crate::process::launch::Target;
 use crate::process::shutdown::Shutdown;
 use crate::schema::Change;
-use crate::secrets;
 use crate::serve;
 use crate::session::Session;
 use crate::settings::config::ConfigArg;
@@ -115,7 +114,7 @@ async fn inspect(args: &Args, shutdown: &Shutdown, screen: &Screen, stdout: &mut
     let mut report = report(&session).await?;
     let mut discovery = Ok(());
     if let Some(config) = &given {
-        secrets::redact_config(config, None);
+        session.redact(config);
         screen.status("discovering streams");
         discovery = session.discover(config).await.map(|found| {
             let rules = &session.settings.streams;

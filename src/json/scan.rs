@@ -144,7 +144,7 @@ impl<'a, 'h> Scanner<'a, 'h> {
         let start = self.at;
         match first {
             Some(b'{' | b'[') => self.container()?,
-            _ => self.scalar()?,
+            _ => self.scalar(first)?,
         }
         Ok(start..self.at)
     }
@@ -225,7 +225,8 @@ impl<'a, 'h> Scanner<'a, 'h> {
         let mut open = Nesting::default();
         loop {
             // At the start of a value.
-            match self.peek() {
+            let first = self.peek();
+            match first {
                 Some(b'{') => {
                     self.at += 1;
                     if self.peek() == Some(b'}') {
@@ -245,7 +246,7 @@ impl<'a, 'h> Scanner<'a, 'h> {
                         continue;
                     }
                 }
-                _ => self.scalar()?,
+                _ => self.scalar(first)?,
             }
             // At the end of a value: close the containers that end here.
             loop {
@@ -273,9 +274,10 @@ impl<'a, 'h> Scanner<'a, 'h> {
         }
     }
 
+    /// Scans a value that is not a container and begins with this byte, the next one.
     #[inline]
-    fn scalar(&mut self) -> Result<(), Fault> {
-        match self.peek() {
+    fn scalar(&mut self, first: Option<u8>) -> Result<(), Fault> {
+        match first {
             Some(b'"') => self.string().map(|_| ()),
             Some(b'-' | b'0'..=b'9') => self.number(),
             Some(b't') => self.literal(b"true"),

@@ -6,17 +6,17 @@ use serde_json::Value;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, EnteredSpan, Id};
-use tracing::{Metadata, Subscriber};
+use tracing::{Metadata, Span, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::level::{self, Level};
 use super::{Fields, Origin, send};
 
-/// Adds the field `rpc` to the lines of this thread for as long as the span lives.
-pub fn rpc_span(name: &'static str) -> EnteredSpan {
+/// Adds the field `rpc` to the lines that are logged within it.
+pub fn rpc_span(name: &'static str) -> Span {
     // Of the highest level, so that warnings have the field at each LOG_LEVEL.
-    tracing::error_span!("rpc", rpc = name).entered()
+    tracing::error_span!("rpc", rpc = name)
 }
 
 /// Adds the field `stream` to the lines of this thread for as long as the span lives.
@@ -126,7 +126,7 @@ mod tests {
         let lines = Arc::new(Lines::default());
         redirect(lines.clone());
         tracing::subscriber::with_default(tracing_subscriber::registry().with(LogLayer), || {
-            let _rpc = rpc_span("open");
+            let _rpc = rpc_span("open").entered();
             tracing::info!(page = 3, "an event");
             let _stream = stream_span(&"users");
             tracing::warn!(slow = true, "another {}", "event");

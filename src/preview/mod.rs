@@ -35,7 +35,6 @@ use crate::error::Reason;
 use crate::logging::Level;
 use crate::process::shutdown::Shutdown;
 use crate::process::thread;
-use crate::secrets;
 use crate::session::Session;
 use crate::settings::SourceArgs;
 use crate::settings::config::ConfigArg;
@@ -175,7 +174,7 @@ fn preview(args: &Args, stop: &Shutdown, screen: &Screen, stdout: File, runtime:
         Some(config) => config.clone(),
         None => RawValue::from_string("{}".to_owned()).context("can't make a config")?,
     };
-    secrets::redact_config(&config, None);
+    shim.redact(&config);
 
     let mut session = Serving::start(shim.clone(), runtime.clone())?;
     screen.status("asking the connector for its spec");

@@ -72,7 +72,7 @@ async fn sign_in(args: &Args, shutdown: &Shutdown, screen: &Screen, stdout: &mut
     let session = Session::resolve(&args.source, shutdown.clone())?;
     let config = match args.config.read(session.settings.folder.as_deref())? {
         Some(config) => {
-            secrets::redact_config(&config, None);
+            session.redact(&config);
             serde_json::from_str(config.get())
                 .map_err(|it| error::without_input(&it))
                 .context("the config can't be read")?

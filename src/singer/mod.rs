@@ -143,7 +143,7 @@ impl Decoder for Messages {
                     data,
                     changes: None,
                     file: None,
-                    members: self.watch.found(),
+                    watched: self.watch.found(),
                     repairs: &[],
                 }))
             }

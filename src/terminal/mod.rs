@@ -161,7 +161,8 @@ fn text(time: &str, level: Level, message: &str, fields: &Fields) -> String {
     let (first, below) = split(message);
     text += &first;
     let mut blocks = vec![below];
-    for (name, value) in fields.iter().filter(|(name, _)| *name != EVENT_TYPE) {
+    // The message names the stream, and people know what they have started.
+    for (name, value) in fields.iter().filter(|(name, _)| ![EVENT_TYPE, "rpc", "stream"].contains(&name.as_str())) {
         match value {
             Value::String(it) if it.trim().contains('\n') => {
                 let (first, rest) = split(it);

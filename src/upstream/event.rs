@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,7 +11,6 @@ use serde_json::value::RawValue;
 
 use super::line::DeletionMark;
 use super::stream::StreamId;
-use super::watch::Member;
 use crate::json::repair::Repair;
 use crate::json::scan::Fault;
 use crate::logging::{self, Fields, Level};
@@ -50,8 +50,8 @@ pub struct Record<'a> {
     pub changes: Option<&'a [u8]>,
     /// The description of a file that the source transfers, a JSON object (A14).
     pub file: Option<&'a [u8]>,
-    /// Those of [`super::SyncRequest::watched`] that it has.
-    pub members: &'a [Member],
+    /// Where the payload has the value of each of [`super::SyncRequest::watched`]; empty if it does not have it.
+    pub watched: &'a [Range<usize>],
     /// What the feed had to repair before the record was JSON; almost always empty.
     pub repairs: &'a [Repair],
 }

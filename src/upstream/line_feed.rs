@@ -2,7 +2,7 @@
 //! lines that carry data but can't be read.
 
 use anyhow::{Error, anyhow};
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::fd::AsFd;
 use tracing::warn;
 
@@ -42,6 +42,19 @@ const LOGGED: usize = 4096;
 impl<R: Read + AsFd, D: Decoder> LineFeed<R, D> {
     pub fn new(stdout: R, decoder: D, activity: Activity) -> Self {
         Self { lines: Lines::new(stdout), decoder, activity, pending: None }
+    }
+
+    /// Reads until there is a line, or the output has ended.
+    fn fill(&mut self, idle: &mut dyn FnMut() -> io::Result<()>) -> Result<(), FeedError> {
+        if self.lines.fill_ready() {
+            return Ok(());
+        }
+        idle().map_err(FeedError::Idle)?;
+        while !self.lines.has_next() {
+            let filled = self.activity.while_waiting(|| self.lines.fill());
+            filled.map_err(|error| FeedError::Failed(anyhow!("can't read the connector's output: {error}")))?;
+        }
+        Ok(())
     }
 
     #[cold]
@@ -89,16 +102,15 @@ impl<R: Read + AsFd, D: Decoder> LineFeed<R, D> {
 
 impl<R: Read + AsFd + Send, D: Decoder> Feed for LineFeed<R, D> {
     #[inline]
-    fn next(&mut self) -> Result<Option<Event<'_>>, FeedError> {
+    fn next(&mut self, idle: &mut dyn FnMut() -> io::Result<()>) -> Result<Option<Event<'_>>, FeedError> {
         if let Some(pending) = &self.pending {
             if !pending.decoded {
                 return self.next_repaired();
             }
             self.pending = None;
         }
-        while !self.lines.has_next() {
-            let filled = self.activity.while_waiting(|| self.lines.fill());
-            filled.map_err(|error| FeedError::Failed(anyhow!("can't read the connector's output: {error}")))?;
+        if !self.lines.has_next() {
+            self.fill(idle)?;
         }
         let (line, truncated) = match self.lines.take() {
             None => return Ok(None),
@@ -117,11 +129,6 @@ impl<R: Read + AsFd + Send, D: Decoder> Feed for LineFeed<R, D> {
             }
             Err(broken) => unusable(broken, line, truncated),
         }
-    }
-
-    #[inline]
-    fn ready(&mut self) -> bool {
-        self.lines.has_next() || self.pending.as_ref().is_some_and(|it| !it.decoded) || self.lines.fill_ready()
     }
 }
 

@@ -13,6 +13,8 @@ mod line_feed;
 mod stream;
 mod watch;
 
+use std::io;
+
 use anyhow::{Error, Result};
 use async_trait::async_trait;
 
@@ -29,7 +31,7 @@ pub use line_feed::{Decoder, LineFeed};
 pub use stream::{
     FullRefreshPolicy, LegacyCell, LegacyState, Mode, Resource, Rows, Selected, Spec, Stream, StreamId, SyncRequest,
 };
-pub use watch::{Member, Watch};
+pub use watch::Watch;
 
 /// What a protocol means by its configs and states. Runs nothing.
 pub trait Protocol: Send + Sync {
@@ -99,11 +101,9 @@ pub struct Opened {
 
 /// The events of one sync. A feed blocks, so its reader runs on a thread of its own.
 pub trait Feed: Send {
-    /// The next event; `None` at the end. The event borrows from the feed's buffer.
-    fn next(&mut self) -> Result<Option<Event<'_>>, FeedError>;
-
-    /// Whether [`Feed::next`] would return without waiting for the connector.
-    fn ready(&mut self) -> bool;
+    /// The next event; `None` at the end. The event borrows from the feed's buffer. `idle` is called before the feed waits
+    /// for the connector.
+    fn next(&mut self, idle: &mut dyn FnMut() -> io::Result<()>) -> Result<Option<Event<'_>>, FeedError>;
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -114,4 +114,7 @@ pub enum FeedError {
     /// The output ended within a message. The connector's exit code may explain that better.
     #[error("{0:#}")]
     Truncated(Error),
+    /// What the reader does while the connector is silent has failed.
+    #[error("{0}")]
+    Idle(io::Error),
 }

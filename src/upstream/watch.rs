@@ -4,21 +4,13 @@ use std::ops::Range;
 
 use crate::json::scan::Key;
 
-/// A top-level member of a record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
-    /// Index into [`super::SyncRequest::watched`].
-    pub name: usize,
-    /// Where its value is in the payload.
-    pub value: Range<usize>,
-}
-
 /// The watched names, and where they were found in the last record.
 pub struct Watch {
     names: Vec<String>,
     /// The bytes that a name of interest begins with: most members are ruled out by this table alone.
     first: [bool; 256],
-    found: Vec<Member>,
+    /// Where the value of each name is in the last record's payload; empty if the record does not have it.
+    found: Vec<Range<usize>>,
 }
 
 impl Default for Watch {
@@ -33,11 +25,11 @@ impl Watch {
         // `_meta` and the markers of deleted rows.
         first[usize::from(b'_')] = true;
         names.iter().filter_map(|it| it.bytes().next()).for_each(|it| first[usize::from(it)] = true);
-        Self { names: names.to_vec(), first, found: Vec::new() }
+        Self { names: names.to_vec(), first, found: vec![0..0; names.len()] }
     }
 
-    /// The members that the last record has of the watched ones, in their order.
-    pub fn found(&self) -> &[Member] {
+    /// Where the last record's payload has the value of each watched name; empty if it does not have it.
+    pub fn found(&self) -> &[Range<usize>] {
         &self.found
     }
 
@@ -47,15 +39,21 @@ impl Watch {
         key.first().is_none_or(|it| self.first[usize::from(it)])
     }
 
+    #[inline]
     pub(super) fn index_of(&self, key: &Key) -> Option<usize> {
         self.names.iter().position(|it| key.is(it))
     }
 
+    #[inline]
     pub(super) fn rewind(&mut self) {
-        self.found.clear();
+        self.found.fill(0..0);
     }
 
+    /// Of several members with one name the last one counts.
+    #[inline]
     pub(super) fn note(&mut self, name: usize, value: Range<usize>) {
-        self.found.push(Member { name, value });
+        if let Some(found) = self.found.get_mut(name) {
+            *found = value;
+        }
     }
 }

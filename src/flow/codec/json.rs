@@ -17,7 +17,7 @@ pub(super) fn response(buffer: &mut Vec<u8>, response: &Response) -> io::Result<
     Ok(())
 }
 
-#[inline]
+#[inline(always)]
 pub(super) fn captured(buffer: &mut Vec<u8>, binding: usize, parts: &[&[u8]]) {
     buffer.extend_from_slice(HEAD);
     buffer.extend_from_slice(itoa::Buffer::new().format(binding).as_bytes());

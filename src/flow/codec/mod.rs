@@ -43,7 +43,7 @@ impl<W: Write> Writer<W> {
     }
 
     /// A document of a binding, made of these parts.
-    #[inline]
+    #[inline(always)]
     pub fn captured(&mut self, binding: usize, parts: &[&[u8]]) -> io::Result<()> {
         let length = parts.iter().map(|it| it.len()).sum::<usize>() + CAPTURED_OVERHEAD;
         if self.buffer.len() + length > PIECE {
