@@ -66,7 +66,7 @@ fn missing(derived: &Derived) -> &str {
 }
 
 #[test]
-fn a_branch_is_rebuilt_and_what_users_type_is_hoisted() {
+fn a_branch_is_rebuilt_and_user_entered_fields_are_hoisted() {
     let schema = json!({"type": "object", "required": ["start"], "properties": {
         "start": text(),
         "credentials": two_logins(json!({"app_id": text(), "secret": text(), "refresh_token": text(), "tenant_id": {"type": "string", "title": "Tenant"}})),
