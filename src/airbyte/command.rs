@@ -12,7 +12,6 @@ use serde_json::value::RawValue;
 use super::message::{self, Message};
 use super::{catalog, state};
 use crate::json::repair::repair;
-use crate::logging::{self, Fields, Level};
 use crate::process::activity::Activity;
 use crate::process::launch::{Launcher, in_words};
 use crate::process::lines::{Line, Lines};
@@ -28,11 +27,12 @@ const CONFIG: &str = "config.json";
 const CATALOG: &str = "catalog.json";
 const STATE: &str = "state.json";
 
+/// Its optional members may have any type: what can't be used is ignored.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ConnectorSpecification {
     connection_specification: Option<Value>,
-    documentation_url: Option<String>,
+    documentation_url: Option<Value>,
     /// How users sign in with OAuth, in the newer form and in the older one.
     #[serde(rename = "advanced_auth")]
     advanced_auth: Option<Value>,
@@ -47,7 +47,7 @@ pub async fn spec(launcher: &Launcher) -> Result<Spec> {
         spec.connection_specification.ok_or_else(|| anyhow!("the connector's SPEC has no connectionSpecification"))?;
     Ok(Spec {
         config_schema,
-        documentation_url: spec.documentation_url,
+        documentation_url: spec.documentation_url.and_then(|it| it.as_str().map(str::to_owned)),
         advanced_auth: spec.advanced_auth,
         auth_specification: spec.auth_specification,
     })
@@ -138,7 +138,7 @@ impl Answers {
             Err(Broken::Lost { reason, .. }) => self.unreadable = Some(reason),
             Err(_) => {
                 let text = String::from_utf8_lossy(line);
-                logging::connector_line(Level::Info, secrets::shorten(text.trim(), 4096), Fields::new());
+                self.errors.line(secrets::shorten(text.trim(), 4096));
             }
         }
     }

@@ -352,7 +352,9 @@ fn control(members: &Members) -> Option<Event<'static>> {
 
 fn connection_status(it: &Value) -> Option<Message> {
     let message = it.get("message").and_then(text);
-    Some(Message::ConnectionStatus { succeeded: it.get("status")? == "SUCCEEDED", message })
+    let status = it.get("status")?;
+    let succeeded = status.as_str().is_some_and(|it| it.eq_ignore_ascii_case("SUCCEEDED"));
+    Some(Message::ConnectionStatus { succeeded, message })
 }
 
 #[cfg(test)]

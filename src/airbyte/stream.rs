@@ -146,13 +146,15 @@ fn path(value: Value) -> (Vec<String>, bool) {
 }
 
 /// A list of paths; also a list of names, or a single name. A key without one of its components would be wrong, so there
-/// is none if a component can't be read.
+/// is none if a component can't be read; one without a name is kept, for the key's check to report.
 fn paths(value: Value) -> (Vec<Vec<String>>, bool) {
-    let path = |it: &Value| it.as_array()?.iter().map(name).collect::<Option<Vec<_>>>();
+    let step = |it: &Value| it.as_str().map(str::to_owned);
+    let path = |it: &Value| it.as_array()?.iter().map(step).collect::<Option<Vec<_>>>();
     let items = value.as_array().map_or(std::slice::from_ref(&value), Vec::as_slice);
     let is_well_formed = value.is_array() && items.iter().all(|it| path(it).is_some());
     let paths = items.iter().map(|it| path(it).or_else(|| Some(vec![name(it)?]))).collect::<Option<Vec<_>>>();
-    (paths.unwrap_or_default().into_iter().filter(|it| !it.is_empty()).collect(), is_well_formed)
+    // A list of empty paths is how some connectors write that there is no key.
+    (paths.filter(|all| all.iter().any(|it| !it.is_empty())).unwrap_or_default(), is_well_formed)
 }
 
 fn name(value: &Value) -> Option<String> {
@@ -181,6 +183,9 @@ mod tests {
         assert_eq!(key(r#"{"id": 1}"#), (vec![], true));
         assert_eq!(key("null"), (vec![], false));
         assert_eq!(key("[[]]"), (vec![], false));
+        assert_eq!(key(r#"[["id"], []]"#), (vec![vec!["id".to_owned()], vec![]], false));
+        assert_eq!(key(r#"[["id"], [""]]"#), (vec![vec!["id".to_owned()], vec![String::new()]], false));
+        assert_eq!(key(r#"["id", ""]"#), (vec![], true));
         let stream = parse(
             r#"{"name":"a","namespace":5,"supported_sync_modes":"incremental","default_cursor_field":"at",
                 "source_defined_cursor":"True","json_schema":"x","is_file_based":null}"#,

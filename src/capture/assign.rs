@@ -15,7 +15,9 @@ pub fn reads(range: Option<&Range>) -> bool {
 /// Fails if two bindings read the same stream: a record has one binding.
 pub fn one_binding_per_stream(resources: &[Resource]) -> Result<()> {
     let mut seen = HashSet::new();
-    match resources.iter().find(|it| !seen.insert(&it.id)) {
+    // In a message, an empty namespace is none (A13).
+    let meant = |it: &Resource| (it.id.namespace.clone().filter(|it| !it.is_empty()), it.id.name.clone());
+    match resources.iter().find(|it| !seen.insert(meant(it))) {
         Some(twice) => {
             bail!("stream {} has two bindings: a stream can be captured once, so remove one of them", twice.id)
         }

@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_key_is_told() {
+    fn key_problems_are_described() {
         let schema = r#"{"properties":{"id":{"type":"integer"},"s":{"type":["string","null"]},"user":{"properties":{"login":{"type":"string"}}}}}"#;
         for (key, record, want) in [
             (&["/id"][..], r#"{"id":1}"#, ""),

@@ -19,7 +19,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn what_is_shared_goes_with_the_last_binding() {
+    fn shared_state_is_reset_with_the_last_binding() {
         let state = json!({"bindingStateV1": {"a.v0": {"rowId": 1}, "b.v0": {"rowId": 2}}, "sharedStateV1": [1]});
         let keys = |names: &[&str]| names.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
         let left = json!({"bindingStateV1": {"b.v0": {"rowId": 2}}, "sharedStateV1": [1]});

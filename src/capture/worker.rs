@@ -228,6 +228,7 @@ impl<S: Segments> Worker<S> {
                 secrets::redact_config(&config, None);
                 self.rotations.send_replace(Some(config));
             }
+            Event::Line(text) => self.errors.line(&text),
             Event::Noise => {}
         }
         Ok(())

@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_collide_are_told_apart() {
+    fn colliding_names_are_made_distinct() {
         let mut names = Names::default();
         let got: Vec<_> = ["a b", "a_b", "a_b_2", "???", "!!!"].iter().map(|it| names.claim(it)).collect();
         assert_eq!(got, ["a b", "a_b_2", "a_b_2_2", "stream", "stream_2"]);

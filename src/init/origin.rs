@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_installed_is_told_how_to_install() {
+    fn a_missing_program_comes_with_the_install_command() {
         let find = |protocol, name: &str, command: &[&str]| {
             let command = command.iter().map(|it| (*it).to_owned()).collect();
             crate::error::sentence(&Origin::Package { protocol, name: name.to_owned(), command }.find().unwrap_err())

@@ -35,6 +35,13 @@ impl<'a> Members<'a> {
     }
 }
 
+/// Whether a value is null or an empty text, list or object.
+pub fn is_blank(raw: &RawValue) -> bool {
+    let mut text = raw.get().chars().filter(|it| !it.is_whitespace());
+    let start: String = text.by_ref().take(4).collect();
+    matches!(start.as_str(), "null" | "\"\"" | "[]" | "{}") && text.next().is_none()
+}
+
 impl<'de> Deserialize<'de> for Members<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Object;

@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_queue_keeps_room_for_what_is_important() {
+    fn a_full_queue_keeps_room_for_errors() {
         let mut queue = Queue::new();
         let line = || "x".repeat(ROOM / 8);
         for (priority, fits) in [(Priority::Info, 8), (Priority::Warn, 2), (Priority::Error, 2), (Priority::Always, 9)]

@@ -91,12 +91,12 @@ pub(super) fn advanced(schema: &Value, auth: &Value) -> Result<Declared, String>
             });
             declared.predicate = value.map(|it| (last.clone(), it));
         }
-        None => by_outputs(schema, &mut declared),
+        None => by_outputs(schema, &mut declared, paths.selected.as_ref()),
     }
     if declared.container.is_empty() && declared.outputs.iter().all(|it| it.path.len() > 1) {
         // The predicate is beside the object that OAuth's fields are in.
         declared.predicate = None;
-        by_outputs(schema, &mut declared);
+        by_outputs(schema, &mut declared, paths.selected.as_ref());
     }
     select(&mut declared, paths.selected)?;
     finish(schema, declared)
@@ -115,8 +115,19 @@ fn select(declared: &mut Declared, selected: Option<(Path, usize)>) -> Result<()
     Ok(())
 }
 
-/// Without a predicate, the OAuth branch is the one with most of the OAuth fields.
-fn by_outputs(schema: &Value, declared: &mut Declared) {
+/// Without a predicate, the OAuth branch is the one that the paths select, or the one with most of the OAuth fields.
+fn by_outputs(schema: &Value, declared: &mut Declared, selected: Option<&(Path, usize)>) {
+    let fields: Vec<&Path> = match declared.outputs.as_slice() {
+        [] => declared.client_id.iter().chain(&declared.client_secret).collect(),
+        outputs => outputs.iter().map(|it| &it.path).collect(),
+    };
+    if let Some((container, index)) = selected
+        && fields.iter().any(|it| it.starts_with(container))
+    {
+        declared.container.clone_from(container);
+        declared.branch = Some(*index);
+        return;
+    }
     let Some((_, container)) = declared.outputs.first().and_then(|it| it.path.split_last()) else { return };
     declared.container = container.to_vec();
     let Some(holder) = at(schema, container).map(|it| resolve(schema, it)) else { return };
@@ -162,23 +173,29 @@ pub(super) fn legacy(schema: &Value, auth: &Value) -> Result<Declared, String> {
     finish(schema, declared)
 }
 
-/// Finds undeclared outputs by name: in `credentials` if it has the first of them, otherwise at the root.
+/// Finds undeclared outputs by name: in the object that the declaration names, or else in `credentials` or at the root,
+/// wherever the first of them is.
 pub(super) fn by_names(schema: &Value, mut declared: Declared, names: &[String]) -> Result<Declared, String> {
     let none = "the connector does not declare which fields of its config OAuth fills in";
     let first = names.first().ok_or(none)?;
-    let credentials = property(schema, schema, "credentials").map(|it| resolve(schema, it));
-    let is_in = |holder: &Value| {
-        let mut all = branches(holder).map_or_else(|| vec![holder], |all| all.iter().collect()).into_iter();
-        all.any(|it| property(schema, it, first).is_some())
+    let has_first = |it: &Value| property(schema, it, first).is_some();
+    let is_in = |container: &Path| {
+        let holder = at(schema, container).map(|it| resolve(schema, it));
+        holder.is_some_and(|holder| match (branches(holder), declared.branch) {
+            (Some(all), Some(index)) => all.get(index).is_some_and(has_first),
+            (Some(all), None) => all.iter().any(has_first) || has_first(holder),
+            (None, _) => has_first(holder),
+        })
     };
-    let container: Path = match credentials {
-        Some(it) if is_in(it) => vec!["credentials".to_owned()],
-        _ if property(schema, schema, first).is_some() => Path::new(),
-        _ => return Err(none.into()),
-    };
+    let is_named = !declared.container.is_empty() || declared.branch.is_some();
+    let candidates =
+        if is_named { vec![declared.container.clone()] } else { vec![vec!["credentials".to_owned()], Path::new()] };
+    let container = candidates.into_iter().find(is_in).ok_or(none)?;
     let inner = |name: &str| container.iter().cloned().chain([name.to_owned()]).collect::<Path>();
     declared.outputs = names.iter().map(|it| Output { name: it.clone(), path: inner(it), in_response: None }).collect();
-    by_outputs(schema, &mut declared);
+    if declared.branch.is_none() {
+        by_outputs(schema, &mut declared, None);
+    }
     finish(schema, declared)
 }
 

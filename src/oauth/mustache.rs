@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn renders_what_flow_does() {
+    fn renders_templates_like_flow() {
         let cases = [
             ("{{ a }} {{{a}}} {{& a}}", "x &amp; y x & y x & y"),
             ("{{#urlencode}}{{{ a }}}{{/urlencode}}", "x%20%26%20y"),

@@ -32,28 +32,30 @@ impl<'a> Paths<'a> {
     /// A sentence, if the path does not fit the config schema.
     pub fn read(&mut self, base: &[String], value: Option<&Value>) -> Result<Option<Path>, String> {
         let items = items(value);
-        if let Some(last) = items.last()
-            && !last.is_string()
-        {
-            return Err(format!(
-                "the connector's OAuth has the path {}, which does not end with a name",
-                written(items)
-            ));
+        let (path, ends_with_name) = self.steps(base, items)?;
+        match items {
+            [] => Ok(None),
+            _ if ends_with_name => Ok(Some(path)),
+            _ => Err(format!("the connector's OAuth has the path {}, which does not end with a name", written(items))),
         }
-        let path = self.read_object(base, value)?;
-        Ok((!items.is_empty()).then_some(path))
     }
 
     /// Like [`Paths::read`], for the path of an object: it may end with the index of a branch, or be empty.
     pub fn read_object(&mut self, base: &[String], value: Option<&Value>) -> Result<Path, String> {
-        let items = items(value);
+        Ok(self.steps(base, items(value))?.0)
+    }
+
+    /// The member names below `base`, and whether the last item is one.
+    fn steps(&mut self, base: &[String], items: &[Value]) -> Result<(Path, bool), String> {
         let mut path = base.to_vec();
+        let mut ends_with_name = false;
         for item in items {
             let index = match item {
-                Value::String(name) => name.parse().ok().filter(|_| self.count(&path) > 0),
+                Value::String(name) => self.index(&path, name),
                 Value::Number(number) => number.as_u64(),
                 _ => None,
             };
+            ends_with_name = index.is_none();
             match (index, item) {
                 (Some(index), _) => self.select(&path, index)?,
                 (None, Value::String(name)) => path.push(name.clone()),
@@ -62,7 +64,17 @@ impl<'a> Paths<'a> {
                 }
             }
         }
-        Ok(path)
+        Ok((path, ends_with_name))
+    }
+
+    /// The index that a text stands for: paths are declared as lists of strings, so that connectors write `"0"` for 0. A
+    /// property of that name comes first.
+    fn index(&self, path: &[String], name: &str) -> Option<u64> {
+        let index = name.parse().ok()?;
+        let holder = resolve(self.schema, at(self.schema, path)?);
+        let branches = branches(holder)?;
+        let is_name = |it: &Value| property(self.schema, it, name).is_some();
+        (!is_name(holder) && !branches.iter().any(is_name)).then_some(index)
     }
 
     /// The number of branches that the schema has at a path.

@@ -80,8 +80,9 @@ impl Plan {
         }
         for (name, property) in properties.into_iter().flatten() {
             let path: Path = declared.container.iter().chain([name]).cloned().collect();
-            let is_given = self.fields.iter().any(|it| it.path.as_ref() == Some(&path))
-                || declared.outputs.iter().any(|it| it.path == path);
+            // An object with fields that OAuth fills in counts as one of them.
+            let is_given = self.fields.iter().any(|it| it.path.as_ref().is_some_and(|it| it.starts_with(&path)))
+                || declared.outputs.iter().any(|it| it.path.starts_with(&path));
             let is_predicate = declared.predicate.as_ref().is_some_and(|(it, _)| it == name);
             let is_hidden = property.get("airbyte_hidden") == Some(&Value::Bool(true));
             if is_given || is_predicate || is_hidden || constant(resolve(schema, property)).is_some() {

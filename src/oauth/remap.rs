@@ -312,7 +312,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
         #[test]
-        fn undo_restores_what_apply_was_given(config in any_config()) {
+        fn undo_restores_the_config_before_apply(config in any_config()) {
             for remap in remaps() {
                 let applied = remap.apply(&config);
                 let restored = remap.undo(&applied, &config);

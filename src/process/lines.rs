@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_are_not_taken_before_more_is_read_stay_lines() {
+    fn lines_not_yet_taken_survive_further_reads() {
         let (output, mut input) = io::pipe().unwrap();
         let mut lines = Lines::new(output);
         input.write_all(b"1\n2\n3\n").unwrap();

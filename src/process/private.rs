@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_nobody_holds_is_swept() {
+    fn an_abandoned_directory_is_removed() {
         let (held, dead) = (make_root().unwrap(), make_root().unwrap());
         fs::write(dead.0.join("config.json"), "{}").unwrap();
         drop(dead.1);

@@ -89,7 +89,7 @@ mod tests {
     use crate::error::sentence;
 
     #[test]
-    fn what_cannot_start_is_told_apart() {
+    fn reasons_for_not_starting_are_distinguished() {
         let folder = tempfile::tempdir().unwrap();
         let file = |name: &str, mode: u32, text: &str| {
             let path = folder.path().join(name);

@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_first_reason_counts_and_everybody_hears_of_it() {
+    async fn the_first_reason_counts_and_reaches_everyone() {
         let shutdown = Shutdown::default();
         assert!(shutdown.reason().is_none() && shutdown.deadline().is_none());
         let waiting = tokio::spawn({

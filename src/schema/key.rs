@@ -3,7 +3,7 @@
 use super::change::{Change, What};
 use super::refs::{self, push};
 use super::rewrite::rewrite;
-use super::shape::{Shape, Types};
+use super::shape::{Shape, Types, holds_only_integers};
 use super::values::Mode;
 use serde_json::{Map, Value, json};
 use thiserror::Error;
@@ -56,7 +56,7 @@ pub enum KeyProblem {
 /// The first component that can't be part of a key, or paths that are not a key at all.
 pub fn key(declared: &Value, paths: &[Vec<String>]) -> Result<Key, KeyProblem> {
     let mut declared = declared.clone();
-    keep_integers(&mut declared);
+    exclude_fractions(&mut declared);
     let (declared, _) = rewrite(&declared, Mode::Document);
     let shape = Shape::of(&Value::Object(declared));
     let mut components: Vec<Component> = Vec::new();
@@ -79,17 +79,22 @@ pub fn key(declared: &Value, paths: &[Vec<String>]) -> Result<Key, KeyProblem> {
     Ok(Key { components })
 }
 
-/// Airbyte's older notation of an integer, `{"type": "number", "airbyte_type": "integer"}`, would be lost in the rewrite.
-fn keep_integers(schema: &mut Value) {
-    let mut numbers = Vec::new();
+/// Narrows `number` to `integer` wherever another keyword leaves only integers. Works on the schema as the source wrote it:
+/// the rewrite drops some of these keywords.
+fn exclude_fractions(schema: &mut Value) {
+    let mut places = Vec::new();
     refs::visit(schema, &mut String::new(), &mut |at, map| {
-        if map.get("airbyte_type").is_some_and(|it| it == "integer" || it == "big_integer") {
-            numbers.push(at.to_owned());
+        if holds_only_integers(map) {
+            places.push(at.to_owned());
         }
     });
-    for at in numbers {
+    let whole = json!({ "type": Types::ANY.without(Types::NUMBER).or(Types::INTEGER).to_value() });
+    for at in places {
         if let Some(Value::Object(map)) = schema.pointer_mut(&at) {
-            map.insert("format".into(), "integer".into());
+            match map.get_mut("allOf") {
+                Some(Value::Array(them)) => them.push(whole.clone()),
+                _ => drop(map.insert("allOf".into(), json!([whole]))),
+            }
         }
     }
 }

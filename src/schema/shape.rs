@@ -304,7 +304,7 @@ impl<'a> Inference<'a> {
         shape.title = text("title");
         shape.description = text("description");
         shape.types = types(map).unwrap_or_else(|| implied(&shape));
-        if shape.types.has(Types::NUMBER) && is_whole(map) {
+        if shape.types.has(Types::NUMBER) && holds_only_integers(map) {
             shape.types = shape.types.without(Types::NUMBER).or(Types::INTEGER);
         }
         if map.get("nullable") == Some(&Value::Bool(true)) {
@@ -327,11 +327,24 @@ fn types(map: &Map<String, Value>) -> Option<Types> {
     any_of(&mut list(map, "enum").map(type_of))
 }
 
-/// Whether a number can only be an integer.
-fn is_whole(map: &Map<String, Value>) -> bool {
-    let step = map.get("multipleOf").and_then(Value::as_f64);
-    let format = map.get("format").and_then(Value::as_str);
-    step.is_some_and(|it| it >= 1.0 && it.fract() == 0.0) || matches!(format, Some("integer" | "uint32" | "uint64"))
+/// Whether a keyword other than `type` excludes numbers with a fraction.
+pub(super) fn holds_only_integers(map: &Map<String, Value>) -> bool {
+    let is_whole = |it: &Value| it.as_f64().is_none_or(|it| it.fract() == 0.0);
+    let text = |keyword: &str| map.get(keyword).and_then(Value::as_str);
+    // Draft 3 has `divisibleBy` instead of `multipleOf`.
+    let mut steps = ["multipleOf", "divisibleBy"].into_iter().filter_map(|it| map.get(it)?.as_f64());
+    steps.any(|it| it >= 1.0 && it.fract() == 0.0)
+        || text("format").is_some_and(is_integer_format)
+        || matches!(text("airbyte_type"), Some("integer" | "big_integer"))
+        || map.get("const").is_some_and(is_whole)
+        || map.get("enum").and_then(Value::as_array).is_some_and(|it| !it.is_empty() && it.iter().all(is_whole))
+}
+
+/// `integer` and what code generators write: `int32`, `uint64`, `long`.
+fn is_integer_format(format: &str) -> bool {
+    let bits = format.strip_prefix('u').unwrap_or(format).strip_prefix("int");
+    bits.is_some_and(|it| matches!(it, "" | "8" | "16" | "32" | "64" | "128"))
+        || matches!(format, "integer" | "long" | "bigint")
 }
 
 /// The types of a schema without `type` that declares properties or items.

@@ -189,7 +189,7 @@ fn short_secrets_are_redacted_as_whole_words() {
 }
 
 #[test]
-fn values_are_redacted_as_deep_as_they_are() {
+fn values_are_redacted_at_any_depth() {
     let redactor = redactor(&["s3cret-1", "123456789"]);
     let mut value: Value =
         json!({"s3cret-1": [{"a": "is s3cret-1"}], "number": 123456789, "other": 12345678, "x": true});
@@ -206,7 +206,7 @@ fn a_percent_encoded_password_is_redacted_decoded() {
 }
 
 #[test]
-fn what_is_known_already_changes_nothing() {
+fn a_known_secret_changes_nothing() {
     let known = redactor(&["s3cret-1"]);
     assert!(known.with(vec!["s3cret-1".to_owned()]).is_none());
     assert_eq!(known.with(vec!["s3cret-2".to_owned()]).unwrap().text("s3cret-1 s3cret-2"), "*** ***");

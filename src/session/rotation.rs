@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn changes_are_told_by_name() {
+    fn changed_fields_are_listed_by_name() {
         let before = json!({"a": 1, "credentials": {"refresh_token": "old", "expires": 1, "gone": true}, "same": [1]});
         let now = json!({"a": 1, "credentials": {"refresh_token": "new", "expires": 1, "more": "m"}, "same": [1]});
         assert_eq!(changed_names(&now, &before), ["credentials.refresh_token", "credentials.more", "credentials.gone"]);

@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shell_interprets_what_needs_one() {
+    fn shell_syntax_is_passed_to_a_shell() {
         let printf = "printf '<%s>'";
         for (text, want) in [
             (format!("{printf} plain"), "<plain><read><a b;$HOME>"),

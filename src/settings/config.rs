@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_becomes_one_line_and_stays_as_it_is_otherwise() {
+    fn a_file_becomes_one_line_and_is_otherwise_unchanged() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(NAME), "\u{feff}{\n  \"a\": 1.50,\r\n \"a\": \"\\n\"}\n").unwrap();
         let found = ConfigArg::default().read(Some(folder.path())).unwrap().unwrap();

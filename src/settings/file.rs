@@ -161,7 +161,7 @@ stateFormat: bare
 ";
 
     #[test]
-    fn reads_what_it_holds() {
+    fn reads_every_setting() {
         let file = ShimFile::parse(EVERYTHING).unwrap();
         assert_eq!(file.command.as_ref().unwrap().0, ["a", "b"]);
         assert_eq!(file.idle_timeout.unwrap().0, Duration::from_secs(900));
@@ -172,7 +172,7 @@ stateFormat: bare
     }
 
     #[test]
-    fn what_is_written_says_the_same() {
+    fn a_written_file_reads_back_unchanged() {
         let mut file = ShimFile::parse(EVERYTHING).unwrap();
         let mut again = ShimFile::parse(&serde_saphyr::to_string(&file).unwrap()).unwrap();
         // The lines of files that are named.

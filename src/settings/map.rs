@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn moves_and_comes_back() {
+    fn values_are_moved_and_moved_back() {
         let cases = [
             (
                 json!({"/authorization": "/credentials"}),
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_rotated_comes_back_to_its_place() {
+    fn rotated_values_are_mapped_back() {
         let map = map(json!({"/refresh_token": "/credentials/refresh_token"}));
         let before = json!({"credentials": {"refresh_token": "old"}});
         let rotated = json!({"credentials": {}, "refresh_token": "new"});
@@ -121,7 +121,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn undo_restores_what_apply_was_given(
+        fn undo_restores_the_config_before_apply(
             entries in proptest::collection::vec(("(/[ab]){0,3}", "(/[ab]){1,3}"), 0..4),
             leaves in proptest::collection::vec(("(/[abc]){1,3}", 0_u8..9), 0..5),
         ) {

@@ -27,6 +27,7 @@ use crate::upstream::{
     Protocol, Record, Resource, Rows, Spec, Stream, StreamId, StreamSchema, SyncRequest, Upstream, Watch,
 };
 
+use catalog::Entry;
 use message::{DELETION, Message};
 use names::{Names, quoted};
 use state::stream_id;
@@ -63,6 +64,16 @@ impl Protocol for Singer {
 
     fn resumes(&self, _stream: &Stream, _state: &RawValue, rows: Rows) -> bool {
         state::resumes(rows)
+    }
+
+    fn may_be_bookmarks(&self, shared: &RawValue, streams: &[&Stream]) -> Vec<bool> {
+        let names_of = |stream: &&Stream| {
+            let id = stream.id.name.clone();
+            let name = Entry::parse(&stream.declared).ok().map(|it| it.name().to_owned());
+            let alias = self.aliases.get(&id).cloned();
+            [Some(id), name, alias].into_iter().flatten().collect()
+        };
+        state::may_be_bookmarks(shared, &streams.iter().map(names_of).collect::<Vec<_>>())
     }
 }
 

@@ -8,14 +8,15 @@
 //! (pipelinewise's store in it how the stream was replicated, and the version of its rows). After an interrupted refresh
 //! the tap gets it if rows have a key: rows that it then sends again replace themselves (pipelinewise's resend rows of the
 //! same xmin). Rows that only row ids identify would be duplicated, so there the bookmark is dropped, and the refresh and
-//! the row ids start from the beginning. A stop by the shim always is an interruption: SDK taps exit with 0 on SIGTERM,
+//! the row ids start from the beginning. What may be a bookmark of such rows in the shared state can't be dropped, as it
+//! may be other streams' as well: row ids continue then, and nothing is deleted. A stop by the shim always is an interruption: SDK taps exit with 0 on SIGTERM,
 //! finished or not.
 
 use std::collections::HashSet;
 
 use serde_json::value::RawValue;
 
-use crate::json::members::Members;
+use crate::json::members::{Members, is_blank};
 use crate::upstream::{LegacyCell, Rows, StateUpdate, StreamId, SyncRequest};
 
 const BOOKMARKS: &str = "bookmarks";
@@ -76,6 +77,20 @@ pub fn join(sync: &SyncRequest) -> Option<Box<RawValue>> {
     Some(value.to_raw())
 }
 
+/// Of each stream, given by its names, whether the shared state may be, or contain, its bookmark. A value without `bookmarks`
+/// may be anybody's, except for members that are named after a stream. Taps that follow the convention may still keep a
+/// bookmark under another name of the stream.
+pub fn may_be_bookmarks(shared: &RawValue, streams: &[Vec<String>]) -> Vec<bool> {
+    let Some(members) = Members::of(shared) else { return vec![!is_blank(shared); streams.len()] };
+    let bookmarks = members.get(BOOKMARKS).and_then(Members::of);
+    let is_by_convention = bookmarks.is_some();
+    let all = members.0.iter().chain(bookmarks.iter().flat_map(|it| &it.0));
+    let said: HashSet<&str> = all.filter(|(_, value)| !is_blank(value)).map(|(name, _)| name.as_str()).collect();
+    let known: HashSet<&str> = streams.iter().flatten().map(String::as_str).chain([CURRENTLY_SYNCING]).collect();
+    let is_anybodys = !is_by_convention && said.iter().any(|it| !known.contains(it));
+    streams.iter().map(|names| is_anybodys || names.iter().any(|it| said.contains(it.as_str()))).collect()
+}
+
 /// Whether an interrupted full refresh resumes from a bookmark; see the module documentation.
 pub fn resumes(rows: Rows) -> bool {
     rows == Rows::Keyed
@@ -110,6 +125,27 @@ mod tests {
     use serde_json::Value;
 
     const BOUND: [&str; 3] = ["a", "b", "c d"];
+
+    #[test]
+    fn shared_state_may_be_a_bookmark_of_any_stream() {
+        for (shared, may_be) in [
+            (r#""2024-01-01""#, true),
+            (r#"{"start_date": "2024-01-01"}"#, true),
+            (r#"{"a": {"at": 1}}"#, true),
+            (r#"{"other": {"at": 1}, "currently_syncing": "a"}"#, false),
+            (r#"{"start_date": null, "x": {}, "y": [ ], "z": ""}"#, false),
+            (r#"{"bookmarks": "2024-01-01"}"#, true),
+            (r#"{"bookmarks": {}, "version": 2}"#, false),
+            (r#"{"bookmarks": {"other": {"at": 1}}}"#, false),
+            (r#"{"bookmarks": {"name of a": {"at": 1}}}"#, true),
+            ("null", false),
+            ("{}", false),
+        ] {
+            let shared = RawValue::from_string(shared.to_owned()).unwrap();
+            let streams = [vec!["a".to_owned(), "name of a".to_owned()], vec!["other".to_owned()]];
+            assert_eq!(may_be_bookmarks(&shared, &streams)[0], may_be, "{shared}");
+        }
+    }
 
     fn given_back(value: &RawValue) -> Option<Box<RawValue>> {
         let update = split(value, |id| BOUND.contains(&id));

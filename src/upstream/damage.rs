@@ -46,9 +46,15 @@ pub fn is_control_codes(rest: &[u8]) -> bool {
 /// The error for a line that is not a message: [`Broken::Lost`] if it carries data, else [`Broken::Noise`].
 #[cold]
 pub fn classify(line: &[u8], stream: Option<Cow<'_, str>>, reason: impl Display) -> Broken {
+    let begin = line.trim_ascii_start();
     // Every message is an object: a cheap answer for almost all log lines.
     if memchr::memchr2(b'{', b'}', line).is_none() {
-        return Broken::Noise;
+        let is_type =
+            (begin.starts_with(b"\"type\"") || begin.starts_with(b"'type'")) && Text::of(line).has_type_of_data();
+        return match is_type {
+            true => Broken::lost(None, "it is printed over several lines, and has to be on one"),
+            false => Broken::Noise,
+        };
     }
     let encoding = encoding(line);
     let text = Text::of(line);
@@ -61,7 +67,6 @@ pub fn classify(line: &[u8], stream: Option<Cow<'_, str>>, reason: impl Display)
     if !text.carries_data() {
         return Broken::Noise;
     }
-    let begin = line.trim_ascii_start();
     if begin.starts_with(b"{'") {
         return Broken::lost(stream, "it is printed as a Python value, not as JSON");
     }
@@ -107,6 +112,10 @@ impl Text {
         let has_begun =
             [r#"{"record":{"#, r#"{"state":{"#, r#"{"value":"#].iter().any(|it| self.0.starts_with(it.as_bytes()));
         has_begun || self.is_cut_in_its_type() || self.carries_record() || self.carries_state() || self.carries_error()
+    }
+
+    fn has_type_of_data(&self) -> bool {
+        [r#""type":"RECORD""#, r#""type":"STATE""#, r#""type":"BATCH""#].into_iter().any(|it| self.has(it))
     }
 
     /// Cut before it says what it is.
@@ -184,6 +193,9 @@ mod tests {
             r#"INFO schema {"type":"record","name":"x","fields":[]}"#,
             r#"{"#,
             r#"["type", "RECORD"]"#,
+            r#"  "type": "record","#,
+            r#"  "type": "STREAM""#,
+            r#""type" is missing in RECORD"#,
             r#"{"type": "LOG", "log": {"level": "INFO", "message": "line one"#,
             r#"{"type": "LOG", "log": {"level": "INFO", "message": "a "quoted" word"}}"#,
             r#"line two"}}"#,
@@ -203,6 +215,8 @@ mod tests {
             r#"{"tyqe":"RECORD","record":{"stream":"a","data":{"#,
             r#"{"type":"REC"ORD","stream":"a","record":{"id":1}}"#,
             r#"{"type":"STA"TE","value":{"bookmarks":{}}}"#,
+            r#"  "type": "RECORD","#,
+            r#"'type': 'STATE'"#,
             r#"{"ty"#,
             r#"{"type":"STA"#,
             r#"{"type":"TRACE","trace":{"type":"ERROR","error":{"message":"a "quoted" word"}}}"#,

@@ -19,6 +19,8 @@ const NO_REASON: &str = "the connector could not read all of it and gave no reas
 pub struct ErrorLog {
     errors: Vec<SourceError>,
     last_log: Option<String>,
+    /// The last line of its output that was not a message.
+    last_line: Option<String>,
     incomplete: Vec<StreamId>,
 }
 
@@ -32,6 +34,14 @@ impl ErrorLog {
         logging::connector_line(level, &message, fields);
         if level == Level::Error {
             self.last_log = Some(message);
+        }
+    }
+
+    /// Logs a line that is not a message.
+    pub fn line(&mut self, text: &str) {
+        if !text.is_empty() {
+            logging::connector_line(Level::Info, text, Fields::new());
+            text.clone_into(self.last_line.get_or_insert_default());
         }
     }
 
@@ -92,7 +102,8 @@ impl ErrorLog {
             Exit::Code(code) => format!("the connector ended with exit code {code}"),
         };
         // A plain line is the reason for an exit code (sh, ld.so, argparse), but never for a signal.
-        let last_line = stderr.last_line.as_deref().filter(|_| matches!(exit, Exit::Code(_)));
+        let last_line = stderr.last_line.as_deref().or(self.last_line.as_deref());
+        let last_line = last_line.filter(|_| matches!(exit, Exit::Code(_)));
         let last = self.last_log.as_deref().or(stderr.last_error.as_deref()).or(last_line);
         // One sentence on one line.
         match last.map(summary) {

@@ -9,7 +9,6 @@ use tracing::warn;
 use super::event::{Broken, Event};
 use super::{Feed, FeedError};
 use crate::json::repair::{Repair, What, repair};
-use crate::logging::{self, Fields, Level};
 use crate::process::activity::Activity;
 use crate::process::lines::{Line, Lines};
 use crate::secrets;
@@ -146,11 +145,7 @@ fn unusable<'a>(broken: Broken, line: &[u8], truncated: bool) -> Result<Option<E
         }
         Broken::Repairable | Broken::Noise => {
             let text = String::from_utf8_lossy(line);
-            let text = text.trim();
-            if !text.is_empty() {
-                logging::connector_line(Level::Info, secrets::shorten(text, LOGGED), Fields::new());
-            }
-            Ok(Some(Event::Noise))
+            Ok(Some(Event::Line(secrets::shorten(text.trim(), LOGGED).to_owned())))
         }
     }
 }

@@ -48,6 +48,11 @@ pub trait Protocol: Send + Sync {
 
     /// Whether an interrupted full refresh continues from this state instead of starting over.
     fn resumes(&self, stream: &Stream, state: &RawValue, rows: Rows) -> bool;
+
+    /// Of each stream of a capture, whether the shared state may be, or contain, its bookmark.
+    fn may_be_bookmarks(&self, _shared: &RawValue, streams: &[&Stream]) -> Vec<bool> {
+        vec![false; streams.len()]
+    }
 }
 
 /// What can be made of a discovered stream. Runs nothing.

@@ -40,7 +40,7 @@ const SETTINGS: &[&str] =
     &["config", "bindings", "shim", "file", "arguments", "env", "shard", "stdin", "when", "state"];
 
 #[test]
-fn every_conversation_goes_as_its_case_says() {
+fn every_conversation_matches_its_case() {
     let only = std::env::var("CASE").unwrap_or_default();
     let folder = repository().join("fixtures/conversations");
     let entries = fs::read_dir(&folder).expect("the folder of conversations");

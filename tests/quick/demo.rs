@@ -36,7 +36,7 @@ fn reduce(documents: &[Document], bindings: &[Binding], tables: &mut Tables) {
 }
 
 #[test]
-fn each_sync_brings_what_is_new() {
+fn each_sync_reads_only_new_rows() {
     let demo = demo(100);
     assert_eq!(demo.spec()["configSchema"]["required"], json!(["shop", "api_key"]));
     let bindings = bindings(&demo);
@@ -58,7 +58,7 @@ fn each_sync_brings_what_is_new() {
 }
 
 #[test]
-fn a_killed_sync_goes_on_where_it_was() {
+fn a_killed_sync_resumes_where_it_was() {
     let demo = demo(4_000);
     let bindings = bindings(&demo);
     let (mut state, mut tables) = (json!({}), Tables::new());

@@ -46,7 +46,7 @@ fn the_demo_is_written_once_and_works_at_once() {
 }
 
 #[test]
-fn nothing_is_written_where_one_file_is_there_or_the_connector_fails() {
+fn nothing_is_written_if_a_file_exists_or_the_connector_fails() {
     let desk = Desk::new();
     fs::create_dir(desk.path("a")).expect("a folder");
     desk.write("a/README.md", "mine");
@@ -66,7 +66,7 @@ fn nothing_is_written_where_one_file_is_there_or_the_connector_fails() {
 }
 
 #[test]
-fn what_lacks_for_the_sign_in_is_a_comment_that_works_when_it_is_none() {
+fn commented_oauth_settings_work_when_uncommented() {
     let desk = Desk::new();
     let pointer = |name: &str| json!({"type": "string", "path_in_connector_config": ["credentials", name]});
     let spec = json!({"type": "SPEC", "spec": {

@@ -34,7 +34,7 @@ fn a_failed_discovery_shows_the_rest_and_fails() {
 }
 
 #[test]
-fn nested_fields_branches_and_keys_that_are_none_read_well() {
+fn nested_fields_branches_and_unusable_keys_are_readable() {
     let folder = tempfile::tempdir().unwrap();
     let spec = serde_json::json!({"type": "SPEC", "spec": {
     "documentationUrl": "https://docs.example/shop",

@@ -40,7 +40,7 @@ fn the_demo_needs_nothing_but_the_binary() {
 }
 
 #[test]
-fn documents_are_the_sources_own_bytes_behind_what_is_added() {
+fn documents_are_the_sources_bytes_after_our_meta() {
     let captured = run(demo(30)).ok();
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, content: Value| {
@@ -74,7 +74,7 @@ fn documents_are_the_sources_own_bytes_behind_what_is_added() {
 }
 
 #[test]
-fn a_second_run_goes_on_from_the_state_file() {
+fn a_second_run_resumes_from_the_state_file() {
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("state.json");
     let arguments = with(demo(20), ["--state", &text(&state)]);
@@ -161,7 +161,7 @@ fn selected_streams_alone_are_captured() {
 }
 
 #[test]
-fn a_full_refresh_begins_anew_and_leaves_other_streams_alone() {
+fn a_full_refresh_starts_over_and_leaves_other_streams_alone() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state.json");
     let arguments = with(demo(20), ["--state", &text(&path)]);
@@ -182,7 +182,7 @@ fn a_full_refresh_begins_anew_and_leaves_other_streams_alone() {
 }
 
 #[test]
-fn streams_without_a_full_refresh_begin_anew_in_their_own_mode() {
+fn streams_without_a_full_refresh_start_over_in_their_own_mode() {
     let folder = tempfile::tempdir().unwrap();
     let state = text(&folder.path().join("state.json"));
     let arguments = ["preview", "--config", r#"{"count": 9, "every": 3}"#, "--state", &state];
@@ -205,7 +205,7 @@ fn interrupt(child: &Child) {
 }
 
 #[test]
-fn an_interrupted_run_keeps_what_was_checkpointed() {
+fn an_interrupted_run_keeps_its_checkpoints() {
     let folder = tempfile::tempdir().unwrap();
     let path = text(&folder.path().join("state.json"));
     let config = |rate: Value| json!({"shop": "corner", "api_key": "demo-1", "count": 3000, "rate": rate}).to_string();
@@ -251,7 +251,7 @@ fn a_second_interrupt_does_not_wait() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_error() {
+fn a_closed_reader_is_not_an_error() {
     let (mut child, mut stdout) = start(&demo(100_000));
     stdout.read_line(&mut String::new()).unwrap();
     drop(stdout);
@@ -262,7 +262,7 @@ fn a_reader_that_goes_away_is_no_error() {
 }
 
 #[test]
-fn what_was_committed_before_a_failure_is_printed_and_kept() {
+fn documents_committed_before_a_failure_are_printed_and_kept() {
     let folder = tempfile::tempdir().unwrap();
     let path = text(&folder.path().join("state.json"));
     let case = r#"It breaks in the middle.
@@ -310,7 +310,7 @@ fn programs_get_json_logs_and_the_table_as_one_of_them() {
 }
 
 #[test]
-fn what_is_given_wrongly_is_said_in_one_sentence() {
+fn wrong_input_is_reported_in_one_sentence() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, content: &str| {
         fs::write(folder.path().join(name), content).unwrap();
@@ -343,7 +343,7 @@ fn what_is_given_wrongly_is_said_in_one_sentence() {
 }
 
 #[test]
-fn wrong_arguments_are_told_apart_from_failures() {
+fn wrong_arguments_are_distinguished_from_failures() {
     for (case, said) in [(["--limit", "0"], "0 is not in 1.."), (["--select", "a[b"], "unclosed character class")] {
         let run = run(["preview"].iter().chain(&case));
         assert_eq!(run.code, Some(2));

@@ -126,7 +126,7 @@ fn images_run_the_shim_in_front_of_the_connector() {
 }
 
 #[test]
-fn captures_bind_collections_that_are_there() {
+fn captures_bind_collections_that_exist() {
     for shim in shims() {
         let name = &shim.name;
         let catalog: Value =
@@ -230,7 +230,7 @@ fn vendors() -> Vec<Vendor> {
 
 /// The shims' own templates; those declared by connectors are tested in signin.rs.
 #[test]
-fn every_vendor_gets_the_requests_that_it_expects() {
+fn every_vendor_gets_the_expected_requests() {
     let vendors = vendors();
     let by_shim: Vec<String> =
         shims().into_iter().filter(|it| it.file.get("oauth2").is_some()).map(|it| it.name).collect();
@@ -255,7 +255,7 @@ fn every_vendor_gets_the_requests_that_it_expects() {
 
 /// Requests made from the connectors' own specs. They were reviewed by hand, as no vendor's server is available here.
 #[test]
-fn dry_runs_are_what_the_vendors_document() {
+fn dry_runs_match_the_vendors_documentation() {
     for shim in shims() {
         let is_signed_in = shim.file.get("oauth2").is_some() || ["github", "salesforce"].contains(&shim.name.as_str());
         if !is_signed_in {

@@ -126,7 +126,7 @@ fn every_style_signs_in() {
 }
 
 #[test]
-fn a_moment_is_made_of_seconds() {
+fn seconds_until_expiry_become_a_timestamp() {
     let case = cases().remove(0);
     let outputs = json!({
         "refresh_token": {"path_in_connector_config": ["credentials", "refresh_token"]},
@@ -261,7 +261,7 @@ fn a_dry_run_shows_what_would_be_sent() {
 }
 
 #[test]
-fn what_is_missing_is_one_sentence() {
+fn a_missing_setting_is_reported_in_one_sentence() {
     let folder = tempfile::tempdir().unwrap();
     let case = cases().remove(2);
     let spec = json!({"type": "SPEC", "spec": spec(&case.templates, &output("access_token"))});

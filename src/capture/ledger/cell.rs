@@ -8,6 +8,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::Entry;
+use crate::json::members::is_blank;
 use crate::upstream::{Mode, Rows, Stream, StreamId, Upstream};
 
 /// The state of one binding during a session.
@@ -28,7 +29,9 @@ pub struct Cell {
     pub(super) was_complete: bool,
     /// The source has said in this session that it reads the stream.
     pub(super) announced: bool,
-    /// Full refresh: the source was given the bookmark that a completed one left, so it may bring only what is new (S17).
+    /// The shared state may be a bookmark of this stream.
+    pub(super) shares_bookmark: bool,
+    /// Full refresh: the source was given a bookmark that an earlier sync left, so it may bring only what is new (S17).
     /// Row ids continue.
     pub(super) continues: bool,
     /// The source has said in this session that rows of older versions are gone.
@@ -102,6 +105,7 @@ impl Cell {
             complete: false,
             was_complete: false,
             announced: false,
+            shares_bookmark: false,
             continues: false,
             activated: false,
             low_row_id: 0,
@@ -153,11 +157,15 @@ impl Cell {
                 let resumes = |it: &RawValue| source.resumes(stream, it, self.rows);
                 if was_one.is_some() && !found.complete && self.state.as_deref().is_some_and(resumes) {
                     self.row_id = row_id;
-                } else if self.was_complete && self.rows == Rows::ByRowId && self.has_bookmark() {
-                    self.continues = true;
-                    self.row_id = high;
-                } else if !self.was_complete {
-                    self.set_none();
+                } else {
+                    if !self.was_complete {
+                        self.set_none();
+                    }
+                    let has_bookmark = self.shares_bookmark || self.state.as_deref().is_some_and(|it| !is_blank(it));
+                    if self.rows == Rows::ByRowId && has_bookmark {
+                        self.continues = true;
+                        self.row_id = high;
+                    }
                 }
             }
         }
@@ -177,12 +185,6 @@ impl Cell {
     pub(super) fn adopt(&mut self, row_id: u64, state: Option<Box<RawValue>>, stream: &Stream, source: &dyn Upstream) {
         self.resume(StoredCell { row_id: Some(row_id), state, ..StoredCell::default() }, stream, source);
         (self.committed_row_id, self.state_changed) = (None, true);
-    }
-
-    /// A bookmark that says anything.
-    fn has_bookmark(&self) -> bool {
-        let text: String = self.state.iter().flat_map(|it| it.get().chars()).filter(|it| !it.is_whitespace()).collect();
-        !matches!(text.as_str(), "" | "null" | "{}")
     }
 
     /// A state that another replication method has left is of no use: the stream starts over.

@@ -131,8 +131,14 @@ impl Ledger {
             catalog: None,
             taken_over: Vec::new(),
         };
-        for entry in entries {
+        let streams: Vec<&Stream> = entries.iter().map(|it| it.stream).collect();
+        let shares_bookmark = match &stored.shared {
+            Some(shared) => source.may_be_bookmarks(shared, &streams),
+            None => vec![false; streams.len()],
+        };
+        for (entry, shares_bookmark) in entries.iter().zip(shares_bookmark) {
             let mut cell = Cell::new(entry);
+            cell.shares_bookmark = shares_bookmark;
             if let Some(raw) = stored.cells.get(entry.state_key) {
                 match StoredCell::parse(raw) {
                     Ok(found) => cell.resume(found, entry.stream, source),

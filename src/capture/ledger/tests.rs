@@ -104,7 +104,7 @@ proptest! {
 }
 
 #[test]
-fn a_patch_holds_what_has_changed() {
+fn a_patch_contains_only_changes() {
     let streams: Vec<Stream> = (0..1000).map(|it| stream(&format!("s{it}"))).collect();
     let mut state = json!({});
     let mut ledger = open(&state, &streams, Mode::Incremental, 0);
@@ -153,7 +153,7 @@ fn a_raised_backfill_counter_resets_one_binding() {
 }
 
 #[test]
-fn a_sweep_that_shrinks_leaves_a_surplus_once() {
+fn a_smaller_full_refresh_leaves_a_surplus_once() {
     let streams = [stream("s0")];
     let mut state = json!({});
     for (rows, complete, surplus) in

@@ -318,7 +318,7 @@ proptest! {
 
     /// A record whose dates are as the schema demands is not changed.
     #[test]
-    fn only_what_the_schema_demands_is_rewritten(schema in combined(), documents in prop::collection::vec(small_document(), 8)) {
+    fn only_declared_dates_are_rewritten(schema in combined(), documents in prop::collection::vec(small_document(), 8)) {
         let Some(mut dates) = dates(&schema) else { return Ok(()) };
         let mut strict = schema.clone();
         dates_are_strings(&mut strict);

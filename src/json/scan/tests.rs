@@ -12,7 +12,7 @@ fn scan(text: &[u8]) -> Result<bool, Fault> {
 }
 
 #[test]
-fn accepts_what_json_is_and_refuses_what_it_is_not() {
+fn accepts_valid_json_and_rejects_invalid_json() {
     let good = [
         "{}",
         "[]",
@@ -62,7 +62,7 @@ fn accepts_what_json_is_and_refuses_what_it_is_not() {
 }
 
 #[test]
-fn notes_what_can_be_repaired() {
+fn reports_repairable_values() {
     let flawed: [&[u8]; 6] = [b"[NaN]", b"{\"a\":-Infinity}", b"Infinity", b"\"\\ud800\"", b"\"\xff\"", b"\"a\tb\""];
     for text in flawed {
         assert_eq!(scan(text), Ok(true), "{}", text.escape_ascii());

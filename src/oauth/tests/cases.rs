@@ -66,7 +66,7 @@ fn missing(derived: &Derived) -> &str {
 }
 
 #[test]
-fn a_branch_is_rebuilt_and_what_users_type_is_hoisted() {
+fn a_branch_is_rebuilt_and_user_entered_fields_are_hoisted() {
     let schema = json!({"type": "object", "required": ["start"], "properties": {
         "start": text(),
         "credentials": two_logins(json!({"app_id": text(), "secret": text(), "refresh_token": text(), "tenant_id": {"type": "string", "title": "Tenant"}})),
@@ -219,7 +219,7 @@ fn a_handwritten_annotation_stays() {
 }
 
 #[test]
-fn what_can_not_be_is_said() {
+fn the_reason_for_no_oauth_is_given() {
     let schema = json!({"type": "object", "properties": {
         "credentials": two_logins(json!({"client_id": text(), "client_secret": text(), "refresh_token": text()})),
     }});
@@ -312,4 +312,105 @@ fn a_number_in_a_path_selects_a_branch() {
     the connector's OAuth selects an alternative of /plain that its config does not have
     none of the connector's logins is the OAuth one
     "#);
+}
+
+/// A number in a path selects the branch also where no field lies directly in it.
+#[test]
+fn a_number_in_a_path_selects_a_branch_with_nested_fields() {
+    let branch = |name: &str| {
+        let inner = json!({"type": "object", "required": ["token"], "properties": {"token": text()}});
+        json!({"type": "object", "required": ["auth_type"], "properties": {"auth_type": {"type": "string", "const": name}, "inner": inner}})
+    };
+    let schema = json!({"type": "object", "properties": {
+        "credentials": {"type": "object", "oneOf": [branch("first"), branch("second")]},
+    }});
+    let auth = auth(
+        &json!([]),
+        &json!({"token": ["credentials", 1, "inner", "token"]}),
+        &json!({"client_id": ["credentials", 1, "inner", "id"], "client_secret": ["credentials", "1", "secret"]}),
+        &json!({}),
+        None,
+    );
+    let it = derived(&schema, &auth, &urls());
+    assert_eq!(it.missing, None);
+    let logins = &it.schema["properties"]["credentials"]["oneOf"];
+    assert_eq!(logins[0], schema["properties"]["credentials"]["oneOf"][0]);
+    assert_eq!(logins[1]["x-oauth2-provider"], "example");
+    assert_eq!(logins[1]["required"], json!(["auth_type", "client_id", "client_secret", "token"]));
+    assert!(it.schema["properties"].get("inner").is_none(), "OAuth fills it in, not the user");
+    let flow = json!({"credentials": {"auth_type": "second", "client_id": "c", "client_secret": "s", "token": "t"}});
+    let connector = json!({"credentials": {"auth_type": "second", "inner": {"id": "c", "token": "t"}, "secret": "s"}});
+    assert_eq!(it.remap.apply(&flow), connector);
+    assert_eq!(it.remap.undo(&connector, &flow), flow);
+}
+
+/// `"0"` is an index, unless a property has that name.
+#[test]
+fn a_number_in_quotes_may_be_a_name() {
+    let branch = |kind: &str, name: &str| {
+        let mut it = json!({"type": "object", "properties": {"kind": {"const": kind}, "client_id": text(), "client_secret": text()}});
+        it["properties"][name] = text();
+        it
+    };
+    let with = |name: &str| {
+        json!({"type": "object", "properties": {
+            "credentials": {"type": "object", "oneOf": [branch("key", "key"), branch("oauth", name)]},
+        }})
+    };
+    let at = |path: Value| {
+        let server =
+            json!({"client_id": ["credentials", "client_id"], "client_secret": ["credentials", "client_secret"]});
+        auth(&json!([["credentials", "kind"], "oauth"]), &json!({ "token": path }), &server, &json!({}), None)
+    };
+    let named = derived(&with("1"), &at(json!(["credentials", "1"])), &urls());
+    assert_eq!(named.missing, None);
+    let flow = json!({"credentials": {"kind": "oauth", "client_id": "c", "client_secret": "s", "token": "t"}});
+    let connector = json!({"credentials": {"kind": "oauth", "client_id": "c", "client_secret": "s", "1": "t"}});
+    assert_eq!(named.remap.apply(&flow), connector);
+    let index = derived(&with("token"), &at(json!(["credentials", "1", "token"])), &urls());
+    assert_eq!((index.missing, index.remap.apply(&flow)), (None, flow));
+    assert_eq!(
+        missing(&derived(&with("token"), &at(json!(["credentials", "1"])), &urls())),
+        r#"the connector's OAuth has the path ["credentials","1"], which does not end with a name"#
+    );
+}
+
+/// What the declaration selects stays selected where shim.yaml names the fields.
+#[test]
+fn named_fields_are_in_the_selected_branch() {
+    let fields = json!({"client_id": text(), "client_secret": text(), "refresh_token": text()});
+    let mut more = fields.clone();
+    more["kind"] = json!({"const": "other"});
+    let mut kind = fields.clone();
+    kind["kind"] = json!({"const": "oauth"});
+    let schema = |container: &str| {
+        json!({"type": "object", "properties": {
+            container: {"type": "object", "oneOf": [{"type": "object", "properties": more}, {"type": "object", "properties": kind}]},
+        }})
+    };
+    let OAuthSetting::Given(mut given) = urls() else { unreachable!() };
+    given["accessTokenResponseMap"] = json!({"refresh_token": "/refresh_token"});
+    let given = OAuthSetting::Given(given);
+    let legacy = |root: Value| json!({"auth_type": "oauth2.0", "oauth2Specification": { "rootObject": root }});
+    let server = |index: Value| {
+        let path = |name: &str| json!(["credentials", index, name]);
+        let server = json!({"client_id": path("client_id"), "client_secret": path("client_secret")});
+        auth(&json!([]), &json!({}), &server, &json!({}), None)
+    };
+    for (container, auth) in [
+        ("credentials", legacy(json!(["credentials", 1]))),
+        ("credentials", legacy(json!(["credentials", "1"]))),
+        ("authorization", legacy(json!(["authorization", 1]))),
+        ("credentials", auth(&json!([["credentials", "kind"], "oauth"]), &json!({}), &json!({}), &json!({}), None)),
+        ("credentials", server(json!(1))),
+    ] {
+        let it = derived(&schema(container), &auth, &given);
+        assert_eq!(it.missing, None, "{auth}");
+        let logins = &it.schema["properties"]["credentials"]["oneOf"];
+        assert_eq!(
+            (&logins[0]["x-oauth2-provider"], &logins[1]["x-oauth2-provider"]),
+            (&Value::Null, &json!("example")),
+            "{auth}"
+        );
+    }
 }

@@ -98,7 +98,7 @@ fn login(credentials: &Value) -> &Value {
 }
 
 #[test]
-fn connectors_accept_what_the_reverse_map_makes() {
+fn connectors_accept_configs_from_the_reverse_map() {
     for (name, spec) in specs() {
         let own_schema = &spec["connectionSpecification"];
         let Ok(validator) = jsonschema::validator_for(own_schema) else {
@@ -191,7 +191,7 @@ fn sample(schema: &Value) -> Value {
 }
 
 #[test]
-fn what_is_derived_of_each() {
+fn derived_oauth_of_each_spec() {
     let lines: Vec<String> = specs()
         .iter()
         .map(|(name, spec)| {
