@@ -8,7 +8,10 @@ mod runtime;
 mod sources;
 
 mod airbyte;
+mod capture;
 mod init;
+mod many_streams;
 mod rules;
 mod shims;
 mod taps;
+mod weather;
