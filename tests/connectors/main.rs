@@ -1,5 +1,7 @@
 //! Tests with real connectors from PyPI, which `tests/run --connectors` installs.
 
+#[path = "../authorization/mod.rs"]
+mod authorization;
 #[path = "../command/mod.rs"]
 mod command;
 #[path = "../runtime/mod.rs"]
@@ -10,6 +12,7 @@ mod sources;
 mod airbyte;
 mod capture;
 mod init;
+mod manifests;
 mod many_streams;
 mod rules;
 mod shims;

@@ -9,7 +9,9 @@ use serde_json::json;
 use crate::capture::{Capture, Table, reduce};
 use crate::runtime::{Then, When};
 use crate::sources::Source;
-use crate::weather::{KEY, SENSORS, TABLES, Weather};
+use crate::weather::{SENSORS, TABLES, Weather};
+
+const KEY: &str = "k3y-of-the-weather";
 
 /// Longer than any limit of the shim on a connector's start, answer or end.
 const SLOW: Duration = Duration::from_secs(11);
@@ -17,9 +19,9 @@ const SLOW: Duration = Duration::from_secs(11);
 #[test]
 #[ignore = "needs connectors: tests/run --connectors"]
 fn a_manifest_of_many_streams_is_captured_as_the_source_prints_it() {
-    let service = Weather::start();
+    let service = Weather::start(KEY);
     // The CDK of this environment knows dynamic streams.
-    let source = Source::in_environment("hardcoded-records", "source-declarative-manifest", service.config());
+    let source = Source::in_environment("hardcoded-records", "source-declarative-manifest", service.config(KEY));
     service.data().delay = Some(SLOW);
     let mut capture = Capture::begin(&source);
     assert_eq!(service.data().delay, None, "the discovery was slow");

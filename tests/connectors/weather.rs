@@ -9,8 +9,6 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// The bearer token that the service expects.
-pub const KEY: &str = "k3y-of-the-weather";
 /// Streams of the manifest that have no more to them than a path.
 pub const SENSORS: usize = 300;
 /// Streams that the connector learns of from the service.
@@ -19,7 +17,7 @@ const PAGE: usize = 20;
 
 /// A service on a free port. Each connection has a thread and carries one request.
 pub struct Weather {
-    url: String,
+    pub url: String,
     data: Arc<Mutex<Data>>,
 }
 
@@ -35,7 +33,8 @@ pub struct Data {
 }
 
 impl Weather {
-    pub fn start() -> Self {
+    /// `key` is the bearer token that it expects.
+    pub fn start(key: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let data = Data { days: 10, delay: None, sent: HashMap::new(), asked: HashMap::new() };
@@ -45,7 +44,7 @@ impl Weather {
             for stream in listener.incoming().flatten() {
                 let data = Arc::clone(&served);
                 // A killed connector does not read its response.
-                thread::spawn(move || answer(stream, &data));
+                thread::spawn(move || answer(stream, key, &data));
             }
         });
         Self { url, data }
@@ -55,8 +54,9 @@ impl Weather {
         lock(&self.data)
     }
 
-    pub fn config(&self) -> Value {
-        json!({"__injected_declarative_manifest": manifest(), "url": self.url, "api_key": KEY})
+    /// A config of Airbyte's manifest runner.
+    pub fn config(&self, key: &str) -> Value {
+        json!({"__injected_declarative_manifest": manifest(), "url": self.url, "api_key": key})
     }
 }
 
@@ -64,12 +64,12 @@ fn lock(data: &Mutex<Data>) -> MutexGuard<'_, Data> {
     data.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn answer(mut stream: TcpStream, data: &Mutex<Data>) -> std::io::Result<()> {
+fn answer(mut stream: TcpStream, key: &str, data: &Mutex<Data>) -> std::io::Result<()> {
     let reader = BufReader::new(stream.try_clone()?);
     let head: Vec<String> = reader.lines().map_while(Result::ok).take_while(|it| !it.is_empty()).collect();
     let url = head.first().and_then(|it| it.split(' ').nth(1)).unwrap_or_default();
     let (path, query) = url.split_once('?').unwrap_or((url, ""));
-    let authorized = head.iter().any(|it| it.eq_ignore_ascii_case(&format!("authorization: Bearer {KEY}")));
+    let authorized = head.iter().any(|it| it.eq_ignore_ascii_case(&format!("authorization: Bearer {key}")));
     let delay = if path == "/tables" { lock(data).delay.take() } else { None };
     thread::sleep(delay.unwrap_or_default());
     let (status, body) = match authorized {
