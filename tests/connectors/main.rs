@@ -11,6 +11,7 @@ mod sources;
 
 mod airbyte;
 mod capture;
+mod files;
 mod init;
 mod manifests;
 mod many_streams;
