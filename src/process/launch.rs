@@ -24,6 +24,10 @@ use super::supervise::{Connector, Pipes};
 /// As much as an unprivileged process may have in a pipe.
 pub const PIPE: usize = 1024 * 1024;
 
+/// Where a source puts the files that it transfers (A14). It deletes none of them, and without this variable they are in
+/// a directory of all its runs. A user who sets it keeps them.
+const STAGING: &str = "AIRBYTE_STAGING_DIRECTORY";
+
 #[derive(Clone)]
 pub struct Launcher {
     pub target: Target,
@@ -107,6 +111,9 @@ impl Launcher {
             command.args(["--container", engine, name]);
         }
         if let Some(scratch) = folder.scratch() {
+            if std::env::var_os(STAGING).is_none() {
+                command.env(STAGING, &scratch);
+            }
             command.env("TMPDIR", scratch);
         }
         command

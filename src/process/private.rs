@@ -78,8 +78,8 @@ impl Folder {
         &self.root
     }
 
-    /// The connector's own TMPDIR: a connector that is killed leaves copies of its config there. A container has a /tmp
-    /// that is removed with it.
+    /// The connector's own TMPDIR: a connector that is killed leaves copies of its config there. A container's files are
+    /// removed with it.
     pub fn scratch(&self) -> Option<PathBuf> {
         (self.access == FileAccess::OwnUser).then(|| self.root().join(SCRATCH))
     }

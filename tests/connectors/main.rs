@@ -1,5 +1,7 @@
 //! Tests with real connectors from PyPI, which `tests/run --connectors` installs.
 
+#[path = "../authorization/mod.rs"]
+mod authorization;
 #[path = "../command/mod.rs"]
 mod command;
 #[path = "../runtime/mod.rs"]
@@ -8,7 +10,12 @@ mod runtime;
 mod sources;
 
 mod airbyte;
+mod capture;
+mod files;
 mod init;
+mod manifests;
+mod many_streams;
 mod rules;
 mod shims;
 mod taps;
+mod weather;

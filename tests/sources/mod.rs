@@ -79,7 +79,12 @@ pub fn declarative_manifest(service: &Orders) -> Source {
 
 impl Source {
     fn new(name: &str, config: Value) -> Self {
-        let command = environment(name).join(format!("bin/source-{name}"));
+        Self::in_environment(name, &format!("source-{name}"), config)
+    }
+
+    /// A program of the virtual environment with that name.
+    pub fn in_environment(name: &str, program: &str, config: Value) -> Self {
+        let command = environment(name).join("bin").join(program);
         Self { command, config, volatile: &[], folder: TempDir::new().expect("a temporary folder") }
     }
 
