@@ -159,12 +159,13 @@ impl Process {
         self.peak_memory
     }
 
-    /// Processes and files that outlive the connector. Processes have a short grace period, as the kernel's signals take time.
+    /// Processes and files that outlive the connector. They have a short grace period, as the kernel's signals take time. A user
+    /// other than root does not see a keeper, which hides its environment, but sees the files that it has yet to remove.
     pub fn leftovers(&self) -> Vec<String> {
         let deadline = Instant::now() + GRACE;
-        let mut broken = loop {
-            let left = self.processes();
-            if left.is_empty() || Instant::now() > deadline {
+        let (mut broken, files) = loop {
+            let left = (self.processes(), files_below(self.temporary.path()));
+            if (left.0.is_empty() && left.1.is_empty()) || Instant::now() > deadline {
                 break left;
             }
             thread::sleep(Duration::from_millis(10));
@@ -178,7 +179,6 @@ impl Process {
         let mut broken: Vec<String> =
             broken.drain(..).map(|(_, name)| format!("orphans: a process outlives the connector: {name}")).collect();
         broken.extend(self.exposed.iter().map(|it| format!("files: others can read {}", it.display())));
-        let files = files_below(self.temporary.path());
         broken.extend(files.iter().map(|it| format!("files: left behind: {}", it.display())));
         broken
     }
