@@ -82,8 +82,14 @@ impl StoredCell {
                     let state = unwrap_cell(&value).ok_or("its state is not an array of one value")?;
                     cell.state = Some(state);
                 }
-                "swept" => cell.complete = value.get() == "true",
-                "method" => cell.method = serde_json::from_str(value.get()).ok(),
+                "swept" => {
+                    cell.complete =
+                        value.get().parse().map_err(|_| "its swept is neither true nor false".to_owned())?;
+                }
+                "method" => {
+                    cell.method =
+                        serde_json::from_str(value.get()).map_err(|_| "its method is not a name".to_owned())?;
+                }
                 // Of a later version.
                 _ => {}
             }

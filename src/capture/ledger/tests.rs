@@ -198,6 +198,8 @@ fn damaged_cells_are_errors_that_name_them() {
         json!({"rowId": 7, "state": [1, 2]}),
         json!({"rowId": 7, "state": {"pos": 7}}),
         json!({"rowId": 7, "state": {"type": "STREAM"}}),
+        json!({"rowId": 7, "highRowId": 7, "swept": "yes"}),
+        json!({"rowId": 7, "method": 5}),
     ];
     for cell in damaged {
         let protocols: [&dyn Upstream; 2] = [&airbyte, &singer];
