@@ -399,7 +399,7 @@ impl<S: Segments> Worker<S> {
         if !self.unbound.is_empty() && !unread.is_empty() {
             let sent: Vec<String> = self.unbound.keys().map(StreamId::to_string).collect();
             warn!(
-                "the connector sent nothing of the captured {} but records of {}, which has no binding: if the connector renames streams, give the new name as `streams: NAME: {{alias: ...}}` in shim.yaml",
+                "the connector sent nothing of the captured {} but records of {}, which has no binding: if the connector renames streams, give the new name as `streams: NAME: {{alias: ...}}` in shim.yaml and backfill the binding, as its state may have moved past these records",
                 some_of(&unread),
                 some_of(&sent)
             );
