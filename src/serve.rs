@@ -2,13 +2,13 @@
 
 use crate::error::Stopped;
 use anyhow::{Context, Result};
-use std::io::{BufReader, Read, Write};
-use tokio::sync::mpsc;
+use std::io::{Read, Write};
+use tokio::sync::mpsc::{self, Sender};
 use tracing::{Instrument, warn};
 
 use crate::capture;
 use crate::flow::PROTOCOL;
-use crate::flow::codec::{self, Writer};
+use crate::flow::codec::{Codec, Reader, Writer};
 use crate::flow::name::Names;
 use crate::flow::request::{Request, Validate};
 use crate::flow::response::{DiscoveredBinding, Response, Spec, ValidatedBinding};
@@ -20,13 +20,6 @@ use crate::settings::SchemaMode;
 use crate::settings::streams::StreamRules;
 use crate::upstream::{Mode, Resource, Stream};
 
-/// What reaches the loop.
-enum Incoming {
-    Message(Vec<u8>),
-    Unreadable(std::io::Error),
-    End,
-}
-
 /// Answers requests until they end, or until a capture does.
 pub async fn serve<R, W>(session: &Session, requests: R, responses: W) -> Result<()>
 where
@@ -36,18 +29,19 @@ where
     let mut out = Writer::new(responses);
     // A thread reads them: a read of a file, a terminal or a pipe can't be cancelled.
     let (sender, mut incoming) = mpsc::channel(1);
-    let _reading = thread::spawn("requests", move || read_requests(requests, |it| sender.blocking_send(it).is_ok()))?;
+    let _reading = thread::spawn("requests", move || {
+        if let Err(error) = read_requests(requests, &sender) {
+            let _ = sender.blocking_send(Err(error));
+        }
+    })?;
     loop {
-        let message = tokio::select! {
+        let incoming = tokio::select! {
             biased;
             reason = session.launcher.shutdown.requested() => return Err(Stopped(reason).into()),
-            incoming = incoming.recv() => match incoming {
-                Some(Incoming::Message(message)) => message,
-                Some(Incoming::Unreadable(error)) => return Err(error).context("can't read the runtime's requests"),
-                Some(Incoming::End) | None => return Ok(()),
-            },
+            incoming = incoming.recv() => incoming,
         };
-        let Some(request) = codec::request(&message)? else { continue };
+        let Some((codec, request)) = incoming.transpose()? else { return Ok(()) };
+        out.set_codec(codec);
         let rpc = logging::rpc_span(request.name());
         match request {
             Request::Open(open) => {
@@ -79,20 +73,15 @@ async fn answer<W: Write>(session: &Session, request: Request, out: &mut Writer<
     sent.and_then(|()| out.flush()).context("can't write to the runtime")
 }
 
-fn read_requests(requests: impl Read, send: impl Fn(Incoming) -> bool) {
-    let mut requests = BufReader::new(requests);
-    loop {
-        let mut message = Vec::new();
-        let incoming = match codec::read(&mut requests, &mut message) {
-            Ok(false) => Incoming::End,
-            Ok(true) => Incoming::Message(message),
-            Err(error) => Incoming::Unreadable(error),
-        };
-        let more = matches!(incoming, Incoming::Message(_));
-        if !send(incoming) || !more {
-            return;
+/// Sends requests until they end or nobody takes them any more.
+fn read_requests(requests: impl Read, sender: &Sender<Result<(Codec, Request)>>) -> Result<()> {
+    let mut requests = Reader::new(requests)?;
+    while let Some(request) = requests.request()? {
+        if sender.blocking_send(Ok((requests.codec(), request))).is_err() {
+            break;
         }
     }
+    Ok(())
 }
 
 /// What Flow is told of the connector's configuration.

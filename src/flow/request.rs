@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
+#[cfg_attr(test, derive(Debug))]
 pub enum Request {
     Spec,
     Discover(Discover),
@@ -15,11 +16,13 @@ pub enum Request {
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(Debug))]
 pub struct Discover {
     pub config: Box<RawValue>,
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(Debug))]
 pub struct Validate {
     pub config: Box<RawValue>,
     #[serde(default)]
@@ -27,12 +30,14 @@ pub struct Validate {
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(Debug))]
 pub struct ValidateBinding {
     #[serde(rename = "resourceConfig", alias = "resource_config")]
     pub resource_config: Box<RawValue>,
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(Debug))]
 pub struct Open {
     pub capture: CaptureSpec,
     #[serde(default)]
@@ -44,41 +49,45 @@ pub struct Open {
 }
 
 #[derive(Deserialize, Default)]
+#[cfg_attr(test, derive(Debug))]
 pub struct Range {
     #[serde(default, rename = "keyBegin", alias = "key_begin")]
     pub key_begin: u32,
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(Debug))]
 pub struct CaptureSpec {
     pub config: Box<RawValue>,
     #[serde(default)]
     pub bindings: Vec<Binding>,
     #[serde(default, rename = "linkedCollections", alias = "linked_collections")]
-    linked_collections: Vec<Collection>,
+    pub(super) linked_collections: Vec<Collection>,
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(Debug))]
 pub struct Binding {
     #[serde(rename = "resourceConfig", alias = "resource_config")]
     pub resource_config: Box<RawValue>,
     #[serde(default, rename = "resourcePath", alias = "resource_path")]
     pub resource_path: Vec<String>,
     #[serde(default)]
-    collection: Option<Collection>,
-    /// Into `linkedCollections`, where the runtime sends those; zero is omitted.
+    pub(super) collection: Option<Collection>,
+    /// Into `linkedCollections`, which replace every `collection` where the runtime sends any; zero is omitted.
     #[serde(default, rename = "collectionIndex", alias = "collection_index")]
-    collection_index: usize,
+    pub(super) collection_index: usize,
     #[serde(default, rename = "stateKey", alias = "state_key")]
     pub state_key: String,
 }
 
 #[derive(Deserialize)]
-struct Collection {
+#[cfg_attr(test, derive(Debug))]
+pub(super) struct Collection {
     #[serde(default)]
-    key: Vec<String>,
+    pub(super) key: Vec<String>,
     #[serde(default, rename = "writeSchema", alias = "write_schema")]
-    write_schema: Option<Box<RawValue>>,
+    pub(super) write_schema: Option<Box<RawValue>>,
 }
 
 impl CaptureSpec {
@@ -93,8 +102,10 @@ impl CaptureSpec {
     }
 
     fn collection<'a>(&'a self, binding: &'a Binding) -> Option<&'a Collection> {
-        let linked = || self.linked_collections.get(binding.collection_index);
-        binding.collection.as_ref().or_else(linked)
+        if self.linked_collections.is_empty() {
+            return binding.collection.as_ref();
+        }
+        self.linked_collections.get(binding.collection_index)
     }
 }
 
@@ -133,6 +144,10 @@ impl Request {
             .or(apply.map(|_| Self::Apply))
             .or(open.map(Self::Open))
             .or(acknowledge.map(|_| Self::Acknowledge))
-            .ok_or_else(|| anyhow!("the runtime sent a request that this version of flow-shim does not know"))
+            .ok_or_else(unknown)
     }
+}
+
+pub(super) fn unknown() -> anyhow::Error {
+    anyhow!("the runtime sent a request that this version of flow-shim does not know")
 }

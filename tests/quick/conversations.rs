@@ -1,5 +1,5 @@
 //! Runs `fixtures/conversations`: each case scripts a connector and a runtime and lists the expected results. The format is described
-//! in `fixtures/README.md`. `CASE=NAME` plays the cases whose name contains it.
+//! in `fixtures/README.md`. Each is played in both codecs. `CASE=NAME` plays the cases whose name contains it.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::runtime::{Answer, Binding, Document, End, Opening, Runtime, Session, Then, When, repository};
+use crate::runtime::{Answer, Binding, Codec, Document, End, Opening, Runtime, Session, Then, When, repository};
 
 const SECRET: &str = "k3y-of-the-tests";
 /// Most cases wait for processes to start, few compute.
@@ -55,7 +55,7 @@ fn every_conversation_matches_its_case() {
             scope.spawn(|| {
                 while let Some(file) = next_of(&queue) {
                     let start = Instant::now();
-                    let wrong = Case::read(file).map_or_else(|e| vec![e], |it| it.play(file));
+                    let wrong = Case::read(file).map_or_else(|e| vec![e], |it| it.play_in_both_codecs(file));
                     eprintln!(
                         "{} {} ({:.1?})",
                         if wrong.is_empty() { "ok  " } else { "FAIL" },
@@ -130,36 +130,58 @@ impl Case {
         Ok(Self { prologue, acts })
     }
 
-    /// Plays all acts and returns one sentence per failure.
-    fn play(&self, file: &Path) -> Vec<String> {
-        let mut wrong = Vec::new();
-        let mut state = match self.prologue.iter().find(|it| it.name == "state").map(Part::json) {
-            None => json!({}),
-            Some(Ok(state)) => state,
-            Some(Err(e)) => return vec![e],
-        };
-        for (index, act) in self.acts.iter().enumerate() {
-            let mut found = Vec::new();
-            if let Err(e) = self.play_act(file, index, &mut state, &mut found) {
-                found.push(e);
+    /// Plays the case in JSON and in protobuf and returns one sentence per failure. Messages are equal in both codecs.
+    fn play_in_both_codecs(&self, file: &Path) -> Vec<String> {
+        let (in_json, mut wrong) = self.play(file, Codec::Json);
+        let (in_proto, more) = self.play(file, Codec::Proto);
+        wrong.extend(more.into_iter().map(|it| format!("in protobuf: {it}")));
+        if wrong.is_empty() {
+            for (json, proto) in in_json.iter().zip(&in_proto).filter(|(json, proto)| json != proto) {
+                wrong.push(format!("the codecs differ:\n    {json}\n    {proto}"));
             }
-            wrong.extend(found.into_iter().map(|it| format!("act {} ({}): {it}", index + 1, act.kind)));
         }
         wrong
     }
 
-    fn play_act(&self, file: &Path, index: usize, state: &mut Value, wrong: &mut Vec<String>) -> Result<(), String> {
+    /// Plays all acts and returns what each of them said, and one sentence per failure.
+    fn play(&self, file: &Path, codec: Codec) -> (Vec<Value>, Vec<String>) {
+        let (mut said, mut wrong) = (Vec::new(), Vec::new());
+        let mut state = match self.prologue.iter().find(|it| it.name == "state").map(Part::json) {
+            None => json!({}),
+            Some(Ok(state)) => state,
+            Some(Err(e)) => return (said, vec![e]),
+        };
+        for (index, act) in self.acts.iter().enumerate() {
+            let mut found = Vec::new();
+            match self.play_act(file, codec, index, &mut state, &mut found) {
+                Ok(it) => said.push(it),
+                Err(e) => found.push(e),
+            }
+            wrong.extend(found.into_iter().map(|it| format!("act {} ({}): {it}", index + 1, act.kind)));
+        }
+        (said, wrong)
+    }
+
+    fn play_act(
+        &self,
+        file: &Path,
+        codec: Codec,
+        index: usize,
+        state: &mut Value,
+        wrong: &mut Vec<String>,
+    ) -> Result<Value, String> {
         let act = &self.acts[index];
         let folder = TempDir::new().map_err(|e| e.to_string())?;
         let received = folder.path().join("received");
-        let runtime = self.runtime(file, index, folder.path(), &received)?;
+        let runtime = self.runtime(file, index, folder.path(), &received)?.codec(codec);
         let bindings = self.bindings(act)?;
-        let end = match act.kind.as_str() {
+        let (said, end) = match act.kind.as_str() {
             "open" => {
                 let session = self.open(act, &runtime, &bindings, state)?.run();
                 check_session(act, &bindings, &session, wrong)?;
+                let said = self.what_was_said(act, &session);
                 *state = session.state;
-                session.end
+                (said, session.end)
             }
             "spec" => check_answer(act, runtime.ask_spec(), "spec", wrong)?,
             "discover" => check_answer(act, runtime.ask_discover(), "discovered", wrong)?,
@@ -183,7 +205,16 @@ impl Case {
                     .map(|it| format!("  log: {}", &it.line.chars().take(400).collect::<String>())),
             );
         }
-        Ok(())
+        Ok(said)
+    }
+
+    /// What a capture said, as far as it does not depend on when a hook interfered.
+    fn what_was_said(&self, act: &Act, session: &Session) -> Value {
+        if self.all(act, "when").next().is_some() {
+            return Value::Null;
+        }
+        let documents: Vec<_> = session.documents.iter().map(|it| json!([it.binding, it.text])).collect();
+        json!([documents, session.state, session.sourced_schemas])
     }
 
     fn runtime(&self, file: &Path, index: usize, folder: &Path, received: &Path) -> Result<Runtime, String> {
@@ -318,7 +349,7 @@ fn parse_binding(line: &str) -> Result<Binding, String> {
     Ok(binding)
 }
 
-fn check_answer(act: &Act, answer: Answer, kind: &str, wrong: &mut Vec<String>) -> Result<End, String> {
+fn check_answer(act: &Act, answer: Answer, kind: &str, wrong: &mut Vec<String>) -> Result<(Value, End), String> {
     if act.one("exit").is_none() {
         match answer.body(kind) {
             Ok(body) => act.all("answer").try_for_each(|it| check_pointers(it, body, wrong))?,
@@ -327,7 +358,7 @@ fn check_answer(act: &Act, answer: Answer, kind: &str, wrong: &mut Vec<String>) 
     } else if !answer.responses.is_empty() {
         wrong.push(format!("a request that fails was answered: {}", json!(answer.responses)));
     }
-    Ok(answer.end)
+    Ok((json!(answer.responses), answer.end))
 }
 
 fn check_session(act: &Act, bindings: &[Binding], session: &Session, wrong: &mut Vec<String>) -> Result<(), String> {

@@ -4,7 +4,7 @@ use regex::Regex;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::runtime::{Binding, Runtime, Session, Then, When, merge_patch};
+use crate::runtime::{Binding, Codec, Runtime, Session, Then, When, merge_patch, proto};
 
 /// A connector that reads the request, then prints this on stdout and stderr.
 fn says(stdout: &str, stderr: &str, then: &str) -> Runtime {
@@ -262,5 +262,58 @@ fn patches_merge_as_rfc_7396_says() {
     let value = |text: &str| serde_json::from_str::<Value>(text).expect("JSON");
     for (target, patch, result) in cases {
         assert_eq!(merge_patch(value(target), value(patch)), value(result), "{target} patched by {patch}");
+    }
+}
+
+#[test]
+fn the_codecs_are_translated_as_flow_does() {
+    let examples: Value = serde_json::from_str(include_str!("../../fixtures/flow-messages.json")).expect("JSON");
+    let each = |kind: &str| examples[kind].as_array().expect("a list").clone().into_iter();
+    for request in each("requests") {
+        assert_eq!(hex(&proto::frame(&request["json"])), request["frame"], "{}", request["name"]);
+    }
+    for response in each("responses") {
+        let frame = bytes(response["frame"].as_str().expect("a text"));
+        let line = proto::line(&frame[4..]).expect("a message");
+        assert_eq!(serde_json::from_str::<Value>(&line).expect("JSON"), response["json"], "{}", response["name"]);
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|it| format!("{it:02x}")).collect()
+}
+
+fn bytes(hex: &str) -> Vec<u8> {
+    let hex = hex.replace(' ', "");
+    let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).expect("two digits");
+    (0..hex.len()).step_by(2).map(byte).collect()
+}
+
+/// A connector that reads a request of protobuf, then prints these frames.
+fn sends(frames: &str) -> Runtime {
+    let script = r#"head -c 4 > /dev/null; printf '%b' "$1""#;
+    let escaped: String = bytes(frames).iter().map(|it| format!("\\0{it:03o}")).collect();
+    Runtime::new(["sh", "-c", script, "sh", &escaped]).codec(Codec::Proto)
+}
+
+#[test]
+fn each_broken_rule_of_protobuf_is_found() {
+    const OPENED: &str = "020000002a00";
+    const CHECKPOINT: &str = "020000003a00";
+    let captured = |message: &str| format!("{OPENED}{message}{CHECKPOINT}");
+    let session = open(&sends(&captured("060000003204 12027b7d"))).expect_clean();
+    assert_eq!(session.documents_of(0).collect::<Vec<_>>(), ["{}"]);
+    for (rule, frames) in [
+        ("F1: .*partial", format!("{OPENED}0200")),
+        ("F1: .*partial", format!("{OPENED}040000003a00")),
+        ("Q7", captured("00000000")),
+        // Unknown, zero, repeated, a wrong wire type.
+        ("Q4: a field is unknown", captured("02000000 5a00")),
+        ("Q4: a field is unknown", captured("080000003206 0800 12027b7d")),
+        ("Q4: a field is unknown", captured("080000003206 1200 12027b7d")),
+        ("Q4: failed to decode", captured("02000000 3001")),
+        ("Q11: .*not JSON", captured("060000003204 12027b7b")),
+    ] {
+        expect_found(&open(&sends(&frames)).end.broken, rule);
     }
 }

@@ -8,6 +8,7 @@
 #![allow(dead_code)]
 
 mod process;
+pub mod proto;
 pub mod rules;
 mod wire;
 
@@ -20,12 +21,14 @@ use regex::Regex;
 use rustix::process::Signal;
 use serde_json::{Map, Value, json};
 
+pub use process::Codec;
 use process::{Event, Process};
 pub use wire::{Log, Response};
 
 /// The command of a connector, and the settings common to all of its starts.
 pub struct Runtime {
     command: Vec<OsString>,
+    codec: Codec,
     config: Value,
     env: Vec<(OsString, OsString)>,
     folder: Option<PathBuf>,
@@ -107,6 +110,7 @@ impl Runtime {
     pub fn new<S: Into<OsString>>(command: impl IntoIterator<Item = S>) -> Self {
         Self {
             command: command.into_iter().map(Into::into).collect(),
+            codec: if std::env::var_os("CODEC").is_some_and(|it| it == "proto") { Codec::Proto } else { Codec::Json },
             config: json!({}),
             env: Vec::new(),
             folder: None,
@@ -119,6 +123,12 @@ impl Runtime {
     pub fn shim<S: Into<OsString>>(arguments: impl IntoIterator<Item = S>) -> Self {
         let shim = [OsString::from(env!("CARGO_BIN_EXE_flow-shim")), "serve".into()];
         Self::new(shim.into_iter().chain(arguments.into_iter().map(Into::into)))
+    }
+
+    /// How it talks to the connector: in JSON by default, or in protobuf if the environment has `CODEC=proto`.
+    pub fn codec(mut self, codec: Codec) -> Self {
+        self.codec = codec;
+        self
     }
 
     pub fn config(mut self, config: Value) -> Self {
@@ -268,7 +278,7 @@ impl Runtime {
     }
 
     fn start(&self) -> Process {
-        Process::start(&self.command, &self.env, self.folder.as_deref())
+        Process::start(&self.command, self.codec, &self.env, self.folder.as_deref())
     }
 
     /// Reads a process's output to its end, passes on each event, and checks the rules that apply to every process.
@@ -298,6 +308,7 @@ impl Runtime {
                         }
                     }
                 }
+                Event::Invalid(why) => broken.push(why.clone()),
                 Event::Line(_) => {}
             }
             on_event(&event, &mut broken, &mut process);

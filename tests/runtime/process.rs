@@ -17,6 +17,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::proto;
+
 /// Environment variable by which all processes of a start are found.
 const MARK: &str = "FLOW_SHIM_TEST_START";
 /// The time that a connector's child processes have to exit after it.
@@ -25,11 +27,20 @@ const GRACE: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_millis(20);
 static STARTS: AtomicU64 = AtomicU64::new(0);
 
+/// How messages are laid out on stdin and stdout.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Codec {
+    Json,
+    Proto,
+}
+
 pub enum Event {
-    /// A complete line of stdout, without its newline.
+    /// A message on stdout, as a line of the JSON codec without its newline.
     Line(String),
-    /// The last line of stdout, if it is incomplete or not UTF-8.
+    /// The last message of stdout, if it is incomplete, or a line that is not UTF-8.
     Partial(String),
+    /// A message that is not valid in its codec: the broken rule.
+    Invalid(String),
     /// A line of stderr.
     Log(String),
     /// Stdout and stderr have ended.
@@ -38,6 +49,7 @@ pub enum Event {
 
 pub struct Process {
     child: Child,
+    codec: Codec,
     stdin: Option<ChildStdin>,
     events: Receiver<Option<Event>>,
     open_pipes: usize,
@@ -53,7 +65,7 @@ pub struct Process {
 }
 
 impl Process {
-    pub fn start(command: &[OsString], env: &[(OsString, OsString)], folder: Option<&Path>) -> Self {
+    pub fn start(command: &[OsString], codec: Codec, env: &[(OsString, OsString)], folder: Option<&Path>) -> Self {
         let temporary = TempDir::new().expect("a temporary folder");
         let mark = format!("{}-{}", std::process::id(), STARTS.fetch_add(1, Ordering::Relaxed));
         let mut child = Command::new(&command[0])
@@ -75,11 +87,15 @@ impl Process {
         let (stdout, stderr) =
             (child.stdout.take().expect("stdout is piped"), child.stderr.take().expect("stderr is piped"));
         let (out, err, stop) = (sender.clone(), sender, Arc::clone(&deaf));
-        thread::spawn(move || read_lines(stdout, &out, &stop, Event::Line, Event::Partial));
+        thread::spawn(move || match codec {
+            Codec::Json => read_lines(stdout, &out, &stop, Event::Line, Event::Partial),
+            Codec::Proto => read_frames(stdout, &out, &stop),
+        });
         thread::spawn(move || read_lines(stderr, &err, &AtomicBool::new(false), Event::Log, Event::Log));
         Self {
             stdin: child.stdin.take(),
             child,
+            codec,
             events,
             open_pipes: 2,
             deaf,
@@ -93,9 +109,13 @@ impl Process {
     }
 
     pub fn send(&mut self, request: &Value) {
+        let message = match self.codec {
+            Codec::Json => format!("{request}\n").into_bytes(),
+            Codec::Proto => proto::frame(request),
+        };
         // A connector may exit before it has read everything: its exit code is more useful than the broken pipe.
         if let Some(stdin) = &mut self.stdin {
-            let _ = writeln!(stdin, "{request}").and_then(|()| stdin.flush());
+            let _ = stdin.write_all(&message).and_then(|()| stdin.flush());
         }
     }
 
@@ -216,6 +236,29 @@ fn read_lines(
             Ok(text) if is_whole => whole(text),
             Ok(text) => partial(text),
             Err(e) => partial(String::from_utf8_lossy(e.as_bytes()).into_owned()),
+        };
+        if to.send(Some(event)).is_err() {
+            break;
+        }
+    }
+    // Closes the pipe before the event is sent.
+    drop(pipe);
+    let _ = to.send(None);
+}
+
+fn read_frames(pipe: impl Read, to: &SyncSender<Option<Event>>, stop: &AtomicBool) {
+    let mut pipe = BufReader::with_capacity(1 << 16, pipe);
+    while !stop.load(Ordering::Relaxed) {
+        let (mut prefix, mut message) = (Vec::new(), Vec::new());
+        let _ = pipe.by_ref().take(4).read_to_end(&mut prefix);
+        let length = <[u8; 4]>::try_from(prefix.as_slice()).map(u32::from_le_bytes);
+        let _ = pipe.by_ref().take(length.map_or(0, u64::from)).read_to_end(&mut message);
+        let event = match length {
+            Err(_) if prefix.is_empty() => break,
+            Ok(length) if length as usize == message.len() => {
+                proto::line(&message).map_or_else(Event::Invalid, Event::Line)
+            }
+            _ => Event::Partial(format!("{} bytes of {length:?}", message.len())),
         };
         if to.send(Some(event)).is_err() {
             break;

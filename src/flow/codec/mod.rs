@@ -1,11 +1,18 @@
-//! Framing: how requests and responses are laid out in bytes. Nothing else knows it. [`json`] is the one codec today.
+//! Framing: how requests and responses are laid out in bytes. Nothing else knows it. There are two codecs, [`json`] and
+//! [`proto`]; which of them a runtime speaks shows in its first request, and the answers are in the same one.
 //!
 //! A writer collects messages and writes them in large pieces; nothing is sent before [`Writer::flush`]. It knows a
 //! document's length before its first byte, as a length-prefixed codec needs.
 
 mod json;
+mod messages;
+mod proto;
+#[cfg(test)]
+mod tests;
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufReader, Chain, Cursor, Read, Write};
+
+use anyhow::{Context, Result};
 
 use super::request::Request;
 use super::response::Response;
@@ -13,31 +20,79 @@ use super::response::Response;
 /// Flow's transport rejects larger messages (F23).
 pub const LONGEST_MESSAGE: usize = 64 * 1024 * 1024;
 
-/// How many bytes of a `captured` message are not its document, at most.
-pub const CAPTURED_OVERHEAD: usize = json::CAPTURED_OVERHEAD;
+/// How many bytes of a `captured` message are not its document, at most and in either codec: JSON has more of them.
+pub const CAPTURED_OVERHEAD: usize = b"{\"captured\":{\"binding\":18446744073709551615,\"doc\":}}\n".len();
 
 /// Large enough that a write costs little compared with what it carries, small enough to stay in the processor's cache.
 const PIECE: usize = 128 * 1024;
+
+/// What a failed read is called.
+const CANNOT_READ: &str = "can't read the runtime's requests";
+
+/// How messages are laid out in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Codec {
+    Json,
+    Proto,
+}
+
+/// Reads Flow's requests, up to the first that can't be read.
+pub struct Reader<R> {
+    codec: Codec,
+    input: BufReader<Chain<Cursor<Vec<u8>>, R>>,
+}
+
+impl<R: Read> Reader<R> {
+    /// Waits for the first four bytes: the fourth shows the codec (Q6). It is a character of a JSON text, or the highest
+    /// byte of a length.
+    pub fn new(mut input: R) -> Result<Self> {
+        let mut first = Vec::new();
+        input.by_ref().take(4).read_to_end(&mut first).context(CANNOT_READ)?;
+        let codec = if first.get(3).is_some_and(|it| *it < b' ') { Codec::Proto } else { Codec::Json };
+        Ok(Self { codec, input: BufReader::new(Cursor::new(first).chain(input)) })
+    }
+
+    pub fn codec(&self) -> Codec {
+        self.codec
+    }
+
+    /// The next request; `None` at the end of the input.
+    pub fn request(&mut self) -> Result<Option<Request>> {
+        match self.codec {
+            Codec::Json => json::request(&mut self.input),
+            Codec::Proto => proto::request(&mut self.input),
+        }
+    }
+}
 
 /// Writes responses to Flow.
 pub struct Writer<W> {
     sink: W,
     buffer: Vec<u8>,
+    codec: Codec,
 }
 
 impl<W: Write> Writer<W> {
     pub fn new(sink: W) -> Self {
-        Self { sink, buffer: Vec::with_capacity(PIECE + PIECE / 8) }
+        Self { sink, buffer: Vec::with_capacity(PIECE + PIECE / 8), codec: Codec::Json }
+    }
+
+    /// The codec of what is sent from now on.
+    pub fn set_codec(&mut self, codec: Codec) {
+        self.codec = codec;
     }
 
     /// Any response but a document.
     pub fn send(&mut self, response: &Response) -> io::Result<()> {
         let start = self.buffer.len();
-        json::response(&mut self.buffer, response)?;
+        let written = match self.codec {
+            Codec::Json => json::response(&mut self.buffer, response),
+            Codec::Proto => proto::response(&mut self.buffer, response),
+        };
         let length = self.buffer.len() - start;
-        if length > LONGEST_MESSAGE {
+        if written.is_err() || length > LONGEST_MESSAGE {
             self.buffer.truncate(start);
-            return Err(too_large(response.kind(), length));
+            return written.and_then(|()| Err(too_large(response.kind(), length)));
         }
         if self.buffer.len() > PIECE { self.flush() } else { Ok(()) }
     }
@@ -45,29 +100,63 @@ impl<W: Write> Writer<W> {
     /// A document of a binding, made of these parts.
     #[inline(always)]
     pub fn captured(&mut self, binding: usize, parts: &[&[u8]]) -> io::Result<()> {
-        let length = parts.iter().map(|it| it.len()).sum::<usize>() + CAPTURED_OVERHEAD;
-        if self.buffer.len() + length > PIECE {
+        let length = parts.iter().map(|it| it.len()).sum::<usize>();
+        if self.buffer.len() + length + CAPTURED_OVERHEAD > PIECE {
             return self.overflow(binding, parts, length);
         }
-        json::captured(&mut self.buffer, binding, parts);
+        self.append(binding, parts, length);
         Ok(())
+    }
+
+    #[inline]
+    fn append(&mut self, binding: usize, parts: &[&[u8]], length: usize) {
+        self.head(binding, length);
+        for part in parts {
+            self.buffer.extend_from_slice(part);
+        }
+        self.buffer.extend_from_slice(self.end());
     }
 
     #[cold]
     fn overflow(&mut self, binding: usize, parts: &[&[u8]], length: usize) -> io::Result<()> {
-        if length > LONGEST_MESSAGE {
-            return Err(too_large("document", length));
-        }
-        if length < PIECE {
-            json::captured(&mut self.buffer, binding, parts);
+        if length + CAPTURED_OVERHEAD < PIECE {
+            self.append(binding, parts, length);
             let piece = PIECE.min(self.buffer.len());
             self.sink.write_all(&self.buffer[..piece])?;
             self.buffer.drain(..piece);
             return Ok(());
         }
+        let start = self.buffer.len();
+        self.head(binding, length);
+        let message = self.buffer.len() - start + length + self.end().len();
+        if message > LONGEST_MESSAGE {
+            self.buffer.truncate(start);
+            return Err(too_large("document", message));
+        }
         // A large document is written from where it is.
         self.flush()?;
-        json::large_captured(&mut self.sink, binding, parts)
+        for part in parts {
+            self.sink.write_all(part)?;
+        }
+        self.sink.write_all(self.end())
+    }
+
+    /// What precedes the document of a `captured` message.
+    #[inline]
+    fn head(&mut self, binding: usize, length: usize) {
+        match self.codec {
+            Codec::Json => json::head(&mut self.buffer, binding),
+            Codec::Proto => proto::head(&mut self.buffer, binding, length),
+        }
+    }
+
+    /// What follows it.
+    #[inline]
+    fn end(&self) -> &'static [u8] {
+        match self.codec {
+            Codec::Json => json::END,
+            Codec::Proto => b"",
+        }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -83,45 +172,4 @@ impl<W: Write> Writer<W> {
 
 fn too_large(what: &str, length: usize) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("a {what} of {length} bytes is more than Flow takes (64 MiB)"))
-}
-
-/// Reads the next request's bytes into `message`; false at the end of the input. It may be blank: [`request`] skips that.
-pub fn read(input: &mut impl BufRead, message: &mut Vec<u8>) -> io::Result<bool> {
-    json::read(input, message)
-}
-
-/// Parses what [`read`] gave; `None` if it holds no request. The error never quotes it: it may contain secrets.
-pub fn request(message: &[u8]) -> anyhow::Result<Option<Request>> {
-    if message.trim_ascii().is_empty() { Ok(None) } else { Request::parse(message).map(Some) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn documents_of_any_length_arrive_whole_and_in_order() {
-        let mut out = Writer::new(Vec::new());
-        let mut want = Vec::new();
-        for (binding, length) in [(0, 10), (7, PIECE - 50), (123, 3), (4, PIECE), (5, 3 * PIECE), (6, 100)] {
-            let text = vec![b'x'; length];
-            out.captured(binding, &[b"{\"a\":\"", &text, b"\"}"]).unwrap();
-            want.extend(format!("{{\"captured\":{{\"binding\":{binding},\"doc\":{{\"a\":\"").into_bytes());
-            want.extend(text);
-            want.extend(b"\"}}}\n");
-        }
-        out.flush().unwrap();
-        assert!(out.sink == want);
-    }
-
-    #[test]
-    fn messages_beyond_the_transports_limit_are_errors() {
-        let mut out = Writer::new(io::sink());
-        let text = vec![b'x'; LONGEST_MESSAGE];
-        assert!(out.captured(0, &[&text]).unwrap_err().to_string().contains("64 MiB"));
-        let schema = serde_json::Value::from(String::from_utf8(text).unwrap());
-        let response = Response::SourcedSchema { binding: 0, document_schema: &schema };
-        assert!(out.send(&response).unwrap_err().to_string().contains("sourcedSchema"));
-        assert!(out.is_empty());
-    }
 }
