@@ -1,5 +1,5 @@
 //! Writes the Dockerfile: the connector, flow-shim as its entrypoint, and the labels that tell Flow's runtime the protocol
-//! and codec (F24).
+//! (F24).
 
 use crate::process::launch::Target;
 use crate::terminal::one_line;
@@ -10,7 +10,7 @@ use super::package::Package;
 use super::{Subject, quoted};
 
 const BINARY: &str = "/usr/local/bin/flow-shim";
-const LABEL: &str = "LABEL FLOW_RUNTIME_PROTOCOL=capture FLOW_RUNTIME_CODEC=json CONNECTOR_PROTOCOL=flow-capture";
+const LABEL: &str = "LABEL FLOW_RUNTIME_PROTOCOL=capture CONNECTOR_PROTOCOL=flow-capture";
 
 /// The Python version of the image if the connector's own is unknown.
 const PYTHON: &str = "3.11";

@@ -1,7 +1,7 @@
 //! The keeper and process cleanup: no process or file of a connector remains, whichever process dies.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read, Seek, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
@@ -10,6 +10,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::{Value, json};
 
@@ -199,6 +200,31 @@ impl Asked {
 fn folders(tmp: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(tmp).unwrap().map(|it| it.unwrap().path());
     entries.filter(|it| it.is_dir()).collect()
+}
+
+#[test]
+fn stdout_becomes_as_large_a_pipe_as_is_allowed() {
+    const WANTED: usize = 1024 * 1024;
+    let (ours, _writer) = std::io::pipe().unwrap();
+    let allowed = fcntl_setpipe_size(&ours, WANTED).or_else(|_| fcntl_getpipe_size(&ours)).unwrap();
+    let mut asked = ask("echo $$ > $PID_FILE; exec sleep 60");
+    let connector = asked.connector();
+    assert_eq!(fcntl_getpipe_size(asked.shim.stdout.as_ref().unwrap()).unwrap(), allowed);
+    asked.signal(Signal::TERM);
+    asked.leaves_nothing(connector);
+}
+
+#[test]
+fn stdout_need_not_be_a_pipe() {
+    let mut file = tempfile::tempfile().unwrap();
+    let mut command = flow_shim(["serve", "--", "cat"]);
+    command.stdin(Stdio::piped()).stdout(file.try_clone().unwrap()).stderr(Stdio::null());
+    let mut shim = command.spawn().unwrap();
+    shim.stdin.take().unwrap().write_all(b"{\"apply\":{}}\n").unwrap();
+    assert!(shim.wait().unwrap().success());
+    let mut answer = String::new();
+    file.rewind().and_then(|()| file.read_to_string(&mut answer)).unwrap();
+    assert_eq!(answer, "{\"applied\":{}}\n");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::command::run;
 use crate::runtime::repository;
 use crate::specs;
 
-const LABEL: &str = "LABEL FLOW_RUNTIME_PROTOCOL=capture FLOW_RUNTIME_CODEC=json CONNECTOR_PROTOCOL=flow-capture";
+const LABEL: &str = "LABEL FLOW_RUNTIME_PROTOCOL=capture CONNECTOR_PROTOCOL=flow-capture";
 
 struct Shim {
     name: String,

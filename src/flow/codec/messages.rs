@@ -331,7 +331,7 @@ impl TryFrom<&response::Response<'_>> for Response {
                 config_schema: text(&it.config_schema)?,
                 resource_config_schema: text(&it.resource_config_schema)?,
                 documentation_url: it.documentation_url.clone(),
-                oauth2: it.oauth2.as_ref().map(OAuth2::deserialize).transpose()?,
+                oauth2: it.oauth2.as_ref().map(oauth2).transpose()?,
                 resource_path_pointers: it.resource_path_pointers.clone(),
             }),
             From::Discovered { bindings } => ResponseKind::Discovered(Discovered {
@@ -376,8 +376,13 @@ fn text(value: &impl Serialize) -> io::Result<Vec<u8>> {
     Ok(serde_json::to_vec(value)?)
 }
 
+/// Through text, which keeps numbers as they are.
+fn oauth2(value: &Value) -> io::Result<OAuth2> {
+    Ok(serde_json::from_slice(&text(value)?)?)
+}
+
 /// A map's values as JSON text.
 fn texts<'de, D: Deserializer<'de>>(it: D) -> Result<BTreeMap<String, Vec<u8>>, D::Error> {
-    let values = BTreeMap::<String, Value>::deserialize(it)?;
-    values.into_iter().map(|(name, value)| Ok((name, text(&value).map_err(serde::de::Error::custom)?))).collect()
+    let values = BTreeMap::<String, Box<RawValue>>::deserialize(it)?;
+    Ok(values.into_iter().map(|(name, value)| (name, value.get().into())).collect())
 }

@@ -5,7 +5,6 @@ mod request;
 mod response;
 
 use prost::Message;
-use serde::Deserialize;
 use serde_json::Value;
 
 /// JSON text.
@@ -13,7 +12,9 @@ type Json = Vec<u8>;
 
 /// A request of the JSON codec as a frame.
 pub fn frame(request: &Value) -> Vec<u8> {
-    let message = request::Request::deserialize(request).expect("a request that protobuf can express").encode_to_vec();
+    let request: request::Request =
+        serde_json::from_str(&request.to_string()).expect("a request in fields of protobuf");
+    let message = request.encode_to_vec();
     let length = u32::try_from(message.len()).expect("a length of 32 bits");
     [&length.to_le_bytes()[..], &message].concat()
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::Json;
 
@@ -247,7 +247,7 @@ struct Collection {
 }
 
 fn text<'de, D: Deserializer<'de>>(it: D) -> Result<Json, D::Error> {
-    Ok(Value::deserialize(it)?.to_string().into_bytes())
+    Ok(Box::<RawValue>::deserialize(it)?.get().into())
 }
 
 fn base64<'de, D: Deserializer<'de>>(it: D) -> Result<Vec<u8>, D::Error> {

@@ -40,7 +40,7 @@ pub enum Kind {
 
 #[derive(prost::Message, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct SpecResponse {
+pub struct SpecResponse {
     #[prost(uint32, tag = "1")]
     protocol: u32,
     #[prost(bytes = "vec", tag = "2")]
@@ -60,7 +60,7 @@ struct SpecResponse {
 
 #[derive(PartialEq, prost::Message, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct OAuth2 {
+pub struct OAuth2 {
     #[prost(string, tag = "1")]
     #[serde(skip_serializing_if = "is_zero")]
     provider: String,
@@ -100,14 +100,14 @@ struct OAuth2 {
 }
 
 #[derive(prost::Message, Serialize)]
-struct Discovered {
+pub struct Discovered {
     #[prost(message, repeated, tag = "1")]
     bindings: Vec<DiscoveredBinding>,
 }
 
 #[derive(prost::Message, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct DiscoveredBinding {
+pub struct DiscoveredBinding {
     #[prost(string, tag = "1")]
     recommended_name: String,
     #[prost(bytes = "vec", tag = "2")]
@@ -130,21 +130,21 @@ struct DiscoveredBinding {
 }
 
 #[derive(prost::Message, Serialize)]
-struct Validated {
+pub struct Validated {
     #[prost(message, repeated, tag = "1")]
     bindings: Vec<ValidatedBinding>,
 }
 
 #[derive(prost::Message, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct ValidatedBinding {
+pub struct ValidatedBinding {
     #[prost(string, repeated, tag = "1")]
     resource_path: Vec<String>,
 }
 
 #[derive(prost::Message, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Applied {
+pub struct Applied {
     #[prost(string, tag = "1")]
     #[serde(skip_serializing_if = "is_zero")]
     action_description: String,
@@ -155,14 +155,14 @@ struct Applied {
 
 #[derive(prost::Message, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Opened {
+pub struct Opened {
     #[prost(bool, tag = "1")]
     #[serde(skip_serializing_if = "is_zero")]
     explicit_acknowledgements: bool,
 }
 
 #[derive(prost::Message, Serialize)]
-struct Captured {
+pub struct Captured {
     #[prost(uint32, tag = "1")]
     #[serde(skip_serializing_if = "is_zero")]
     binding: u32,
@@ -172,7 +172,7 @@ struct Captured {
 }
 
 #[derive(prost::Message, Serialize)]
-struct Checkpoint {
+pub struct Checkpoint {
     #[prost(message, optional, tag = "1")]
     #[serde(skip_serializing_if = "is_zero")]
     state: Option<State>,
@@ -180,7 +180,7 @@ struct Checkpoint {
 
 #[derive(PartialEq, prost::Message, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct State {
+pub struct State {
     #[prost(bytes = "vec", tag = "1")]
     #[serde(serialize_with = "raw")]
     updated: Json,
@@ -191,7 +191,7 @@ struct State {
 
 #[derive(prost::Message, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct SourcedSchema {
+pub struct SourcedSchema {
     #[prost(uint32, tag = "1")]
     #[serde(skip_serializing_if = "is_zero")]
     binding: u32,
@@ -201,7 +201,7 @@ struct SourcedSchema {
 }
 
 #[derive(prost::Message, Serialize)]
-struct Backfill {
+pub struct Backfill {
     #[prost(uint32, tag = "1")]
     #[serde(skip_serializing_if = "is_zero")]
     binding: u32,
