@@ -15,7 +15,7 @@ pub(super) fn response(buffer: &mut Vec<u8>, response: &Response) -> io::Result<
 }
 
 /// What precedes the document of a `captured` message.
-#[inline]
+#[inline(always)]
 pub(super) fn head(buffer: &mut Vec<u8>, binding: usize) {
     buffer.extend_from_slice(br#"{"captured":{"binding":"#);
     buffer.extend_from_slice(itoa::Buffer::new().format(binding).as_bytes());

@@ -108,13 +108,15 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn append(&mut self, binding: usize, parts: &[&[u8]], length: usize) {
         self.head(binding, length);
         for part in parts {
             self.buffer.extend_from_slice(part);
         }
-        self.buffer.extend_from_slice(self.end());
+        if self.codec == Codec::Json {
+            self.buffer.extend_from_slice(json::END);
+        }
     }
 
     #[cold]
@@ -128,7 +130,8 @@ impl<W: Write> Writer<W> {
         }
         let start = self.buffer.len();
         self.head(binding, length);
-        let message = self.buffer.len() - start + length + self.end().len();
+        let end = if self.codec == Codec::Json { json::END } else { b"" };
+        let message = self.buffer.len() - start + length + end.len();
         if message > LONGEST_MESSAGE {
             self.buffer.truncate(start);
             return Err(too_large("document", message));
@@ -138,24 +141,15 @@ impl<W: Write> Writer<W> {
         for part in parts {
             self.sink.write_all(part)?;
         }
-        self.sink.write_all(self.end())
+        self.sink.write_all(end)
     }
 
     /// What precedes the document of a `captured` message.
-    #[inline]
+    #[inline(always)]
     fn head(&mut self, binding: usize, length: usize) {
         match self.codec {
             Codec::Json => json::head(&mut self.buffer, binding),
             Codec::Proto => proto::head(&mut self.buffer, binding, length),
-        }
-    }
-
-    /// What follows it.
-    #[inline]
-    fn end(&self) -> &'static [u8] {
-        match self.codec {
-            Codec::Json => json::END,
-            Codec::Proto => b"",
         }
     }
 

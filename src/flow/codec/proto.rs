@@ -20,7 +20,7 @@ pub(super) fn response(buffer: &mut Vec<u8>, response: &Response) -> io::Result<
 }
 
 /// What precedes the document of a `captured` message: at most 20 bytes (Q12). Nothing follows it.
-#[inline]
+#[inline(always)]
 pub(super) fn head(buffer: &mut Vec<u8>, binding: usize, length: usize) {
     // A field is its number and type in one byte, then its value or the length of its value. Zero is left out (Q8).
     let binding_length = if binding == 0 { 0 } else { 1 + varint_length(binding) };
