@@ -199,8 +199,8 @@ pub(super) struct Response {
 /// `captured` is not among them: [`super::proto::head`].
 #[derive(prost::Oneof)]
 enum ResponseKind {
-    #[prost(message, tag = "1")]
-    Spec(Spec),
+    #[prost(message, boxed, tag = "1")]
+    Spec(Box<Spec>),
     #[prost(message, tag = "2")]
     Discovered(Discovered),
     #[prost(message, tag = "3")]
@@ -326,14 +326,14 @@ impl TryFrom<&response::Response<'_>> for Response {
     fn try_from(it: &response::Response) -> io::Result<Self> {
         use response::Response as From;
         let kind = match it {
-            From::Spec(it) => ResponseKind::Spec(Spec {
+            From::Spec(it) => ResponseKind::Spec(Box::new(Spec {
                 protocol: it.protocol,
                 config_schema: text(&it.config_schema)?,
                 resource_config_schema: text(&it.resource_config_schema)?,
                 documentation_url: it.documentation_url.clone(),
                 oauth2: it.oauth2.as_ref().map(oauth2).transpose()?,
                 resource_path_pointers: it.resource_path_pointers.clone(),
-            }),
+            })),
             From::Discovered { bindings } => ResponseKind::Discovered(Discovered {
                 bindings: bindings.iter().map(DiscoveredBinding::try_from).collect::<io::Result<_>>()?,
             }),

@@ -16,8 +16,8 @@ pub struct Response {
 #[derive(prost::Oneof, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Kind {
-    #[prost(message, tag = "1")]
-    Spec(SpecResponse),
+    #[prost(message, boxed, tag = "1")]
+    Spec(Box<SpecResponse>),
     #[prost(message, tag = "2")]
     Discovered(Discovered),
     #[prost(message, tag = "3")]
