@@ -1,7 +1,7 @@
 //! The full-refresh policy: what happens to the rows that a completed full refresh did not bring again.
 //!
-//! Today: tombstones for those that the row id tells apart. Of a collection with a key of the source's nobody knows which
-//! rows are missing.
+//! Rows that are told apart by row id get tombstones. If the collection is keyed by the source's own key, the missing rows
+//! are unknown and stay.
 
 use std::io::{self, Write};
 

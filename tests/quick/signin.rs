@@ -144,7 +144,7 @@ struct Real {
     rules: Rules,
     /// Parts of its templates, and their replacements.
     urls: [(&'static str, &'static str); 2],
-    /// What the user types.
+    /// The user's input.
     config: Value,
 }
 
