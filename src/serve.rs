@@ -42,7 +42,7 @@ where
         };
         let Some((codec, request)) = incoming.transpose()? else { return Ok(()) };
         out.set_codec(codec);
-        let rpc = logging::rpc_span(request.name());
+        let rpc = logging::rpc_span(request.kind());
         match request {
             Request::Open(open) => {
                 session.redact(&open.capture.config);

@@ -136,10 +136,7 @@ impl Answers {
             }
             Ok(_) => {}
             Err(Broken::Lost { reason, .. }) => self.unreadable = Some(reason),
-            Err(_) => {
-                let text = String::from_utf8_lossy(line);
-                self.errors.line(secrets::shorten(text.trim(), 4096));
-            }
+            Err(_) => self.errors.line(line),
         }
     }
 }

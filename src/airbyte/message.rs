@@ -57,7 +57,7 @@ fn scan<'a>(line: &'a [u8], hints: &mut Hints, watch: &'a mut Watch) -> Result<S
     let mut parts = Parts::default();
     let mut scanner = Scanner::new(line, hints);
     if scanner.kind() != Some(Kind::Object) {
-        return scan_behind_control_codes(line, hints, watch);
+        return scan_within(line, hints, watch);
     }
     let scanned = scanner.object(|it, key| {
         if key.is("type") {
@@ -107,15 +107,8 @@ fn scan<'a>(line: &'a [u8], hints: &mut Hints, watch: &'a mut Watch) -> Result<S
 /// A function of its own, so that [`scan`] can be inlined elsewhere.
 #[cold]
 #[inline(never)]
-fn scan_behind_control_codes<'a>(
-    line: &'a [u8],
-    hints: &mut Hints,
-    watch: &'a mut Watch,
-) -> Result<Scanned<'a>, Broken> {
-    match damage::behind_control_codes(line) {
-        Some(message) => scan(message, hints, watch),
-        None => Err(damage::classify(line, None, "a message begins within a line")),
-    }
+fn scan_within<'a>(line: &'a [u8], hints: &mut Hints, watch: &'a mut Watch) -> Result<Scanned<'a>, Broken> {
+    scan(damage::message_within(line)?, hints, watch)
 }
 
 /// The parts of a RECORD found so far.

@@ -195,10 +195,10 @@ impl<S: Segments> Worker<S> {
 
     #[cold]
     fn note(&mut self, index: usize, record: &Record) {
-        let _stream = logging::stream_span(&self.streams[index].id);
         record.repairs.iter().for_each(|it| self.note_repaired(index, it));
         let stream = &mut self.streams[index];
         if record.file.is_some() && !std::mem::replace(&mut stream.warned.file, true) {
+            let _stream = logging::stream_span(&stream.id);
             warn!(
                 "stream {}: the connector transfers files: their descriptions are captured (/_meta/file), the files themselves are not",
                 stream.id
@@ -228,7 +228,7 @@ impl<S: Segments> Worker<S> {
                 secrets::redact_config(&config, None);
                 self.rotations.send_replace(Some(config));
             }
-            Event::Line(text) => self.errors.line(&text),
+            Event::Line(line) => self.errors.line(line),
             Event::Noise => {}
         }
         Ok(())
@@ -341,6 +341,11 @@ impl<S: Segments> Worker<S> {
     }
 
     fn note_repaired(&mut self, index: usize, repaired: &Repair) {
+        if let Some(count) = self.repaired.get_mut(&(index, repaired.clone())) {
+            *count += 1;
+            return;
+        }
+        self.repaired.insert((index, repaired.clone()), 1);
         let id = &self.streams[index].id;
         let field = field_in_record(&repaired.field);
         let what = match repaired.what {
@@ -350,12 +355,8 @@ impl<S: Segments> Worker<S> {
             What::Text => "text that is not Unicode (a lone surrogate or invalid UTF-8): that part becomes U+FFFD",
             What::Control => "a raw control character: it is escaped",
         };
-        let message = format!("stream {id}: {field} contains {what}");
-        let count = self.repaired.entry((index, repaired.clone())).or_default();
-        if *count == 0 {
-            warn!("{message}");
-        }
-        *count += 1;
+        let _stream = logging::stream_span(id);
+        warn!("stream {id}: {field} contains {what}");
     }
 
     #[cold]

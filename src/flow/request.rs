@@ -120,8 +120,8 @@ struct Envelope {
 }
 
 impl Request {
-    /// Its name, for log lines.
-    pub fn name(&self) -> &'static str {
+    /// The name of its kind, for log lines.
+    pub fn kind(&self) -> &'static str {
         match self {
             Self::Spec => "spec",
             Self::Discover(_) => "discover",

@@ -51,7 +51,9 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogLayer {
 
     fn on_event(&self, event: &tracing::Event<'_>, context: Context<'_, S>) {
         let mut visitor = Visitor::default();
-        for span in context.event_scope(event).into_iter().flat_map(|it| it.from_root()) {
+        // People know what they have started, and messages name the stream.
+        let scope = context.event_scope(event).filter(|_| super::sink().is_for_flow());
+        for span in scope.into_iter().flat_map(|it| it.from_root()) {
             if let Some(fields) = span.extensions().get::<Fields>() {
                 visitor.fields.extend(fields.clone());
             }
@@ -118,6 +120,10 @@ mod tests {
         fn log(&self, line: &Line) {
             let fields = serde_json::to_string(line.fields).unwrap();
             self.0.lock().unwrap().push(format!("{} {} {fields}", line.level.name(), line.message));
+        }
+
+        fn is_for_flow(&self) -> bool {
+            true
         }
     }
 

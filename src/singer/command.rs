@@ -16,16 +16,14 @@ use crate::json::compact::compact;
 use crate::json::hints::Hints;
 use crate::json::repair::repair;
 use crate::json::scan::{Kind, Scanner};
-use crate::logging::{self, Fields, Level};
 use crate::process::activity::Activity;
 use crate::process::files::Files;
 use crate::process::launch::{Launcher, Prepared, in_words};
 use crate::process::stderr::Stderr;
 use crate::process::supervise::{Connector, End, Exit, Finished, Reading};
 use crate::process::thread;
-use crate::secrets;
 use crate::settings::CatalogOption;
-use crate::upstream::{ErrorLog, Stream, SyncRequest};
+use crate::upstream::{ErrorLog, Stream, SyncRequest, log_line};
 
 /// Names of the private files.
 pub const CONFIG: &str = "config.json";
@@ -202,10 +200,7 @@ fn document(output: &[u8], member: &str) -> Option<Box<RawValue>> {
             at += indent + length;
             continue;
         }
-        let text = String::from_utf8_lossy(line);
-        if !text.trim().is_empty() {
-            logging::connector_line(Level::Info, secrets::shorten(text.trim(), 4096), Fields::new());
-        }
+        log_line(line);
         at += line.len() + 1;
     }
     found

@@ -44,15 +44,8 @@ pub enum Message<'a> {
 
 /// A function of its own, so that [`message`] is not recursive and can be inlined.
 #[cold]
-fn message_behind_control_codes<'a>(
-    line: &'a [u8],
-    hints: &mut Hints,
-    watch: &mut Watch,
-) -> Result<Message<'a>, Broken> {
-    match damage::behind_control_codes(line) {
-        Some(it) => message(it, hints, watch),
-        None => Err(damage::classify(line, None, "a message begins within a line")),
-    }
+fn message_within<'a>(line: &'a [u8], hints: &mut Hints, watch: &mut Watch) -> Result<Message<'a>, Broken> {
+    message(damage::message_within(line)?, hints, watch)
 }
 
 /// Scans a line once, in whatever order its members are.
@@ -61,7 +54,7 @@ pub fn message<'a>(line: &'a [u8], hints: &mut Hints, watch: &mut Watch) -> Resu
     let (mut kind, mut stream, mut data, mut is_ambiguous) = (None, None, None, false);
     let mut scanner = Scanner::new(line, hints);
     if scanner.kind() != Some(Kind::Object) {
-        return message_behind_control_codes(line, hints, watch);
+        return message_within(line, hints, watch);
     }
     let scanned = scanner.object(|it, key| {
         if key.is("record") && it.kind() == Some(Kind::Object) {

@@ -161,8 +161,7 @@ fn text(time: &str, level: Level, message: &str, fields: &Fields) -> String {
     let (first, below) = split(message);
     text += &first;
     let mut blocks = vec![below];
-    // The message names the stream, and people know what they have started.
-    for (name, value) in fields.iter().filter(|(name, _)| ![EVENT_TYPE, "rpc", "stream"].contains(&name.as_str())) {
+    for (name, value) in fields.iter().filter(|(name, _)| *name != EVENT_TYPE) {
         match value {
             Value::String(it) if it.trim().contains('\n') => {
                 let (first, rest) = split(it);

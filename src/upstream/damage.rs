@@ -22,8 +22,7 @@ static ALL: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(&format!("^{CO
 
 /// The message that follows terminal control codes, or a progress bar that a carriage return ends; `None` if the line
 /// is unchanged by leaving them out.
-#[cold]
-pub fn behind_control_codes(line: &[u8]) -> Option<&[u8]> {
+fn behind_control_codes(line: &[u8]) -> Option<&[u8]> {
     let strip = |it| IN_FRONT.as_ref()?.find(it).map(|found| found.end());
     let from = match strip(line) {
         Some(length) if line.get(length) == Some(&b'{') => length,
@@ -35,6 +34,12 @@ pub fn behind_control_codes(line: &[u8]) -> Option<&[u8]> {
         }
     };
     Some(&line[from..])
+}
+
+/// The message in a line that does not begin with one.
+#[cold]
+pub fn message_within(line: &[u8]) -> Result<&[u8], Broken> {
+    behind_control_codes(line).ok_or_else(|| classify(line, None, "a message begins within a line"))
 }
 
 /// Whether what follows a message prints nothing.

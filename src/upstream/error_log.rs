@@ -10,6 +10,7 @@ use crate::error::Failure;
 use crate::logging::{self, Fields, Level};
 use crate::process::stderr::Stderr;
 use crate::process::supervise::Exit;
+use crate::secrets;
 
 /// What is said of a stream that the connector could not read completely, without a reason of the connector's.
 const NO_REASON: &str = "the connector could not read all of it and gave no reason";
@@ -22,6 +23,20 @@ pub struct ErrorLog {
     /// The last line of its output that was not a message.
     last_line: Option<String>,
     incomplete: Vec<StreamId>,
+}
+
+/// How much of a line that is not a message is logged, in bytes.
+pub(super) const LOGGED: usize = 4096;
+
+/// Logs a line that is not a message, and returns what was logged; `None` if the line is blank.
+pub fn log_line(line: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(line);
+    let text = secrets::shorten(text.trim(), LOGGED);
+    if text.is_empty() {
+        return None;
+    }
+    logging::connector_line(Level::Info, text, Fields::new());
+    Some(text.to_owned())
 }
 
 impl ErrorLog {
@@ -38,11 +53,8 @@ impl ErrorLog {
     }
 
     /// Logs a line that is not a message.
-    pub fn line(&mut self, text: &str) {
-        if !text.is_empty() {
-            logging::connector_line(Level::Info, text, Fields::new());
-            text.clone_into(self.last_line.get_or_insert_default());
-        }
+    pub fn line(&mut self, line: &[u8]) {
+        self.last_line = log_line(line).or(self.last_line.take());
     }
 
     /// Notes the streams that the connector could not read completely.

@@ -37,8 +37,8 @@ pub enum Event<'a> {
     },
     /// The connector's config has changed; the new one applies immediately (A18).
     Config(Box<RawValue>),
-    /// A line that is not a message, shortened.
-    Line(String),
+    /// A line that is not a message.
+    Line(&'a [u8]),
     /// Nothing that concerns the capture.
     Noise,
 }

@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::os::fd::AsFd;
 use tracing::warn;
 
+use super::error_log::LOGGED;
 use super::event::{Broken, Event};
 use super::{Feed, FeedError};
 use crate::json::repair::{Repair, What, repair};
@@ -34,9 +35,6 @@ struct Repaired {
     decoded: bool,
     truncated: bool,
 }
-
-/// How much of a line that is not a message is logged, in bytes.
-const LOGGED: usize = 4096;
 
 impl<R: Read + AsFd, D: Decoder> LineFeed<R, D> {
     pub fn new(stdout: R, decoder: D, activity: Activity) -> Self {
@@ -133,7 +131,7 @@ impl<R: Read + AsFd + Send, D: Decoder> Feed for LineFeed<R, D> {
 
 /// What becomes of a line that no event can be made of.
 #[cold]
-fn unusable<'a>(broken: Broken, line: &[u8], truncated: bool) -> Result<Option<Event<'a>>, FeedError> {
+fn unusable(broken: Broken, line: &[u8], truncated: bool) -> Result<Option<Event<'_>>, FeedError> {
     match broken {
         Broken::Lost { stream, reason } => {
             let error = lost(stream.as_deref(), &reason);
@@ -143,10 +141,7 @@ fn unusable<'a>(broken: Broken, line: &[u8], truncated: bool) -> Result<Option<E
         Broken::Repairable | Broken::Noise if truncated && line.trim_ascii_start().starts_with(b"{") => {
             Err(FeedError::Truncated(lost(None, "the output ends within it")))
         }
-        Broken::Repairable | Broken::Noise => {
-            let text = String::from_utf8_lossy(line);
-            Ok(Some(Event::Line(secrets::shorten(text.trim(), LOGGED).to_owned())))
-        }
+        Broken::Repairable | Broken::Noise => Ok(Some(Event::Line(line))),
     }
 }
 

@@ -25,7 +25,7 @@ use crate::process::files::Files;
 use crate::process::launch::Launcher;
 use crate::process::supervise::Connector;
 
-pub use error_log::ErrorLog;
+pub use error_log::{ErrorLog, log_line};
 pub use event::{Batch, Broken, Event, Payload, Phase, Record, SourceError, StateUpdate, Status, StreamSchema};
 pub use line_feed::{Decoder, LineFeed};
 pub use stream::{
