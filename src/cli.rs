@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use std::ffi::OsString;
 use std::fs::File;
+use std::io::Write;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 
@@ -20,7 +21,7 @@ use crate::process::keeper;
 use crate::process::launch::PIPE;
 use crate::process::shutdown::Shutdown;
 use crate::serve;
-use crate::session::Session;
+use crate::session::{Session, baked};
 use crate::settings::SourceArgs;
 use crate::signin;
 use crate::suggest;
@@ -59,6 +60,8 @@ enum Command {
     Inspect(inspect::Args),
     /// Write a shim of your own: a folder with all that makes a connector an image for Flow
     Init(init::Args),
+    /// Store the connector's spec beside shim.yaml, so that Flow's runtime gets it without a start of the connector: for images
+    Bake(SourceArgs),
     /// Sign in as Flow would, to try a shim's OAuth
     Oauth(signin::Args),
     /// Print the completions for a shell: bash, zsh, fish, elvish or powershell
@@ -122,6 +125,7 @@ fn run_async(command: Command) -> Result<ExitCode> {
             Command::Preview(args) => Ok(preview::run(args, &shutdown, stdout).await),
             Command::Inspect(args) => Ok(inspect::run(&args, &shutdown, stdout).await),
             Command::Init(args) => Ok(init::run(&args, &shutdown, stdout).await),
+            Command::Bake(source) => bake(&source, &shutdown, stdout).await,
             Command::Oauth(args) => Ok(signin::run(&args, &shutdown, stdout).await),
             Command::Completions { .. } | Command::Man | Command::DemoSource { .. } | Command::Keeper(_) => {
                 Ok(ExitCode::FAILURE)
@@ -135,4 +139,11 @@ fn run_async(command: Command) -> Result<ExitCode> {
 async fn serve_stdio(source: &SourceArgs, shutdown: &Shutdown, stdout: File) -> Result<ExitCode> {
     let session = Session::resolve(source, shutdown.clone())?;
     serve::serve(&session, std::io::stdin(), stdout).await.map(|()| ExitCode::SUCCESS)
+}
+
+async fn bake(source: &SourceArgs, shutdown: &Shutdown, mut stdout: File) -> Result<ExitCode> {
+    let session = Session::resolve(source, shutdown.clone())?;
+    let path = baked::write(&session).await?;
+    writeln!(stdout, "the connector's spec is in {}", path.display()).context("can't write to stdout")?;
+    Ok(ExitCode::SUCCESS)
 }

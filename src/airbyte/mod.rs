@@ -128,6 +128,11 @@ impl Upstream for Airbyte {
         command::spec(launcher).await
     }
 
+    /// `check` decides.
+    fn schema_decides(&self) -> bool {
+        false
+    }
+
     async fn check(&self, launcher: &Launcher, config: &RawValue, _resources: &[Resource]) -> Result<()> {
         command::check(launcher, config).await
     }

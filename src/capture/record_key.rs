@@ -5,6 +5,7 @@ use std::ops::Range;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::json::lexical::leading_digits;
 use crate::json::pointer;
 
 /// The key of a collection, as far as it comes from the records.
@@ -45,24 +46,29 @@ impl Types {
         Self { string: has("string"), integer: has("integer") || has("number"), boolean: has("boolean") }
     }
 
-    #[inline]
-    fn fit(self, value: &[u8]) -> bool {
-        match value.first() {
+    /// Whether the value of this length that a text begins with is of such a type.
+    #[inline(always)]
+    fn fit(self, text: &[u8], length: usize) -> bool {
+        match text.first().filter(|_| length > 0) {
             Some(b'"') => self.string,
             Some(b't' | b'f') => self.boolean,
-            Some(b'-' | b'0'..=b'9') => self.integer && is_integer(value),
+            Some(b'-' | b'0'..=b'9') => self.integer && is_integer(text, length),
             _ => false,
         }
     }
 }
 
-#[inline]
-fn is_integer(number: &[u8]) -> bool {
-    number.iter().all(|it| matches!(it, b'-' | b'0'..=b'9')) || {
-        // 1.0 and 1e3 are integers to Flow.
-        let parsed = std::str::from_utf8(number).ok().and_then(|it| it.parse::<f64>().ok());
-        parsed.is_some_and(|it| it.fract() == 0.0)
-    }
+#[inline(always)]
+fn is_integer(text: &[u8], length: usize) -> bool {
+    let sign = usize::from(text.first() == Some(&b'-'));
+    sign + leading_digits(&text[sign..]) == length || has_no_fraction(&text[..length])
+}
+
+/// 1.0 and 1e3 are integers to Flow.
+#[cold]
+fn has_no_fraction(number: &[u8]) -> bool {
+    let parsed = std::str::from_utf8(number).ok().and_then(|it| it.parse::<f64>().ok());
+    parsed.is_some_and(|it| it.fract() == 0.0)
 }
 
 /// The names of the top-level members that these keys are in, without duplicates.
@@ -112,7 +118,7 @@ impl RecordKey {
             Some(Value::Array(_)) => "is an array".to_owned(),
             Some(Value::Bool(_)) => "is a boolean, which the collection's schema does not allow".to_owned(),
             Some(Value::String(_)) => "is a string, which the collection's schema does not allow".to_owned(),
-            Some(it @ Value::Number(_)) if !is_integer(it.to_string().as_bytes()) => {
+            Some(it @ Value::Number(_)) if !is_integer(it.to_string().as_bytes(), it.to_string().len()) => {
                 "is a fractional number".to_owned()
             }
             Some(Value::Number(_)) => "is a number, which the collection's schema does not allow".to_owned(),
@@ -122,14 +128,17 @@ impl RecordKey {
 }
 
 impl Component {
-    #[inline]
+    #[inline(always)]
     fn is_in(&self, payload: &[u8], watched: &[Range<usize>]) -> bool {
-        let Some(value) = watched.get(self.member).and_then(|it| payload.get(it.clone())) else { return false };
-        if self.nested.is_empty() { self.types.fit(value) } else { self.is_nested_in(value) }
+        let Some(at) = watched.get(self.member) else { return false };
+        let Some(text) = payload.get(at.start..).filter(|it| it.len() >= at.len()) else { return false };
+        if self.nested.is_empty() { self.types.fit(text, at.len()) } else { self.is_nested_in(&text[..at.len()]) }
     }
 
+    #[cold]
     fn is_nested_in(&self, value: &[u8]) -> bool {
-        let Some((first, rest)) = self.nested.split_first() else { return self.types.fit(value) };
+        let fit = |value: &[u8]| self.types.fit(value, value.len());
+        let Some((first, rest)) = self.nested.split_first() else { return fit(value) };
         #[derive(serde::Deserialize)]
         struct Members<'a>(#[serde(borrow)] std::collections::HashMap<std::borrow::Cow<'a, str>, &'a RawValue>);
         let step = |value: &[u8], name: &str| -> Option<Box<RawValue>> {
@@ -137,7 +146,7 @@ impl Component {
             Some((*members.get(name)?).to_owned())
         };
         let found = rest.iter().try_fold(step(value, first), |it, name| Some(step(it?.get().as_bytes(), name)));
-        found.flatten().is_some_and(|it| self.types.fit(it.get().as_bytes()))
+        found.flatten().is_some_and(|it| fit(it.get().as_bytes()))
     }
 }
 

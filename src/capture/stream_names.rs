@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 
 use anyhow::{Result, bail};
 
+use crate::json::lexical::same;
 use crate::json::scan::string_text;
 use crate::upstream::{Record, StreamId};
 
@@ -84,7 +85,12 @@ impl StreamNames {
     #[inline]
     pub fn last(&self, record: &Record) -> Option<usize> {
         let last = self.last.as_ref()?;
-        let is_same = last.stream == record.stream && last.namespace.as_deref() == record.namespace;
+        let is_same = same(&last.stream, record.stream)
+            && match (&last.namespace, record.namespace) {
+                (None, None) => true,
+                (Some(last), Some(namespace)) => same(last, namespace),
+                _ => false,
+            };
         is_same.then_some(last.binding)
     }
 

@@ -126,7 +126,7 @@ impl<S: Segments> Worker<S> {
             let segments = &mut self.segments;
             // What is held back is flushed only when no more input is immediately available.
             match feed.next(&mut || segments.flush()) {
-                Ok(Some(Event::Record(ref record))) => self.record(record)?,
+                Ok(Some(Event::Record(record))) => self.record(&record)?,
                 Ok(Some(event)) => self.event(event)?,
                 Ok(None) => return Ok(self.segments.flush()?),
                 Err(FeedError::Truncated(error)) => self.truncated = Some(error),

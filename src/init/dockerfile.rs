@@ -50,7 +50,8 @@ fn on_image(lines: &mut Vec<String>, subject: &Subject, image: &Image) {
         lines.push("# The image's entrypoint. The image itself does not set AIRBYTE_ENTRYPOINT.".to_owned());
         lines.push(format!("ENV AIRBYTE_ENTRYPOINT={}", json_text(&shell_words::join(command)).replace('$', "\\$")));
     }
-    lines.push(exec(&[BINARY]));
+    bake(lines, &image.user, &[]);
+    lines.push(entrypoint(&[]));
 }
 
 fn with_package(lines: &mut Vec<String>, subject: &Subject, package: &Package) {
@@ -69,19 +70,52 @@ fn with_package(lines: &mut Vec<String>, subject: &Subject, package: &Package) {
     lines.push("WORKDIR /shim".to_owned());
     lines.push(copy(&subject.path_of("shim.yaml"), "shim.yaml"));
     lines.push(copy("flow-shim", BINARY));
-    lines.push("USER connector".to_owned());
-    match &subject.target {
+    // The command in shim.yaml may be a path on the machine that runs `flow-shim init`.
+    let installed = match &subject.target {
         Target::Command(command) if command.first().is_some_and(|it| it.contains('/')) => {
-            lines.push(
-                "# Replaces the command in shim.yaml, which is a path on the machine that ran `flow-shim init`."
-                    .to_owned(),
-            );
-            let installed = in_image(&subject.name, command);
-            let start = [BINARY, "serve", "--shim", ".", "--"].map(str::to_owned);
-            lines.push(exec(&[&start[..], &installed].concat()));
+            in_image(&subject.name, command)
         }
-        _ => lines.push(exec(&[BINARY])),
+        _ => Vec::new(),
+    };
+    if !installed.is_empty() {
+        lines.push(format!(
+            "# `-- {}` replaces the command in shim.yaml, a path on the machine that ran `flow-shim init`.",
+            installed.join(" ")
+        ));
     }
+    bake(lines, "", &installed);
+    lines.push("USER connector".to_owned());
+    lines.push(entrypoint(&installed));
+}
+
+/// Stores the connector's spec in the image. That needs the right to write there.
+fn bake(lines: &mut Vec<String>, user: &str, command: &[String]) {
+    let is_root = ["", "0", "root"].contains(&user.split(':').next().unwrap_or_default());
+    if !is_root {
+        lines.push("USER root".to_owned());
+    }
+    lines.push(format!("RUN {}", flow_shim("bake", command)));
+    if !is_root {
+        lines.push(format!("USER {}", one_line(user)));
+    }
+}
+
+fn entrypoint(command: &[String]) -> String {
+    match command.is_empty() {
+        true => format!("ENTRYPOINT [{}]", json_text(BINARY)),
+        false => format!("ENTRYPOINT {}", flow_shim("serve", command)),
+    }
+}
+
+/// A call of flow-shim as an array, which needs no shell. An empty command is that of shim.yaml.
+fn flow_shim(subcommand: &str, command: &[String]) -> String {
+    let mut words = vec![BINARY, subcommand];
+    if !command.is_empty() {
+        words.extend(["--shim", ".", "--"]);
+        words.extend(command.iter().map(String::as_str));
+    }
+    let words: Vec<String> = words.into_iter().map(json_text).collect();
+    format!("[{}]", words.join(", "))
 }
 
 /// The command inside the image, where pip has installed the program in PATH.
@@ -101,11 +135,6 @@ fn copy(from: &str, to: &str) -> String {
     } else {
         format!("COPY [{}, {}]", json_text(from), json_text(to))
     }
-}
-
-fn exec<S: AsRef<str>>(command: &[S]) -> String {
-    let words: Vec<String> = command.iter().map(|it| json_text(it.as_ref())).collect();
-    format!("ENTRYPOINT [{}]", words.join(", "))
 }
 
 fn json_text(text: &str) -> String {

@@ -3,7 +3,7 @@
 
 pub mod compact;
 pub mod hints;
-mod lexical;
+pub mod lexical;
 pub mod members;
 pub mod merge;
 pub mod pointer;

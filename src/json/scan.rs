@@ -12,7 +12,7 @@ use std::ops::Range;
 use wide::u8x16;
 
 use super::hints::Hints;
-use super::lexical::{hex4, is_infinite, low_surrogate};
+use super::lexical::{hex4, is_infinite, leading_digits, low_surrogate, same};
 use nesting::Nesting;
 
 /// The reason why a text is not JSON, and the byte at which it was found.
@@ -36,6 +36,12 @@ impl<'a> Key<'a> {
     #[inline]
     pub fn is(&self, name: &str) -> bool {
         if self.escaped { self.text() == name } else { self.raw == name.as_bytes() }
+    }
+
+    /// [`Key::is`], for a name that is not known at compile time.
+    #[inline]
+    pub fn is_same(&self, name: &str) -> bool {
+        if self.escaped { self.text() == name } else { same(self.raw, name.as_bytes()) }
     }
 
     /// False if the name can't begin with this byte.
@@ -307,11 +313,9 @@ impl<'a, 'h> Scanner<'a, 'h> {
 
     #[inline]
     fn digits(&mut self) -> usize {
-        let start = self.at;
-        while self.bytes.get(self.at).is_some_and(u8::is_ascii_digit) {
-            self.at += 1;
-        }
-        self.at - start
+        let count = leading_digits(&self.bytes[self.at..]);
+        self.at += count;
+        count
     }
 
     #[inline]

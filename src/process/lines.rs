@@ -50,7 +50,7 @@ impl<R: Read + AsFd> Lines<R> {
     }
 
     /// The next line out of the buffer; none: [`Lines::fill`] it.
-    #[inline]
+    #[inline(always)]
     pub fn take(&mut self) -> Option<Line<'_>> {
         if self.newline.is_none() {
             self.search();
@@ -97,6 +97,7 @@ impl<R: Read + AsFd> Lines<R> {
         true
     }
 
+    #[cold]
     fn rest(&mut self) -> Option<Line<'_>> {
         let from = self.start;
         if !self.ended || from == self.end {

@@ -56,7 +56,8 @@ pub fn search_path(program: &str) -> Option<String> {
 /// Why the kernel did not start a program that is there.
 pub fn not_started(program: &str, errno: i32) -> Error {
     let error = io::Error::from_raw_os_error(errno);
-    match (error.kind(), interpreter(Path::new(program))) {
+    let interpreter = first_line(Path::new(program)).and_then(|it| it.into_iter().next());
+    match (error.kind(), interpreter) {
         (io::ErrorKind::NotFound, Some(interpreter)) if !Path::new(&interpreter).exists() => anyhow!(
             "can't start `{program}`: its interpreter {interpreter} does not exist (a virtual environment that was moved must be installed anew)"
         ),
@@ -75,12 +76,21 @@ pub fn not_started(program: &str, errno: i32) -> Error {
     }
 }
 
-/// The interpreter that a script's first line names.
-fn interpreter(program: &Path) -> Option<String> {
+/// The program that runs a script, as its first line names it: not `env`, but what `env` looks up.
+pub fn interpreter(script: &Path) -> Option<String> {
+    let words = first_line(script)?;
+    match words.split_first()? {
+        (env, arguments) if env.ends_with("/env") => search_path(arguments.iter().find(|it| !it.starts_with('-'))?),
+        (program, _) => Some(program.clone()),
+    }
+}
+
+/// The words of a script's first line, after `#!`.
+fn first_line(script: &Path) -> Option<Vec<String>> {
     let mut line = Vec::new();
-    BufReader::new(fs::File::open(program).ok()?.take(512)).read_until(b'\n', &mut line).ok()?;
+    BufReader::new(fs::File::open(script).ok()?.take(512)).read_until(b'\n', &mut line).ok()?;
     let line = String::from_utf8(line).ok()?;
-    line.strip_prefix("#!")?.split_whitespace().next().map(str::to_owned)
+    Some(line.strip_prefix("#!")?.split_whitespace().map(str::to_owned).collect())
 }
 
 #[cfg(test)]

@@ -4,9 +4,9 @@
 //! with the OAuth fields in `/credentials` ([`crate::oauth`]). The connector wants these fields where its spec declares
 //! them, and other fields where `spec.map` says.
 //!
-//! What OAuth moves follows from the connector's spec, which takes a second or two to fetch. It is fetched only if a config
-//! has `/credentials` and shim.yaml leaves the question open, and once per process; a capture stores the result in its
-//! state, beside the discovered catalog ([`ConfigMapping`]).
+//! What OAuth moves follows from the connector's spec. If that was not baked, it takes a second or two to fetch, so it is
+//! fetched only for a config that OAuth may have filled in, and once per process; a capture stores the result in its state,
+//! beside the discovered catalog ([`ConfigMapping`]).
 
 use anyhow::{Context, Result, anyhow};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -57,11 +57,18 @@ impl Endpoint {
         Self { patch, map, oauth2, known: Mutex::default() }
     }
 
-    /// Whether the OAuth mapping applies to this config.
-    fn concerns(&self, config: &Value) -> bool {
+    /// Whether the OAuth mapping may apply to this config.
+    fn may_concern(&self, config: &Value) -> bool {
         // No mapping is derived if shim.yaml already adds the OAuth annotation.
         let by_hand = self.patch.as_ref().is_some_and(|it| it.to_string().contains("\"x-oauth2-provider\""));
         self.oauth2 != OAuthSetting::Never && !by_hand && config.get("credentials").is_some_and(Value::is_object)
+    }
+
+    /// Whether the mapping is worth a start of the connector, which is to tell whether it declares OAuth at all. Flow adds
+    /// the client to the credentials of everybody who signs in.
+    fn is_worth_a_start(&self, config: &Value) -> bool {
+        let has = |name: &str| config["credentials"].get(name).is_some();
+        matches!(self.oauth2, OAuthSetting::Given(_)) || has("client_id") || has("client_secret")
     }
 
     /// A hash of what a [`ConfigMapping`] is derived from, apart from the connector's spec.
@@ -104,18 +111,19 @@ impl Endpoint {
     /// The config mapping for this config, if it is known without the connector's spec; else [`Endpoint::derive`] has to be
     /// called first. `kept` is the mapping that an earlier session stored.
     pub fn mapping(&self, config: &RawValue, kept: Option<&ConfigMapping>) -> Result<Option<ConfigMapping>> {
-        if !self.concerns(&parsed(config)?) {
+        let config = parsed(config)?;
+        if !self.may_concern(&config) {
             return Ok(Some(ConfigMapping::default()));
         }
         let basis = self.basis();
         if let Some(remap) = self.known().remap.clone() {
             return Ok(Some(ConfigMapping { basis, remap }));
         }
-        let kept = kept.filter(|it| it.basis == basis);
-        if let Some(kept) = kept {
+        if let Some(kept) = kept.filter(|it| it.basis == basis) {
             self.known().remap = Some(kept.remap.clone());
+            return Ok(Some(kept.clone()));
         }
-        Ok(kept.cloned())
+        Ok((!self.is_worth_a_start(&config)).then(ConfigMapping::default))
     }
 
     /// The config as the connector wants it: the same text if nothing has to be moved.

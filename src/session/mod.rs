@@ -1,12 +1,14 @@
 //! A session: the settings, the protocol and the launcher of one connector. It runs spec, check and discover, and maps
 //! configs between Flow and the connector. It does not know Flow's requests.
 
+pub mod baked;
+mod fingerprint;
 pub mod mapping;
 mod rotation;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tracing::{debug, error, warn};
@@ -22,6 +24,7 @@ use crate::settings::streams::CursorField;
 use crate::settings::{Protocol, Settings, SourceArgs};
 use crate::singer::Singer;
 use crate::upstream::{Resource, Spec, Stream, Upstream};
+use tokio::sync::OnceCell;
 
 use mapping::{ConfigMapping, Endpoint, SKIP_INTERVAL};
 use rotation::ENCRYPTION_URL;
@@ -34,7 +37,11 @@ pub struct Session {
     pub endpoint: Endpoint,
     /// The config of the last discovery, and what it found.
     discovered: Mutex<Option<(Box<RawValue>, Vec<Stream>)>>,
-    /// The config schema as Flow has it, once this process has fetched the connector's spec.
+    /// The spec that `flow-shim bake` stored, if it is still right.
+    baked: OnceLock<Option<Spec>>,
+    /// The spec that this process has asked the connector for.
+    fetched: OnceCell<Spec>,
+    /// The config schema as Flow has it.
     config_schema: OnceLock<Value>,
 }
 
@@ -66,7 +73,7 @@ impl Session {
         let upstream: Arc<dyn Upstream> = match settings.protocol {
             Protocol::Airbyte => Arc::new(Airbyte { state_format: settings.state_format }),
             Protocol::Singer => Arc::new(Singer {
-                config_schema: settings.config_schema.take(),
+                config_schema: settings.config_schema.clone(),
                 catalog: settings.catalog,
                 discovered: settings.discovered.take(),
                 aliases: std::mem::take(&mut settings.aliases),
@@ -86,23 +93,37 @@ impl Session {
             launcher,
             endpoint: Endpoint::new(patch, map, oauth2),
             discovered: Mutex::default(),
+            baked: OnceLock::new(),
+            fetched: OnceCell::new(),
             config_schema: OnceLock::new(),
         }
     }
 
-    /// Fetches the connector's spec, and derives what Flow is told.
+    /// The connector's spec, if that takes no start of the connector.
+    fn known_spec(&self) -> Option<&Spec> {
+        self.fetched.get().or_else(|| self.baked.get_or_init(|| baked::read(&self.settings)).as_ref())
+    }
+
+    /// The connector's spec. The connector is asked for it once.
+    async fn spec(&self) -> Result<&Spec> {
+        match self.known_spec() {
+            Some(it) => Ok(it),
+            None => self.fetched.get_or_try_init(|| self.upstream.spec(&self.launcher)).await,
+        }
+    }
+
+    /// Derives what Flow is told from the connector's spec.
     pub async fn describe(&self) -> Result<Described> {
-        let found = self.upstream.spec(&self.launcher).await?;
-        let derived = self.derive(&found);
-        let Spec { advanced_auth, auth_specification, documentation_url, .. } = found;
+        let found = self.spec().await?;
+        let derived = self.derive(found);
         let rewritten = schema::config(&derived.schema);
         Ok(Described {
             config_schema: rewritten.schema,
             changes: rewritten.changes,
-            declares_oauth: advanced_auth.is_some() || auth_specification.is_some(),
+            declares_oauth: found.advanced_auth.is_some() || found.auth_specification.is_some(),
             oauth2: derived.oauth2,
             missing: derived.missing,
-            documentation_url,
+            documentation_url: found.documentation_url.clone(),
         })
     }
 
@@ -112,34 +133,57 @@ impl Session {
         derived
     }
 
+    /// The config schema as Flow has it, if that takes no start of the connector.
+    fn known_schema(&self) -> Option<&Value> {
+        if self.config_schema.get().is_none() {
+            self.derive(self.known_spec()?);
+        }
+        self.config_schema.get()
+    }
+
     /// Redacts the secrets of a config of Flow's from now on: those that the connector's schema marks, if this process
     /// knows it, and those whose names look secret.
     pub fn redact(&self, config: &RawValue) {
-        secrets::redact_config(config, self.config_schema.get());
+        secrets::redact_config(config, self.known_schema());
     }
 
-    /// Warns of fields that the connector does not know and of values that its schema does not allow, if the schema is known:
-    /// most connectors ignore a mistyped field.
-    fn warn_of_problems(&self, config: &RawValue) {
-        let Some(schema) = self.config_schema.get() else { return };
-        let Ok(config) = serde_json::from_str::<Value>(config.get()) else { return };
-        for (name, similar) in schema::unknown_fields(schema, &config).into_iter().filter(|it| it.0 != SKIP_INTERVAL) {
+    /// Warns of fields that the connector does not know, as most connectors ignore a mistyped field.
+    fn warn_of_unknown_fields(&self, config: &Value) {
+        let Some(schema) = self.known_schema() else { return };
+        for (name, similar) in schema::unknown_fields(schema, config).into_iter().filter(|it| it.0 != SKIP_INTERVAL) {
             let hint = similar.map_or(String::new(), |it| format!(" (did you mean `{it}`?)"));
             warn!("the connector has no config field `{name}`{hint}");
         }
-        // Taps are checked by the protocol, with an error.
-        if self.settings.protocol == Protocol::Airbyte {
-            schema::violations(schema, &config).iter().for_each(|it| warn!("the config may not be valid: {it}"));
+    }
+
+    /// Compares a config with the connector's schema: Flow's config, and what the connector gets of it.
+    async fn compare_with_schema(&self, config: &RawValue, given: &RawValue) -> Result<()> {
+        let parsed = |it: &RawValue| serde_json::from_str::<Value>(it.get()).unwrap_or_default();
+        if self.upstream.schema_decides() {
+            // Rewritten as for Flow: taps use any draft.
+            let schema = schema::config(&self.spec().await?.config_schema).schema;
+            let wrong = schema::violations(&schema, &parsed(given));
+            if !wrong.is_empty() {
+                bail!("the config is not valid for this tap: {}", wrong.join("; "));
+            }
+        } else if let Some(schema) = self.known_schema() {
+            schema::violations(schema, &parsed(config))
+                .iter()
+                .for_each(|it| warn!("the config may not be valid: {it}"));
         }
+        self.warn_of_unknown_fields(&parsed(config));
+        Ok(())
     }
 
     /// The config mapping for this config; reuses the one stored by an earlier session if it is still valid.
     pub async fn mapping(&self, config: &RawValue, kept: Option<&ConfigMapping>) -> Result<ConfigMapping> {
+        // What is known without a start is certain, and what was kept may be older.
+        self.known_schema();
         if let Some(mapping) = self.endpoint.mapping(config, kept)? {
             return Ok(mapping);
         }
-        let found = self.upstream.spec(&self.launcher).await;
-        self.derive(&found.context("can't fetch the connector's spec, which the config mapping needs")?);
+        let found = self.spec().await;
+        self.derive(found.context("can't fetch the connector's spec, which the config mapping needs")?);
         Ok(self.endpoint.mapping(config, None)?.unwrap_or_default())
     }
 
@@ -147,8 +191,8 @@ impl Session {
     pub async fn check(&self, config: &RawValue, resources: &[Resource]) -> Result<()> {
         let mapping = self.mapping(config, None).await?;
         self.redact(config);
-        self.warn_of_problems(config);
         let given = self.endpoint.to_connector(config, &mapping)?;
+        self.compare_with_schema(config, &given).await?;
         let checked = self.upstream.check(&self.launcher, &given, resources).await;
         self.apply_rotated(config, &mapping).await;
         checked

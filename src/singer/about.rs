@@ -1,13 +1,9 @@
 //! The config schema: the output of `--about`, or its replacement in shim.yaml.
 
-use anyhow::{Result, anyhow};
 use std::sync::LazyLock;
 
 use regex::Regex;
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
-
-use crate::schema;
 
 /// The config schema of a tap that prints none.
 pub fn permissive() -> Value {
@@ -53,18 +49,6 @@ fn is_secret(name: &str, property: &Value) -> bool {
         || is_text && SECRET_NAME.as_ref().is_some_and(|it| it.is_match(name))
 }
 
-/// Validates a config. The error names the place of each problem, but no values.
-pub fn validate(config_schema: &Value, config: &RawValue) -> Result<()> {
-    // Rewritten as for Flow: taps use any draft.
-    let schema = schema::config(config_schema).schema;
-    let Ok(config) = serde_json::from_str::<Value>(config.get()) else { return Ok(()) };
-    let wrong = schema::violations(&schema, &config);
-    if wrong.is_empty() {
-        return Ok(());
-    }
-    Err(anyhow!("the config is not valid for this tap: {}", wrong.join("; ")))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,18 +78,5 @@ mod tests {
         ] {
             assert_eq!(marked(pointer), want, "{pointer}");
         }
-    }
-
-    #[test]
-    fn errors_in_a_config_name_the_place_and_no_values() {
-        let schema = json!({"type": "object", "required": ["host"], "properties": {
-            "host": {"type": "string"}, "db": {"type": "object", "properties": {"port": {"type": "integer"}}}}});
-        let check = |text: &str| validate(&schema, &RawValue::from_string(text.to_owned()).unwrap());
-        assert!(check(r#"{"host": "a", "db": {"port": 5}}"#).is_ok());
-        let sentence = crate::error::sentence(&check(r#"{"db": {"port": "s3cret"}}"#).unwrap_err());
-        assert!(
-            sentence.contains("/db/port") && sentence.contains("\"host\"") && !sentence.contains("s3cret"),
-            "{sentence}"
-        );
     }
 }

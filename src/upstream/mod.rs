@@ -84,6 +84,9 @@ pub trait Legacy {
 pub trait Upstream: Protocol + Discovery + Legacy {
     async fn spec(&self, launcher: &Launcher) -> Result<Spec>;
 
+    /// Whether a config that does not match the connector's schema can't be right. Taps leave that check to their users.
+    fn schema_decides(&self) -> bool;
+
     /// Whether these streams can be read with this config; the error is for the user.
     async fn check(&self, launcher: &Launcher, config: &RawValue, resources: &[Resource]) -> Result<()>;
 

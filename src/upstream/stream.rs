@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -80,13 +81,17 @@ pub struct FullRefreshPolicy {
 }
 
 /// A connector's answer to `spec`.
-#[derive(Default)]
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Spec {
     pub config_schema: Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub documentation_url: Option<String>,
     /// How users sign in by OAuth, as Airbyte declares it (docs/oauth.md).
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub advanced_auth: Option<Value>,
     /// The predecessor of `advanced_auth`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub auth_specification: Option<Value>,
 }
 

@@ -41,7 +41,7 @@ impl Watch {
 
     #[inline]
     pub(super) fn index_of(&self, key: &Key) -> Option<usize> {
-        self.names.iter().position(|it| key.is(it))
+        self.names.iter().position(|it| key.is_same(it))
     }
 
     #[inline]

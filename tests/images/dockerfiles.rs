@@ -135,9 +135,10 @@ fn a_sources_image_becomes_one_of_flows() {
     let runtime = as_flow(&podman, image, &[], &config);
     assert_eq!(runtime.full_capture(2)[0].documents.len(), 60);
 
-    // Nothing is writable, not even /tmp or shared memory.
-    let nowhere =
-        as_flow(&podman, image, &["--read-only-tmpfs=false", "--volume=/proc:/dev/shm:ro"], &config).ask_spec();
+    // Nothing is writable, not even /tmp or shared memory. The spec is baked.
+    let nowhere = as_flow(&podman, image, &["--read-only-tmpfs=false", "--volume=/proc:/dev/shm:ro"], &config);
+    assert_eq!(nowhere.spec()["configSchema"]["properties"]["count"]["type"], "integer");
+    let nowhere = nowhere.ask_discover();
     assert_eq!(nowhere.end.exit.code(), Some(1));
     let said = nowhere.end.last_message();
     assert!(said.starts_with("can't make a private folder for the connector's files (set TMPDIR): "), "{said}");

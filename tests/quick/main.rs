@@ -10,6 +10,7 @@ mod runtime;
 #[path = "../specs/mod.rs"]
 mod specs;
 
+mod bake;
 mod conversations;
 mod demo;
 mod init;

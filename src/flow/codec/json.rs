@@ -14,12 +14,27 @@ pub(super) fn response(buffer: &mut Vec<u8>, response: &Response) -> io::Result<
     Ok(())
 }
 
-/// What precedes the document of a `captured` message.
-#[inline(always)]
-pub(super) fn head(buffer: &mut Vec<u8>, binding: usize) {
-    buffer.extend_from_slice(br#"{"captured":{"binding":"#);
-    buffer.extend_from_slice(itoa::Buffer::new().format(binding).as_bytes());
-    buffer.extend_from_slice(br#","doc":"#);
+/// What precedes the document of a `captured` message. Kept, as the next document is usually of the same binding.
+#[derive(Default)]
+pub(super) struct Head {
+    binding: usize,
+    text: Vec<u8>,
+}
+
+impl Head {
+    #[inline(always)]
+    pub(super) fn of(&mut self, binding: usize) -> &[u8] {
+        if self.text.is_empty() || self.binding != binding {
+            self.change(binding);
+        }
+        &self.text
+    }
+
+    #[cold]
+    fn change(&mut self, binding: usize) {
+        self.binding = binding;
+        self.text = format!(r#"{{"captured":{{"binding":{binding},"doc":"#).into_bytes();
+    }
 }
 
 /// What follows the document.

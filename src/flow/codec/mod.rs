@@ -70,11 +70,12 @@ pub struct Writer<W> {
     sink: W,
     buffer: Vec<u8>,
     codec: Codec,
+    head: json::Head,
 }
 
 impl<W: Write> Writer<W> {
     pub fn new(sink: W) -> Self {
-        Self { sink, buffer: Vec::with_capacity(PIECE + PIECE / 8), codec: Codec::Json }
+        Self { sink, buffer: Vec::with_capacity(PIECE + PIECE / 8), codec: Codec::Json, head: json::Head::default() }
     }
 
     /// The codec of what is sent from now on.
@@ -148,7 +149,7 @@ impl<W: Write> Writer<W> {
     #[inline(always)]
     fn head(&mut self, binding: usize, length: usize) {
         match self.codec {
-            Codec::Json => json::head(&mut self.buffer, binding),
+            Codec::Json => self.buffer.extend_from_slice(self.head.of(binding)),
             Codec::Proto => proto::head(&mut self.buffer, binding, length),
         }
     }
