@@ -45,6 +45,9 @@ pub fn answer(line: &[u8]) -> Result<Message, Broken> {
     }
 }
 
+/// The type of a record, as in its line.
+const RECORD: &[u8] = br#""RECORD""#;
+
 enum Scanned<'a> {
     Record(Record<'a>),
     /// The line of any other object, without control codes around it.
@@ -61,7 +64,11 @@ fn scan<'a>(line: &'a [u8], hints: &mut Hints, watch: &'a mut Watch) -> Result<S
     }
     let scanned = scanner.object(|it, key| {
         if key.is("type") {
-            parts.kind = Some(&line[it.value()?]);
+            let kind = &line[it.value()?];
+            parts.kind = Some(kind);
+            if kind != RECORD {
+                it.pause_hints();
+            }
             Ok(())
         } else if key.is("record") && it.kind() == Some(Kind::Object) {
             parts.record(line, it, watch)
@@ -83,7 +90,7 @@ fn scan<'a>(line: &'a [u8], hints: &mut Hints, watch: &'a mut Watch) -> Result<S
     if scanner.flawed() {
         return Err(Broken::Repairable);
     }
-    if parts.kind != Some(br#""RECORD""#) {
+    if parts.kind != Some(RECORD) {
         return match parts.data {
             Some(_) if parts.kind.is_none() => Err(Broken::lost(stream(), "a message has no type")),
             Some(_) => Err(Broken::lost(stream(), "it carries a record, but is not of type RECORD")),

@@ -32,6 +32,12 @@ impl Hints {
         self.next = 0;
     }
 
+    /// Neither expects nor learns names until the next text: this one is of another kind, and would have names that are
+    /// skipped in each later text.
+    pub fn pause(&mut self) {
+        self.next = usize::MAX;
+    }
+
     /// The length of the expected name, if `rest` begins with it.
     #[inline]
     pub fn guess(&mut self, rest: &[u8]) -> Option<usize> {
@@ -52,6 +58,9 @@ impl Hints {
 
     /// Replaces the expected name by the one that was found.
     pub fn learn(&mut self, text: &[u8]) {
+        if self.next == usize::MAX {
+            return;
+        }
         let name = Name::new(text);
         if let Some(expected) = self.names.get_mut(self.next) {
             *expected = name;
@@ -105,6 +114,20 @@ mod tests {
             let want = (rest.starts_with(&name) && name.len() <= LONGEST).then_some(name.len());
             prop_assert_eq!(hints.guess(rest.as_bytes()), want);
         }
+    }
+
+    #[test]
+    fn a_text_of_another_kind_changes_nothing() {
+        let texts = ["\"type\":", "\"record\":", "\"data\":"].map(|it| format!("{it:16}"));
+        let mut hints = Hints::default();
+        texts.iter().for_each(|it| hints.learn(it.trim_end().as_bytes()));
+        hints.rewind();
+        assert_eq!(hints.guess(texts[0].as_bytes()), Some(7));
+        hints.pause();
+        assert_eq!(hints.guess(texts[1].as_bytes()), None);
+        hints.learn(b"\"state\":");
+        hints.rewind();
+        assert_eq!(texts.each_ref().map(|it| hints.guess(it.as_bytes())), [Some(7), Some(9), Some(7)]);
     }
 
     #[test]

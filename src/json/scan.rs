@@ -121,6 +121,11 @@ impl<'a, 'h> Scanner<'a, 'h> {
         self.at
     }
 
+    /// The rest of this text is of another kind than those that the hints are from.
+    pub fn pause_hints(&mut self) {
+        self.hints.pause();
+    }
+
     /// Scans the members of an object; `member` has to consume each member's value.
     #[inline]
     pub fn object(&mut self, mut member: impl FnMut(&mut Self, Key<'a>) -> Result<(), Fault>) -> Result<(), Fault> {

@@ -42,6 +42,11 @@ pub enum Message<'a> {
     Other(String),
 }
 
+/// Whether a type, as in its line, is that of a record.
+fn is_record(kind: &[u8]) -> bool {
+    kind.eq_ignore_ascii_case(br#""RECORD""#)
+}
+
 /// A function of its own, so that [`message`] is not recursive and can be inlined.
 #[cold]
 fn message_within<'a>(line: &'a [u8], hints: &mut Hints, watch: &mut Watch) -> Result<Message<'a>, Broken> {
@@ -61,7 +66,11 @@ pub fn message<'a>(line: &'a [u8], hints: &mut Hints, watch: &mut Watch) -> Resu
             is_ambiguous |= data.is_some();
             data = Some(line::payload(line, it, watch, &DELETION)?);
         } else if key.is("type") && it.kind() == Some(Kind::String) {
-            kind = Some(&line[it.value()?]);
+            let text = &line[it.value()?];
+            kind = Some(text);
+            if !is_record(text) {
+                it.pause_hints();
+            }
         } else if key.is("stream") && it.kind() == Some(Kind::String) {
             stream = Some(&line[it.value()?]);
         } else {
@@ -81,7 +90,7 @@ pub fn message<'a>(line: &'a [u8], hints: &mut Hints, watch: &mut Watch) -> Resu
     if scanner.flawed() {
         return Err(Broken::Repairable);
     }
-    let is_record = kind.is_some_and(|it: &[u8]| it.eq_ignore_ascii_case(br#""RECORD""#));
+    let is_record = kind.is_some_and(is_record);
     match (stream, data) {
         _ if is_ambiguous => Err(Broken::lost(name(), "a RECORD carries more than one record")),
         (Some(stream), Some(data)) if is_record => Ok(Message::Record { stream, data }),
