@@ -11,7 +11,7 @@ use crate::flow::PROTOCOL;
 use crate::flow::codec::{Codec, Reader, Writer};
 use crate::flow::name::Names;
 use crate::flow::request::{Request, Validate};
-use crate::flow::response::{DiscoveredBinding, Response, Spec, ValidatedBinding};
+use crate::flow::response::{ConnectorState, DiscoveredBinding, Response, Spec, ValidatedBinding};
 use crate::logging;
 use crate::process::thread;
 use crate::schema;
@@ -66,8 +66,14 @@ async fn answer<W: Write>(session: &Session, request: Request, out: &mut Writer<
             session.redact(&it.config);
             out.send(&Response::Validated { bindings: validate(session, &it).await? })
         }
-        // F21: nothing to do, and no connector needed.
-        Request::Apply => out.send(&Response::Applied {}),
+        Request::Apply(it) => {
+            if let Some(capture) = &it.capture {
+                session.redact(&capture.config);
+            }
+            let patch = capture::migrate(&it, session.upstream.as_ref())?;
+            let state = patch.as_deref().map(|updated| ConnectorState { updated, merge_patch: true });
+            out.send(&Response::Applied { state })
+        }
         Request::Open(_) | Request::Acknowledge => return Ok(()),
     };
     sent.and_then(|()| out.flush()).context("can't write to the runtime")

@@ -7,6 +7,7 @@ mod committer;
 mod document;
 mod kept_catalog;
 mod ledger;
+mod migrate;
 mod record_key;
 mod refresh;
 mod reset;
@@ -44,6 +45,7 @@ use worker::Worker;
 
 pub use assign::one_binding_per_stream;
 pub use ledger::{BINDINGS, CATALOG, SHARED};
+pub use migrate::migrate;
 pub use reset::reset_bindings;
 
 /// Runs one sync. Ends well only when all that the connector sent is committed (F8).

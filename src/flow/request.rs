@@ -10,7 +10,7 @@ pub enum Request {
     Spec,
     Discover(Discover),
     Validate(Validate),
-    Apply,
+    Apply(Box<Apply>),
     Open(Box<Open>),
     Acknowledge,
 }
@@ -34,6 +34,15 @@ pub struct Validate {
 pub struct ValidateBinding {
     #[serde(rename = "resourceConfig", alias = "resource_config")]
     pub resource_config: Box<RawValue>,
+}
+
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(Debug))]
+pub struct Apply {
+    #[serde(default)]
+    pub capture: Option<CaptureSpec>,
+    #[serde(default)]
+    pub state: Option<Box<RawValue>>,
 }
 
 #[derive(Deserialize)]
@@ -114,7 +123,7 @@ struct Envelope {
     spec: Option<IgnoredAny>,
     discover: Option<Discover>,
     validate: Option<Validate>,
-    apply: Option<IgnoredAny>,
+    apply: Option<Box<Apply>>,
     open: Option<Box<Open>>,
     acknowledge: Option<IgnoredAny>,
 }
@@ -126,7 +135,7 @@ impl Request {
             Self::Spec => "spec",
             Self::Discover(_) => "discover",
             Self::Validate(_) => "validate",
-            Self::Apply => "apply",
+            Self::Apply(_) => "apply",
             Self::Open(_) => "open",
             Self::Acknowledge => "acknowledge",
         }
@@ -141,7 +150,7 @@ impl Request {
         None.or(spec.map(|_| Self::Spec))
             .or(discover.map(Self::Discover))
             .or(validate.map(Self::Validate))
-            .or(apply.map(|_| Self::Apply))
+            .or(apply.map(Self::Apply))
             .or(open.map(Self::Open))
             .or(acknowledge.map(|_| Self::Acknowledge))
             .ok_or_else(unknown)

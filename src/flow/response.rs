@@ -13,7 +13,10 @@ pub enum Response<'a> {
     Validated {
         bindings: Vec<ValidatedBinding>,
     },
-    Applied {},
+    Applied {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        state: Option<ConnectorState<'a>>,
+    },
     Opened {},
     #[serde(rename_all = "camelCase")]
     SourcedSchema {
@@ -32,7 +35,7 @@ impl Response<'_> {
             Self::Spec(_) => "spec",
             Self::Discovered { .. } => "discovered",
             Self::Validated { .. } => "validated",
-            Self::Applied {} => "applied",
+            Self::Applied { .. } => "applied",
             Self::Opened {} => "opened",
             Self::SourcedSchema { .. } => "sourcedSchema",
             Self::Checkpoint { .. } => "checkpoint",

@@ -33,7 +33,7 @@ impl<'a> Capture<'a> {
             discovered["bindings"].as_array().expect("bindings").iter().map(Binding::of_discovered).collect();
         let paths: Vec<Value> = bindings.iter().map(|it| json!({"resourcePath": it.resource_path()})).collect();
         assert_eq!(runtime.validate(&bindings)["bindings"], json!(paths));
-        runtime.apply(&bindings);
+        runtime.apply(&bindings, serde_json::json!({}));
         let streams = source.streams();
         Self { source, streams, bindings, state: json!({}), states: serde_json::Map::new(), row_ids: HashMap::new() }
     }

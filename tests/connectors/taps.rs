@@ -25,7 +25,7 @@ fn three_sessions(runtime: &Runtime, change: impl Fn(usize)) -> Vec<Vec<String>>
         discovered["bindings"].as_array().expect("bindings").iter().map(Binding::of_discovered).collect();
     assert!(!bindings.is_empty());
     runtime.validate(&bindings);
-    runtime.apply(&bindings);
+    runtime.apply(&bindings, serde_json::json!({}));
     let mut state = json!({});
     (0..3)
         .map(|session| {

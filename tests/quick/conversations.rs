@@ -13,7 +13,9 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::runtime::{Answer, Binding, Codec, Document, End, Opening, Runtime, Session, Then, When, repository};
+use crate::runtime::{
+    Answer, Binding, Codec, Document, End, Opening, Runtime, Session, Then, When, reduced, repository,
+};
 
 const SECRET: &str = "k3y-of-the-tests";
 /// Most cases wait for processes to start, few compute.
@@ -186,7 +188,17 @@ impl Case {
             "spec" => check_answer(act, runtime.ask_spec(), "spec", wrong)?,
             "discover" => check_answer(act, runtime.ask_discover(), "discovered", wrong)?,
             "validate" => check_answer(act, runtime.ask_validate(&bindings), "validated", wrong)?,
-            "apply" => check_answer(act, runtime.ask_apply(&bindings), "applied", wrong)?,
+            "apply" => {
+                let (said, end) = check_answer(act, runtime.ask_apply(&bindings, state), "applied", wrong)?;
+                if let Some(change) = said.pointer("/0/applied/state") {
+                    *state = reduced(state.take(), change);
+                    if runtime.apply(&bindings, state.clone()) != *state {
+                        wrong.push("F21: a second Apply changes the state again".to_owned());
+                    }
+                }
+                act.all("state").try_for_each(|it| check_pointers(it, state, wrong))?;
+                (said, end)
+            }
             other => return Err(format!("{other} is not a request")),
         };
         let given = collect_received(&received);

@@ -43,7 +43,7 @@ fn each_sync_reads_only_new_rows() {
     let names: Vec<_> = bindings.iter().map(Binding::name).collect();
     assert_eq!(names, ["customers", "page_views", "orders"]);
     assert_eq!(demo.validate(&bindings)["bindings"].as_array().map(Vec::len), Some(3));
-    demo.apply(&bindings);
+    demo.apply(&bindings, serde_json::json!({}));
 
     let first = demo.open(&bindings, &json!({})).run().expect_clean();
     assert_eq!([0, 1, 2].map(|it| first.documents_of(it).count()), [100, 100, 100]);

@@ -25,6 +25,9 @@ pub use process::Codec;
 use process::{Event, Process};
 pub use wire::{Log, Response};
 
+/// How often Flow repeats Apply (F21).
+pub const APPLY_AT_MOST: usize = 3;
+
 /// The command of a connector, and the settings common to all of its starts.
 pub struct Runtime {
     command: Vec<OsString>,
@@ -171,8 +174,16 @@ impl Runtime {
         self.ask_validate(bindings).expect_clean("validated")
     }
 
-    pub fn apply(&self, bindings: &[Binding]) -> Value {
-        self.ask_apply(bindings).expect_clean("applied")
+    /// Repeats Apply until it leaves the state as it is (F21).
+    pub fn apply(&self, bindings: &[Binding], mut state: Value) -> Value {
+        for _ in 0..APPLY_AT_MOST {
+            let applied = self.ask_apply(bindings, &state).expect_clean("applied");
+            match applied.get("state") {
+                Some(patch) => state = reduced(state, patch),
+                None => return state,
+            }
+        }
+        panic!("F21: Apply changed the state {APPLY_AT_MOST} times");
     }
 
     pub fn ask_spec(&self) -> Answer {
@@ -195,8 +206,8 @@ impl Runtime {
         self.ask(json!({"validate": {"name": "acmeCo/capture", "connectorType": "IMAGE", "config": self.config, "bindings": bindings}}))
     }
 
-    pub fn ask_apply(&self, bindings: &[Binding]) -> Answer {
-        self.ask(json!({"apply": {"capture": self.capture(bindings), "version": "1111111111111111"}}))
+    pub fn ask_apply(&self, bindings: &[Binding], state: &Value) -> Answer {
+        self.ask(json!({"apply": {"capture": self.capture(bindings), "version": "1111111111111111", "state": state}}))
     }
 
     /// Sends one request, closes stdin, and reads to the end (F4).
@@ -250,8 +261,7 @@ impl Runtime {
         assert!(!bindings.is_empty(), "nothing was discovered");
         let paths: Vec<Value> = bindings.iter().map(|it| json!({"resourcePath": it.path_at(&spec)})).collect();
         assert_eq!(self.validate(&bindings)["bindings"], json!(paths), "F17");
-        self.apply(&bindings);
-        let mut state = json!({});
+        let mut state = self.apply(&bindings, json!({}));
         (0..sessions)
             .map(|_| {
                 let session = self.open(&bindings, &state).run().expect_clean();
@@ -379,6 +389,7 @@ impl Opening<'_> {
                 !now
             });
         });
+        let bindings = it.collections.len();
         let Reduced { documents, uncommitted, state, checkpoints, sourced_schemas, dirty } = it.session;
         for (when, _) in hooks {
             let what = match when {
@@ -391,6 +402,11 @@ impl Opening<'_> {
         if end.exit.success() {
             if !it.opened {
                 end.broken.push("Open: it ended well and never said opened".to_owned());
+            }
+            // A shard that captures nothing commits nothing.
+            if checkpoints > 0 {
+                let lacks = (0..bindings).filter(|it| !sourced_schemas.iter().any(|(binding, _)| binding == it));
+                end.broken.extend(lacks.map(|it| format!("F12: binding {it} got no sourced schema")));
             }
             if dirty {
                 end.broken.push(format!(
@@ -584,6 +600,12 @@ impl Binding {
             "projections": self.key.iter().map(projection).collect::<Vec<_>>(),
         })
     }
+}
+
+/// A state after a `ConnectorState` of an answer.
+pub fn reduced(state: Value, change: &Value) -> Value {
+    let before = if change["mergePatch"] == true { state } else { Value::Null };
+    merge_patch(before, change["updated"].clone())
 }
 
 /// RFC 7396, as Flow reduces the states of checkpoints.

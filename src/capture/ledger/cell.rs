@@ -50,8 +50,6 @@ pub struct Cell {
     pub(super) committed_low: u64,
     pub(super) committed_method: Option<String>,
     pub(super) state_changed: bool,
-    /// Members that an earlier wrapper left in the cell.
-    pub(super) stale: Vec<String>,
     pub(super) dirty: bool,
 }
 
@@ -124,7 +122,6 @@ impl Cell {
             committed_low: 0,
             committed_method: None,
             state_changed: false,
-            stale: Vec::new(),
             dirty: false,
         }
     }
@@ -176,21 +173,6 @@ impl Cell {
             }
         }
         (self.counted, self.first_row_id) = (self.row_id, self.row_id);
-    }
-
-    /// Continues from what an earlier wrapper kept of a binding; `None` if no wrapper writes such a cell.
-    pub(super) fn take_over(&mut self, raw: &RawValue, stream: &Stream, source: &dyn Upstream) -> Option<()> {
-        let legacy = source.legacy_cell(raw)?;
-        let names: BTreeMap<String, Box<RawValue>> = serde_json::from_str(raw.get()).unwrap_or_default();
-        self.stale = names.into_keys().filter(|it| !["rowId", "highRowId", "state"].contains(&it.as_str())).collect();
-        self.adopt(legacy.row_id, legacy.state, stream, source);
-        Some(())
-    }
-
-    /// Earlier wrappers never resumed a full refresh: it starts over, and reuses its row ids.
-    pub(super) fn adopt(&mut self, row_id: u64, state: Option<Box<RawValue>>, stream: &Stream, source: &dyn Upstream) {
-        self.resume(StoredCell { row_id: Some(row_id), state, ..StoredCell::default() }, stream, source);
-        (self.committed_row_id, self.state_changed) = (None, true);
     }
 
     /// A state that another replication method has left is of no use: the stream starts over.

@@ -14,19 +14,20 @@
 //! A cell that is neither ours nor a known legacy form is an error that names it, never a fresh start.
 
 mod cell;
+mod legacy;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::de::DeserializeOwned;
 use serde_json::value::{RawValue, to_raw_value};
-use serde_json::{Map, Value};
 
 use crate::error;
 use crate::upstream::{FullRefreshPolicy, Mode, Rows, Stream, StreamId, Upstream};
 
 pub use cell::Cell;
 use cell::{StoredCell, number, raw_text, text, unwrap_cell, wrap_cell};
+use legacy::TakenOver;
 
 /// States of bindings, and what they share.
 #[derive(Default)]
@@ -54,6 +55,8 @@ pub struct Stored {
     catalog: Option<Box<RawValue>>,
     /// Everything else: the state of an earlier wrapper.
     legacy: BTreeMap<String, Box<RawValue>>,
+    /// What [`Stored::take_over`] has changed.
+    taken_over: TakenOver,
 }
 
 impl Stored {
@@ -74,12 +77,17 @@ impl Stored {
         };
         // A damaged catalog is discovered again.
         let catalog = legacy.remove(CATALOG).and_then(|it| unwrap_cell(&it));
-        Ok(Self { cells, shared, catalog, legacy })
+        Ok(Self { cells, shared, catalog, legacy, taken_over: TakenOver::default() })
     }
 
     /// The catalog that an earlier session kept.
     pub fn catalog(&self) -> Option<&RawValue> {
         self.catalog.as_deref()
+    }
+
+    /// What was taken over, for Flow's state.
+    pub fn into_taken_over(self) -> TakenOver {
+        self.taken_over
     }
 
     /// The state keys of the cells, without their backfill counters.
@@ -106,8 +114,8 @@ pub struct Ledger {
     shared: Option<Box<RawValue>>,
     shared_changed: bool,
     catalog: Option<Box<RawValue>>,
-    /// Top-level members of an earlier wrapper that this session has taken over.
-    taken_over: Vec<String>,
+    /// What of earlier wrappers the next patch brings into this version's form.
+    taken_over: TakenOver,
 }
 
 /// A binding, for the ledger.
@@ -121,18 +129,20 @@ pub struct Entry<'a> {
 
 impl Ledger {
     /// Continues where the last session ended.
-    pub fn open(stored: Stored, entries: &[Entry], source: &dyn Upstream) -> Result<Self> {
+    pub fn open(mut stored: Stored, entries: &[Entry], source: &dyn Upstream) -> Result<Self> {
+        let bindings: Vec<(&str, &StreamId)> = entries.iter().map(|it| (it.state_key, &it.stream.id)).collect();
+        stored.take_over(&bindings, source)?;
         let mut ledger = Self {
             cells: Vec::new(),
             policy: source.full_refresh_policy(),
             dirty: Vec::new(),
-            shared: stored.shared.clone(),
+            shared: stored.shared,
             shared_changed: false,
             catalog: None,
-            taken_over: Vec::new(),
+            taken_over: stored.taken_over,
         };
         let streams: Vec<&Stream> = entries.iter().map(|it| it.stream).collect();
-        let shares_bookmark = match &stored.shared {
+        let shares_bookmark = match &ledger.shared {
             Some(shared) => source.may_be_bookmarks(shared, &streams),
             None => vec![false; streams.len()],
         };
@@ -140,17 +150,14 @@ impl Ledger {
             let mut cell = Cell::new(entry);
             cell.shares_bookmark = shares_bookmark;
             if let Some(raw) = stored.cells.get(entry.state_key) {
-                match StoredCell::parse(raw) {
-                    Ok(found) => cell.resume(found, entry.stream, source),
-                    Err(how) => cell.take_over(raw, entry.stream, source).ok_or_else(|| {
-                        let (id, key) = (&entry.stream.id, entry.state_key);
-                        anyhow!("the state of stream {id} in Flow ({BINDINGS}, {key:?}) is damaged: {how}; backfill its binding to start it over")
-                    })?,
-                }
+                let found = StoredCell::parse(raw).map_err(|how| {
+                    let (id, key) = (&entry.stream.id, entry.state_key);
+                    anyhow!("the state of stream {id} in Flow ({BINDINGS}, {key:?}) is damaged: {how}; backfill its binding to start it over")
+                })?;
+                cell.resume(found, entry.stream, source);
             }
             ledger.cells.push(cell);
         }
-        ledger.take_over_top(&stored, entries, source)?;
         // Each binding has a cell from now on: a binding without one is new, or its backfill counter was raised.
         for index in 0..ledger.cells.len() {
             if ledger.cells[index].changed() {
@@ -158,36 +165,6 @@ impl Ledger {
             }
         }
         Ok(ledger)
-    }
-
-    /// An earlier wrapper's state at the top applies to bindings that never ran under this one.
-    fn take_over_top(&mut self, stored: &Stored, entries: &[Entry], source: &dyn Upstream) -> Result<()> {
-        if stored.legacy.is_empty() {
-            return Ok(());
-        }
-        let paths = stored.paths();
-        let is_new = |cell: &Cell| cell.fresh && path_of(&cell.state_key).is_none_or(|it| !paths.contains(it));
-        let orphans: Vec<usize> = (0..self.cells.len()).filter(|&index| is_new(&self.cells[index])).collect();
-        let text = serde_json::to_string(&stored.legacy).context(UNREADABLE)?;
-        let legacy: Map<String, Value> = serde_json::from_str(&text).context(UNREADABLE)?;
-        let ids: Vec<&StreamId> = orphans.iter().map(|&index| &entries[index].stream.id).collect();
-        let found = match source.legacy_state(&legacy, &ids) {
-            Ok(found) => found,
-            Err(error) => bail!("{error:#}: backfill the binding to start it over"),
-        };
-        if let Some(shared) = found.shared.filter(|_| stored.cells.is_empty() && stored.shared.is_none()) {
-            self.shared = Some(shared);
-            self.shared_changed = true;
-            self.taken_over = stored.legacy.keys().cloned().collect();
-            orphans.iter().for_each(|&index| self.cells[index].fresh = false);
-        }
-        let by_stream: HashMap<&StreamId, usize> = orphans.iter().map(|&it| (&entries[it].stream.id, it)).collect();
-        for (id, state) in found.streams {
-            let Some(&index) = by_stream.get(&id) else { continue };
-            self.cells[index].adopt(0, Some(state), entries[index].stream, source);
-            self.taken_over.push(id.name);
-        }
-        Ok(())
     }
 
     pub fn state(&self, index: usize) -> Option<&RawValue> {
@@ -291,7 +268,7 @@ impl Ledger {
     }
 
     pub fn is_dirty(&self) -> bool {
-        !self.dirty.is_empty() || self.shared_changed || self.catalog.is_some() || !self.taken_over.is_empty()
+        !self.dirty.is_empty() || self.shared_changed || self.catalog.is_some() || !self.taken_over.is_nothing()
     }
 
     fn touch(&mut self, index: usize) {
@@ -304,16 +281,14 @@ impl Ledger {
 
     /// A merge patch of what has changed since the last one.
     pub fn patch(&mut self) -> Result<Box<RawValue>> {
-        let mut patch: Vec<(String, Box<RawValue>)> = Vec::new();
-        let mut cells: BTreeMap<String, BTreeMap<String, Box<RawValue>>> = BTreeMap::new();
+        let TakenOver { mut cells, shared, top } = std::mem::take(&mut self.taken_over);
         let null = || RawValue::NULL.to_owned();
-        for name in self.taken_over.drain(..) {
-            patch.push((name, null()));
-        }
+        let mut patch: Vec<(String, Box<RawValue>)> = top.into_iter().map(|name| (name, null())).collect();
+        self.shared_changed |= shared.is_some();
         for index in std::mem::take(&mut self.dirty) {
             let cell = &mut self.cells[index];
             cell.dirty = false;
-            let mut members = BTreeMap::new();
+            let members = cells.entry(cell.state_key.clone()).or_default();
             if cell.committed_row_id != Some(cell.row_id) {
                 cell.committed_row_id = Some(cell.row_id);
                 members.insert("rowId".to_owned(), number(cell.row_id));
@@ -346,9 +321,6 @@ impl Ledger {
             if std::mem::take(&mut cell.state_changed) {
                 members.insert("state".to_owned(), cell.state.as_deref().map_or_else(null, wrap_cell));
             }
-            // An earlier wrapper's members have other names than ours.
-            members.extend(cell.stale.drain(..).map(|name| (name, null())));
-            cells.insert(cell.state_key.clone(), members);
         }
         let encode = "can't write the capture's state";
         if !cells.is_empty() {

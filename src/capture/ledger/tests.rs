@@ -1,18 +1,18 @@
 //! What a connector is given at its next start is the state that it last committed, whatever that was.
 
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::airbyte::{Airbyte, Messages};
 use crate::json::merge::merge;
 use crate::upstream::{Decoder, Discovery, Event};
 
-fn raw(value: &Value) -> Box<RawValue> {
+pub(super) fn raw(value: &Value) -> Box<RawValue> {
     to_raw_value(value).unwrap()
 }
 
-fn stream(name: &str) -> Stream {
+pub(super) fn stream(name: &str) -> Stream {
     Airbyte::default()
         .stream(raw(&json!({"name": name, "json_schema": {}, "supported_sync_modes": ["incremental"]})))
         .unwrap()
@@ -29,7 +29,7 @@ fn open(state: &Value, streams: &[Stream], mode: Mode, version: usize) -> Ledger
 }
 
 /// Reduces the ledger's patch as Flow does.
-fn commit(state: &mut Value, ledger: &mut Ledger) {
+pub(super) fn commit(state: &mut Value, ledger: &mut Ledger) {
     let patch = ledger.patch().unwrap();
     merge(state, serde_json::from_str(patch.get()).unwrap());
 }
@@ -44,7 +44,7 @@ fn say(ledger: &mut Ledger, message: &Value) {
 }
 
 /// What the ledger holds, as text: shared state first.
-fn held(ledger: &Ledger) -> Vec<Option<String>> {
+pub(super) fn held(ledger: &Ledger) -> Vec<Option<String>> {
     let states = (0..ledger.cells.len()).map(|index| ledger.state(index));
     std::iter::once(ledger.shared()).chain(states).map(|it| it.map(|raw| raw.get().to_owned())).collect()
 }

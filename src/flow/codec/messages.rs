@@ -27,7 +27,7 @@ enum RequestKind {
     #[prost(message, tag = "3")]
     Validate(Validate),
     #[prost(message, tag = "4")]
-    Apply(()),
+    Apply(Apply),
     #[prost(message, tag = "5")]
     Open(Open),
     #[prost(message, tag = "6")]
@@ -52,6 +52,14 @@ struct Validate {
 struct ValidateBinding {
     #[prost(bytes = "vec", tag = "1")]
     resource_config: Vec<u8>,
+}
+
+#[derive(prost::Message)]
+struct Apply {
+    #[prost(message, optional, tag = "1")]
+    capture: Option<CaptureSpec>,
+    #[prost(bytes = "vec", tag = "6")]
+    state: Vec<u8>,
 }
 
 #[derive(prost::Message)]
@@ -115,7 +123,10 @@ impl TryFrom<Request> for request::Request {
                 config: required("config", it.config)?,
                 bindings: converted(it.bindings)?,
             }),
-            RequestKind::Apply(()) => Self::Apply,
+            RequestKind::Apply(it) => Self::Apply(Box::new(request::Apply {
+                capture: it.capture.map(TryInto::try_into).transpose()?,
+                state: json("state", it.state)?,
+            })),
             RequestKind::Open(it) => Self::Open(Box::new(request::Open {
                 capture: it.capture.ok_or_else(|| missing("capture"))?.try_into()?,
                 version: it.version,
@@ -206,7 +217,7 @@ enum ResponseKind {
     #[prost(message, tag = "3")]
     Validated(Validated),
     #[prost(message, tag = "4")]
-    Applied(()),
+    Applied(Applied),
     #[prost(message, tag = "5")]
     Opened(()),
     #[prost(message, tag = "7")]
@@ -299,6 +310,12 @@ struct ValidatedBinding {
 }
 
 #[derive(prost::Message)]
+struct Applied {
+    #[prost(message, optional, tag = "2")]
+    state: Option<ConnectorState>,
+}
+
+#[derive(prost::Message)]
 struct Checkpoint {
     #[prost(message, optional, tag = "1")]
     state: Option<ConnectorState>,
@@ -343,17 +360,21 @@ impl TryFrom<&response::Response<'_>> for Response {
                     .map(|it| ValidatedBinding { resource_path: it.resource_path.clone() })
                     .collect(),
             }),
-            From::Applied {} => ResponseKind::Applied(()),
+            From::Applied { state } => ResponseKind::Applied(Applied { state: state.as_ref().map(Into::into) }),
             From::Opened {} => ResponseKind::Opened(()),
             From::SourcedSchema { binding, document_schema } => ResponseKind::SourcedSchema(SourcedSchema {
                 binding: *binding as u32,
                 document_schema: text(document_schema)?,
             }),
-            From::Checkpoint { state } => ResponseKind::Checkpoint(Checkpoint {
-                state: Some(ConnectorState { updated: state.updated.get().into(), merge_patch: state.merge_patch }),
-            }),
+            From::Checkpoint { state } => ResponseKind::Checkpoint(Checkpoint { state: Some(state.into()) }),
         };
         Ok(Self { kind: Some(kind) })
+    }
+}
+
+impl From<&response::ConnectorState<'_>> for ConnectorState {
+    fn from(it: &response::ConnectorState) -> Self {
+        Self { updated: it.updated.get().into(), merge_patch: it.merge_patch }
     }
 }
 
