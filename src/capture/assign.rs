@@ -12,6 +12,11 @@ pub fn reads(range: Option<&Range>) -> bool {
     range.is_none_or(|it| it.key_begin == 0)
 }
 
+/// Whether a shard of this key range has all keys.
+pub fn has_all_keys(range: Option<&Range>) -> bool {
+    range.is_none_or(|it| it.key_begin == 0 && it.key_end == u32::MAX)
+}
+
 /// Fails if two bindings read the same stream: a record has one binding.
 pub fn one_binding_per_stream(resources: &[Resource]) -> Result<()> {
     let mut seen = HashSet::new();

@@ -21,11 +21,13 @@ pub struct Committer<W> {
     ledger: Ledger,
     /// Documents and schemas that no checkpoint has followed yet.
     pending: u64,
+    /// The bindings whose `backfillComplete` is due.
+    complete: Vec<usize>,
 }
 
 impl<W: Write> Committer<W> {
     pub fn new(out: Writer<W>, ledger: Ledger) -> Self {
-        Self { out, ledger, pending: 0 }
+        Self { out, ledger, pending: 0, complete: Vec::new() }
     }
 
     pub fn pending(&self) -> u64 {
@@ -50,8 +52,35 @@ impl<W: Write> Committer<W> {
                 self.full_refresh_completed(index)?;
             }
         }
-        self.checkpoint()?;
+        self.commit()?;
         Ok(self.out.flush()?)
+    }
+
+    /// Begins the full refreshes that truncate their collections, before any document.
+    pub fn begin_full_refreshes(&mut self) -> Result<(), CaptureError> {
+        for binding in self.ledger.due_to_begin() {
+            self.checkpoint()?;
+            self.ledger.begin_full_refresh(binding);
+            self.send_alone(&Response::BackfillBegin { binding })?;
+        }
+        Ok(())
+    }
+
+    /// Commits what was written so far, and the full refreshes that it completes.
+    fn commit(&mut self) -> Result<(), CaptureError> {
+        self.checkpoint()?;
+        for binding in std::mem::take(&mut self.complete) {
+            self.ledger.complete_full_refresh(binding);
+            self.send_alone(&Response::BackfillComplete { binding })?;
+        }
+        Ok(())
+    }
+
+    /// Sends a backfill message in a checkpoint of its own (Q14). Nothing may be uncommitted.
+    fn send_alone(&mut self, message: &Response) -> Result<(), CaptureError> {
+        self.out.send(message)?;
+        self.pending += 1;
+        self.checkpoint()
     }
 }
 
@@ -83,8 +112,15 @@ impl<W: Write> Segments for Committer<W> {
     }
 
     fn full_refresh_completed(&mut self, binding: usize) -> Result<(), CaptureError> {
-        self.pending += refresh::complete(&mut self.ledger, binding, &mut self.out)?;
-        Ok(())
+        if !self.ledger.truncates(binding) {
+            self.pending += refresh::complete(&mut self.ledger, binding, &mut self.out)?;
+            return Ok(());
+        }
+        if !self.complete.contains(&binding) {
+            self.complete.push(binding);
+        }
+        // Documents wait for the state that covers them.
+        if self.pending == 0 { self.commit() } else { Ok(()) }
     }
 
     fn count_records(&mut self, binding: usize) -> u64 {
@@ -93,7 +129,7 @@ impl<W: Write> Segments for Committer<W> {
 
     fn close(&mut self, states: BindingStates) -> Result<(), CaptureError> {
         self.ledger.update(states);
-        self.checkpoint()
+        self.commit()
     }
 
     fn flush(&mut self) -> io::Result<()> {

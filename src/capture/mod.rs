@@ -132,12 +132,14 @@ async fn start<W: Write>(session: &Session, open: &Open, out: Writer<W>) -> Resu
         BoundStream::new(resource.id.clone(), resource.mode, key, record_key, rules.schema, options)
     };
     let streams: Vec<BoundStream> = spec.bindings.iter().zip(&resources).map(bound).collect();
+    let truncating = refresh::truncating(&session.settings, open.range.as_ref(), &resources);
     let entries: Vec<Entry> = (0..streams.len())
         .map(|it| Entry {
             state_key: &spec.bindings[it].state_key,
             mode: resources[it].mode,
             method: resources[it].method,
             rows: streams[it].rows,
+            truncates: truncating[it],
             stream: &catalog.streams[it],
         })
         .collect();
@@ -170,6 +172,7 @@ async fn start<W: Write>(session: &Session, open: &Open, out: Writer<W>) -> Resu
     let max_document = session.settings.max_document.min(LONGEST_MESSAGE);
     let mut worker = Worker::new(Committer::new(out, ledger), streams, &watched, max_document, activity);
     send_schemas(&mut worker, &catalog.streams)?;
+    worker.segments.begin_full_refreshes()?;
     Ok(Some((opened, worker, catalog, config)))
 }
 

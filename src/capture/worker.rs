@@ -315,7 +315,8 @@ impl<S: Segments> Worker<S> {
         debug!("{}", format!("stream {} is {:?}", status.stream, status.phase).to_lowercase());
         self.streams[index].heard = true;
         self.change_statuses(|statuses| statuses.phase(index, status.phase));
-        if status.phase == Phase::Complete && self.streams[index].mode == Mode::FullRefresh {
+        let is_complete = || self.statuses.lock().unwrap_or_else(PoisonError::into_inner).is_complete(index);
+        if status.phase == Phase::Complete && self.streams[index].mode == Mode::FullRefresh && is_complete() {
             self.segments.full_refresh_completed(index)?;
         }
         Ok(())

@@ -62,6 +62,9 @@ pub struct Open {
 pub struct Range {
     #[serde(default, rename = "keyBegin", alias = "key_begin")]
     pub key_begin: u32,
+    /// Inclusive.
+    #[serde(default, rename = "keyEnd", alias = "key_end")]
+    pub key_end: u32,
 }
 
 #[derive(Deserialize)]

@@ -26,6 +26,13 @@ pub enum Response<'a> {
     Checkpoint {
         state: ConnectorState<'a>,
     },
+    /// A refresh begins: its completion drops the binding's documents from before this.
+    BackfillBegin {
+        binding: usize,
+    },
+    BackfillComplete {
+        binding: usize,
+    },
 }
 
 impl Response<'_> {
@@ -39,6 +46,8 @@ impl Response<'_> {
             Self::Opened {} => "opened",
             Self::SourcedSchema { .. } => "sourcedSchema",
             Self::Checkpoint { .. } => "checkpoint",
+            Self::BackfillBegin { .. } => "backfillBegin",
+            Self::BackfillComplete { .. } => "backfillComplete",
         }
     }
 }

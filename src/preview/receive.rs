@@ -34,6 +34,8 @@ enum Response {
     Opened(IgnoredAny),
     SourcedSchema(IgnoredAny),
     Checkpoint { state: Option<StateUpdate> },
+    BackfillBegin(IgnoredAny),
+    BackfillComplete(IgnoredAny),
 }
 
 #[derive(Deserialize)]
@@ -167,7 +169,10 @@ impl<W: Write> Receiver<W> {
             return self.document(&captured);
         }
         match serde_json::from_slice(line).map_err(unreadable)? {
-            Response::Opened(_) | Response::SourcedSchema(_) => Ok(ControlFlow::Continue(())),
+            Response::Opened(_)
+            | Response::SourcedSchema(_)
+            | Response::BackfillBegin(_)
+            | Response::BackfillComplete(_) => Ok(ControlFlow::Continue(())),
             Response::Checkpoint { state } => self.checkpoint(state),
         }
     }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::map::ConfigMap;
 use super::streams::StreamOptions;
-use super::values::{CatalogOption, Document, Interval, OAuth2, SchemaMode, Size, StateFormat, Words};
+use super::values::{CatalogOption, Document, FullRefresh, Interval, OAuth2, SchemaMode, Size, StateFormat, Words};
 
 pub const NAME: &str = "shim.yaml";
 
@@ -51,6 +51,9 @@ pub struct ShimFile {
     /// Where discovered collections have their schemas from [default: inferred].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schema: Option<SchemaMode>,
+    /// What happens to the rows that a completed full refresh did not bring again [default: tombstones].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub full_refresh: Option<FullRefresh>,
     /// What is different for the streams of a name or a glob; the most specific one wins.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub streams: BTreeMap<String, StreamOptions>,

@@ -29,7 +29,7 @@ use file::{ShimFile, SpecChanges};
 pub use map::ConfigMap;
 use streams::StreamRules;
 use values::OAuth2;
-pub use values::{CatalogOption, Interval, SchemaMode, StateFormat};
+pub use values::{CatalogOption, FullRefresh, Interval, SchemaMode, StateFormat};
 
 /// Everything that is set for a connector.
 pub struct Settings {
@@ -44,6 +44,8 @@ pub struct Settings {
     pub idle_timeout: Interval,
     /// How long a capture stays up at least.
     pub run_interval: Option<Interval>,
+    /// What ends a full refresh, where `streams` does not say otherwise.
+    pub full_refresh: FullRefresh,
     pub streams: StreamRules,
     /// An RFC 7396 merge patch for the connector's config schema.
     pub config_patch: Option<Value>,
@@ -120,6 +122,7 @@ impl Settings {
             max_document: file.max_document.map_or(MAX_DOCUMENT, |it| it.0),
             idle_timeout: file.idle_timeout.unwrap_or(IDLE_TIMEOUT),
             run_interval: file.run_interval,
+            full_refresh: file.full_refresh.unwrap_or_default(),
             streams: StreamRules::new(file.schema.unwrap_or_default(), file.streams, dir)?,
             config_patch: patch.map(|it| it.read(dir, "the patch of the spec")).transpose()?,
             config_map: match map {

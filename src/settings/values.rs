@@ -55,6 +55,18 @@ pub enum SchemaMode {
     Declared,
 }
 
+/// What happens to the rows that a completed full refresh did not bring again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum FullRefresh {
+    /// They are deleted one by one if the collection is keyed by the row id, and stay otherwise.
+    #[default]
+    Tombstones,
+    /// Flow drops all rows from before the refresh.
+    Truncate,
+}
+
 /// What a connector's `--state` file holds (A7).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -1,6 +1,7 @@
 //! Runs `fixtures/conversations`: each case scripts a connector and a runtime and lists the expected results. The format is described
 //! in `fixtures/README.md`. Each is played in both codecs. `CASE=NAME` plays the cases whose name contains it.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::runtime::backfills::Backfill;
 use crate::runtime::{
     Answer, Binding, Codec, Document, End, Opening, Runtime, Session, Then, When, reduced, repository,
 };
@@ -30,6 +32,7 @@ const EXPECTATIONS: &[&str] = &[
     "state",
     "answer",
     "received",
+    "backfills",
     "checkpoints",
     "exit",
     "last",
@@ -148,6 +151,7 @@ impl Case {
     /// Plays all acts and returns what each of them said, and one sentence per failure.
     fn play(&self, file: &Path, codec: Codec) -> (Vec<Value>, Vec<String>) {
         let (mut said, mut wrong) = (Vec::new(), Vec::new());
+        let mut begun = HashSet::new();
         let mut state = match self.prologue.iter().find(|it| it.name == "state").map(Part::json) {
             None => json!({}),
             Some(Ok(state)) => state,
@@ -155,7 +159,7 @@ impl Case {
         };
         for (index, act) in self.acts.iter().enumerate() {
             let mut found = Vec::new();
-            match self.play_act(file, codec, index, &mut state, &mut found) {
+            match self.play_act(file, codec, index, (&mut state, &mut begun), &mut found) {
                 Ok(it) => said.push(it),
                 Err(e) => found.push(e),
             }
@@ -169,7 +173,7 @@ impl Case {
         file: &Path,
         codec: Codec,
         index: usize,
-        state: &mut Value,
+        (state, begun): (&mut Value, &mut HashSet<usize>),
         wrong: &mut Vec<String>,
     ) -> Result<Value, String> {
         let act = &self.acts[index];
@@ -179,10 +183,10 @@ impl Case {
         let bindings = self.bindings(act)?;
         let (said, end) = match act.kind.as_str() {
             "open" => {
-                let session = self.open(act, &runtime, &bindings, state)?.run();
+                let session = self.open(act, &runtime, &bindings, state)?.begun(begun.clone()).run();
                 check_session(act, &bindings, &session, wrong)?;
                 let said = self.what_was_said(act, &session);
-                *state = session.state;
+                (*state, *begun) = (session.state, session.begun);
                 (said, session.end)
             }
             "spec" => check_answer(act, runtime.ask_spec(), "spec", wrong)?,
@@ -226,7 +230,8 @@ impl Case {
             return Value::Null;
         }
         let documents: Vec<_> = session.documents.iter().map(|it| json!([it.binding, it.text])).collect();
-        json!([documents, session.state, session.sourced_schemas])
+        let backfills: Vec<_> = session.backfills.iter().map(|it| format!("{it:?}")).collect();
+        json!([documents, session.state, session.sourced_schemas, backfills])
     }
 
     fn runtime(&self, file: &Path, index: usize, folder: &Path, received: &Path) -> Result<Runtime, String> {
@@ -409,7 +414,26 @@ fn check_session(act: &Act, bindings: &[Binding], session: &Session, wrong: &mut
             wrong.push(format!("{} checkpoints, not {}", session.checkpoints, part.argument));
         }
     }
+    let backfills: Vec<String> = session.backfills.iter().map(|it| show_backfill(it, bindings)).collect();
+    if let Some(part) = act.one("backfills")
+        && !part.texts().eq(&backfills)
+    {
+        wrong.push(format!("the backfills are {backfills:?}"));
+    }
+    // An idle shard commits nothing.
+    if act.one("exit").is_none() && session.checkpoints > 0 {
+        let has_one = |it: &usize| session.sourced_schemas.iter().any(|(binding, _)| binding == it);
+        let lack = (0..bindings.len()).filter(|it| !has_one(it));
+        wrong.extend(lack.map(|it| format!("F12: {} got no sourced schema", bindings[it].name())));
+    }
     act.all("state").try_for_each(|it| check_pointers(it, &session.state, wrong))
+}
+
+/// `begin views`, `complete views after 4`: the number of documents committed before it.
+fn show_backfill(it: &Backfill, bindings: &[Binding]) -> String {
+    let step = format!("{:?}", it.step).to_lowercase();
+    let after = if it.after > 0 { format!(" after {}", it.after) } else { String::new() };
+    format!("{step} {}{after}", bindings[it.binding].name())
 }
 
 fn check_end(act: &Act, end: &End, wrong: &mut Vec<String>) -> Result<(), String> {

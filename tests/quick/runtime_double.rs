@@ -104,6 +104,24 @@ fn documents_that_do_not_fit_their_collection_are_found() {
 }
 
 #[test]
+fn backfill_messages_that_do_not_stand_alone_are_found() {
+    let (begin, complete) = (json!({"backfillBegin": {}}), json!({"backfillComplete": {"binding": 0}}));
+    let (checkpoint, document) = (json!({"checkpoint": {}}), json!({"captured": {"doc": {"id": 1}}}));
+    let sent = |messages: &[&Value]| captured(&messages.iter().map(|it| (*it).clone()).collect::<Vec<_>>());
+    let alone = [&document, &checkpoint, &begin, &checkpoint, &document, &checkpoint, &complete];
+    assert_eq!(sent(&alone), [""; 0]);
+    expect_found(&sent(&[&document, &begin]), "Q14: .*Begin of binding 0 does not stand alone");
+    expect_found(&sent(&[&begin, &document]), "Q14: a document or schema after the backfill Begin");
+    expect_found(&sent(&[&begin, &complete]), "Q14: .*Complete of binding 0 does not stand alone");
+    expect_found(&sent(&[&begin, &checkpoint, &document, &complete]), "Q14: .*Complete");
+    expect_found(&sent(&[&complete]), "Complete of binding 0 completes what has not begun");
+    expect_found(&sent(&[&json!({"backfillBegin": {"binding": 1}})]), "no binding 1");
+    let lines = format!("{{\"opened\":{{}}}}\n{begin}\n{checkpoint}\n");
+    let broken = says(&lines, "", "").open(&[binding()], &json!({})).shard(0, 2).run().end.broken;
+    expect_found(&broken, "Q15");
+}
+
+#[test]
 fn sourced_schemas_that_are_open_or_unknown_to_flow_are_found() {
     let sourced = |schema: Value| captured(&[json!({"sourcedSchema": {"documentSchema": schema}})]);
     let inner = json!({"type": "object", "properties": {"x": {}}});

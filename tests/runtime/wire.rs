@@ -17,6 +17,8 @@ pub enum Response<'a> {
     Captured(Captured<'a>),
     SourcedSchema(SourcedSchema),
     Checkpoint(Checkpoint),
+    BackfillBegin(Backfill),
+    BackfillComplete(Backfill),
 }
 
 #[derive(Deserialize)]
@@ -98,6 +100,13 @@ pub struct SourcedSchema {
     #[serde(default)]
     pub binding: u64,
     pub document_schema: Value,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Backfill {
+    #[serde(default)]
+    pub binding: u64,
 }
 
 #[derive(Deserialize)]

@@ -11,6 +11,17 @@ use super::Entry;
 use crate::json::members::is_blank;
 use crate::upstream::{Mode, Rows, Stream, StreamId, Upstream};
 
+/// How far a full refresh is that truncates its collection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Truncation {
+    /// It does not truncate.
+    Off,
+    /// Flow has to be told that it begins.
+    Due,
+    /// Flow was told.
+    Begun,
+}
+
 /// The state of one binding during a session.
 pub struct Cell {
     pub(super) state_key: String,
@@ -31,9 +42,9 @@ pub struct Cell {
     pub(super) announced: bool,
     /// The shared state may be a bookmark of this stream.
     pub(super) shares_bookmark: bool,
-    /// Full refresh: the source was given a bookmark that an earlier sync left, so it may bring only what is new (S17).
-    /// Row ids continue.
-    pub(super) continues: bool,
+    /// Full refresh: the source may be given a bookmark that an earlier sync left, so it may bring only what is new (S17).
+    pub(super) has_bookmark: bool,
+    pub(super) truncation: Truncation,
     /// The source has said in this session that rows of older versions are gone.
     pub(super) activated: bool,
     /// Rows with ids up to this one have tombstones already.
@@ -48,6 +59,7 @@ pub struct Cell {
     pub(super) committed_high: Option<u64>,
     pub(super) committed_complete: bool,
     pub(super) committed_low: u64,
+    pub(super) committed_begun: bool,
     pub(super) committed_method: Option<String>,
     pub(super) state_changed: bool,
     pub(super) dirty: bool,
@@ -61,6 +73,7 @@ pub(super) struct StoredCell {
     pub(super) low_row_id: u64,
     pub(super) state: Option<Box<RawValue>>,
     pub(super) complete: bool,
+    pub(super) begun: bool,
     pub(super) method: Option<String>,
 }
 
@@ -71,6 +84,7 @@ impl StoredCell {
             serde_json::from_str(raw.get()).map_err(|_| "it is not an object".to_owned())?;
         let mut cell = Self::default();
         for (name, value) in members {
+            let flag = || value.get().parse().map_err(|_| format!("its {name} is neither true nor false"));
             let integer = || value.get().parse().map_err(|_| format!("its {name} is not a row id"));
             match name.as_str() {
                 "rowId" => cell.row_id = Some(integer()?),
@@ -80,10 +94,8 @@ impl StoredCell {
                     let state = unwrap_cell(&value).ok_or("its state is not an array of one value")?;
                     cell.state = Some(state);
                 }
-                "swept" => {
-                    cell.complete =
-                        value.get().parse().map_err(|_| "its swept is neither true nor false".to_owned())?;
-                }
+                "swept" => cell.complete = flag()?,
+                "begun" => cell.begun = flag()?,
                 "method" => {
                     cell.method =
                         serde_json::from_str(value.get()).map_err(|_| "its method is not a name".to_owned())?;
@@ -110,7 +122,8 @@ impl Cell {
             was_complete: false,
             announced: false,
             shares_bookmark: false,
-            continues: false,
+            has_bookmark: false,
+            truncation: if entry.truncates { Truncation::Due } else { Truncation::Off },
             activated: false,
             low_row_id: 0,
             method: entry.method,
@@ -120,6 +133,7 @@ impl Cell {
             committed_high: None,
             committed_complete: false,
             committed_low: 0,
+            committed_begun: false,
             committed_method: None,
             state_changed: false,
             dirty: false,
@@ -128,6 +142,23 @@ impl Cell {
 
     pub fn rows(&self) -> Rows {
         self.rows
+    }
+
+    /// The shared state may be a bookmark of this stream.
+    pub(super) fn share_bookmark(&mut self, shares: bool) {
+        self.shares_bookmark = shares;
+        self.has_bookmark = shares && self.mode == Mode::FullRefresh;
+    }
+
+    /// Row ids continue where an earlier sync ended, as what it brought may not come again.
+    pub(super) fn continues(&self) -> bool {
+        self.has_bookmark && self.rows == Rows::ByRowId
+    }
+
+    /// Whether a later session may go on with the truncating refresh. One that has a bookmark may not be complete, and
+    /// only its own session knows.
+    pub(super) fn has_begun_truncating(&self) -> bool {
+        self.truncation == Truncation::Begun && !self.has_bookmark
     }
 
     /// Whether the source reads the stream in this session, as far as is known.
@@ -141,6 +172,7 @@ impl Cell {
         self.committed_row_id = found.row_id;
         self.committed_high = found.high_row_id;
         self.committed_complete = found.complete;
+        self.committed_begun = found.begun;
         (self.low_row_id, self.committed_low) = (found.low_row_id, found.low_row_id);
         let row_id = found.row_id.unwrap_or_default();
         let high = found.high_row_id.unwrap_or_default().max(row_id);
@@ -160,13 +192,17 @@ impl Cell {
                 let resumes = |it: &RawValue| source.resumes(stream, it, self.rows);
                 if was_one.is_some() && !found.complete && self.state.as_deref().is_some_and(resumes) {
                     self.row_id = row_id;
+                    // Its documents from before Flow was told would be dropped.
+                    (self.has_bookmark, self.truncation) = match (self.truncation, found.begun) {
+                        (Truncation::Due, true) => (false, Truncation::Begun),
+                        _ => (false, Truncation::Off),
+                    };
                 } else {
                     if !self.was_complete {
                         self.set_none();
                     }
-                    let has_bookmark = self.shares_bookmark || self.state.as_deref().is_some_and(|it| !is_blank(it));
-                    if self.rows == Rows::ByRowId && has_bookmark {
-                        self.continues = true;
+                    self.has_bookmark |= self.state.as_deref().is_some_and(|it| !is_blank(it));
+                    if self.continues() {
                         self.row_id = high;
                     }
                 }
@@ -198,6 +234,7 @@ impl Cell {
         self.state_changed
             || self.committed_row_id != Some(self.row_id)
             || self.committed_high != high
+            || self.committed_begun != self.has_begun_truncating()
             || self.committed_method.as_deref() != self.method
     }
 }

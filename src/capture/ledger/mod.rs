@@ -6,8 +6,8 @@
 //!  "catalogV1": [{"version": "1122334455667788", "streams": []}]}
 //! ```
 //!
-//! A cell of a full refresh has a `highRowId`, `swept` if it was complete and left a state for the next one, and
-//! `lowRowId` if the rows up to there are gone. `method` says how the stream is replicated, if the protocol has several
+//! A cell of a full refresh has a `highRowId`, `swept` if it was complete and left a state for the next one,
+//! `lowRowId` if the rows up to there are gone, and `begun` if it is going to truncate the collection. `method` says how the stream is replicated, if the protocol has several
 //! incremental ways. A state of the connector's is in an array of one: merge patches replace arrays as a whole and keep
 //! the nulls in them (F8). A patch contains only what has changed since the previous one.
 //!
@@ -26,7 +26,7 @@ use crate::error;
 use crate::upstream::{FullRefreshPolicy, Mode, Rows, Stream, StreamId, Upstream};
 
 pub use cell::Cell;
-use cell::{StoredCell, number, raw_text, text, unwrap_cell, wrap_cell};
+use cell::{StoredCell, Truncation, number, raw_text, text, unwrap_cell, wrap_cell};
 use legacy::TakenOver;
 
 /// States of bindings, and what they share.
@@ -124,6 +124,8 @@ pub struct Entry<'a> {
     pub mode: Mode,
     pub method: Option<&'static str>,
     pub rows: Rows,
+    /// Its full refreshes truncate the collection.
+    pub truncates: bool,
     pub stream: &'a Stream,
 }
 
@@ -148,7 +150,7 @@ impl Ledger {
         };
         for (entry, shares_bookmark) in entries.iter().zip(shares_bookmark) {
             let mut cell = Cell::new(entry);
-            cell.shares_bookmark = shares_bookmark;
+            cell.share_bookmark(shares_bookmark);
             if let Some(raw) = stored.cells.get(entry.state_key) {
                 let found = StoredCell::parse(raw).map_err(|how| {
                     let (id, key) = (&entry.stream.id, entry.state_key);
@@ -224,11 +226,28 @@ impl Ledger {
         self.cells[index].announced = true;
     }
 
-    /// Rows of older versions are gone (S13): this sync is a complete refresh. Whether there are older rows.
+    /// Rows of older versions are gone (S13): this sync is a complete refresh. Whether there are older rows that Flow will
+    /// not drop.
     pub fn activate_version(&mut self, index: usize) -> bool {
         let cell = &mut self.cells[index];
         cell.activated = true;
-        cell.high_row_id > 0
+        cell.high_row_id > 0 && cell.truncation != Truncation::Begun
+    }
+
+    /// The full refreshes that truncate, and whose begin was not sent yet.
+    pub fn due_to_begin(&self) -> Vec<usize> {
+        (0..self.cells.len()).filter(|&it| self.cells[it].truncation == Truncation::Due).collect()
+    }
+
+    pub fn begin_full_refresh(&mut self, index: usize) {
+        self.cells[index].truncation = Truncation::Begun;
+        self.touch(index);
+    }
+
+    /// Whether a full refresh that has read everything replaces all that was there before.
+    pub fn truncates(&self, index: usize) -> bool {
+        let cell = &self.cells[index];
+        cell.truncation == Truncation::Begun && (!cell.has_bookmark || cell.activated)
     }
 
     /// Whether a connector that has ended well may have read a stream completely.
@@ -241,20 +260,21 @@ impl Ledger {
     pub fn complete_full_refresh(&mut self, index: usize) -> std::ops::RangeInclusive<u64> {
         let cell = &mut self.cells[index];
         // A sync that was given a bookmark brings what is new; unless the tap says so, nothing is gone (S17).
-        let surplus = match (cell.continues, cell.activated) {
+        let surplus = match (cell.continues(), cell.activated) {
             (false, _) => cell.row_id + 1..=cell.high_row_id,
             (true, true) => std::mem::replace(&mut cell.low_row_id, cell.first_row_id) + 1..=cell.first_row_id,
             #[allow(clippy::reversed_empty_ranges)]
             (true, false) => 1..=0,
         };
         cell.high_row_id = cell.row_id;
-        if !cell.continues {
+        if !cell.continues() {
             cell.low_row_id = 0;
         }
         if !self.policy.keeps_state {
             cell.set_none();
         }
         cell.complete = true;
+        cell.truncation = Truncation::Off;
         self.touch(index);
         surplus
     }
@@ -308,6 +328,11 @@ impl Ledger {
                 cell.committed_low = cell.low_row_id;
                 members
                     .insert("lowRowId".to_owned(), if cell.low_row_id > 0 { number(cell.low_row_id) } else { null() });
+            }
+            if cell.committed_begun != cell.has_begun_truncating() {
+                cell.committed_begun = !cell.committed_begun;
+                members
+                    .insert("begun".to_owned(), if cell.committed_begun { RawValue::TRUE.to_owned() } else { null() });
             }
             if cell.committed_method.as_deref() != cell.method {
                 cell.committed_method = cell.method.map(str::to_owned);

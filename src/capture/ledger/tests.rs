@@ -23,7 +23,14 @@ fn open(state: &Value, streams: &[Stream], mode: Mode, version: usize) -> Ledger
     let entries: Vec<Entry> = streams
         .iter()
         .zip(&keys)
-        .map(|(stream, state_key)| Entry { state_key, mode, method: None, rows: Rows::ByRowId, stream })
+        .map(|(stream, state_key)| Entry {
+            state_key,
+            mode,
+            method: None,
+            rows: Rows::ByRowId,
+            truncates: false,
+            stream,
+        })
         .collect();
     Ledger::open(Stored::parse(Some(&raw(state))).unwrap(), &entries, &Airbyte::default()).unwrap()
 }
@@ -144,6 +151,7 @@ fn a_raised_backfill_counter_resets_one_binding() {
             mode: Mode::Incremental,
             method: None,
             rows: Rows::Keyed,
+            truncates: false,
             stream,
         })
         .collect();
@@ -174,7 +182,14 @@ fn a_smaller_full_refresh_leaves_a_surplus_once() {
 /// Opens a ledger over one cell, and gives the error.
 fn opened_with(cell: &Value, source: &dyn Upstream) -> Result<Ledger, String> {
     let stream = stream("s0");
-    let entry = Entry { state_key: "s0.v0", mode: Mode::Incremental, method: None, rows: Rows::Keyed, stream: &stream };
+    let entry = Entry {
+        state_key: "s0.v0",
+        mode: Mode::Incremental,
+        method: None,
+        rows: Rows::Keyed,
+        truncates: false,
+        stream: &stream,
+    };
     let state = json!({"bindingStateV1": {"s0.v0": cell}});
     Ledger::open(Stored::parse(Some(&raw(&state))).unwrap(), &[entry], source).map_err(|it| format!("{it:#}"))
 }
@@ -226,7 +241,14 @@ fn a_damaged_state_at_the_top_is_an_error() {
         assert!(error.to_string().contains(want) && error.to_string().contains("backfill"), "{error}");
     }
     let stream = stream("s0");
-    let entry = Entry { state_key: "s0.v0", mode: Mode::Incremental, method: None, rows: Rows::Keyed, stream: &stream };
+    let entry = Entry {
+        state_key: "s0.v0",
+        mode: Mode::Incremental,
+        method: None,
+        rows: Rows::Keyed,
+        truncates: false,
+        stream: &stream,
+    };
     let stored = Stored::parse(Some(&raw(&json!({"s0": "corrupt"})))).unwrap();
     let error = Ledger::open(stored, &[entry], &Airbyte::default()).err().map(|it| format!("{it:#}")).unwrap();
     assert!(error.contains("stream s0") && error.contains("backfill"), "{error}");

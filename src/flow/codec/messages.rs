@@ -78,6 +78,8 @@ struct Open {
 struct Range {
     #[prost(fixed32, tag = "2")]
     key_begin: u32,
+    #[prost(fixed32, tag = "3")]
+    key_end: u32,
 }
 
 #[derive(prost::Message)]
@@ -130,7 +132,7 @@ impl TryFrom<Request> for request::Request {
             RequestKind::Open(it) => Self::Open(Box::new(request::Open {
                 capture: it.capture.ok_or_else(|| missing("capture"))?.try_into()?,
                 version: it.version,
-                range: it.range.map(|it| request::Range { key_begin: it.key_begin }),
+                range: it.range.map(|it| request::Range { key_begin: it.key_begin, key_end: it.key_end }),
                 state: json("state", it.state)?,
             })),
             RequestKind::Acknowledge(()) => Self::Acknowledge,
@@ -203,7 +205,7 @@ fn json(name: &str, text: Vec<u8>) -> Result<Option<Box<RawValue>>> {
 
 #[derive(prost::Message)]
 pub(super) struct Response {
-    #[prost(oneof = "ResponseKind", tags = "1, 2, 3, 4, 5, 7, 8")]
+    #[prost(oneof = "ResponseKind", tags = "1, 2, 3, 4, 5, 7, 8, 9, 10")]
     kind: Option<ResponseKind>,
 }
 
@@ -224,6 +226,10 @@ enum ResponseKind {
     Checkpoint(Checkpoint),
     #[prost(message, tag = "8")]
     SourcedSchema(SourcedSchema),
+    #[prost(message, tag = "9")]
+    BackfillBegin(Backfill),
+    #[prost(message, tag = "10")]
+    BackfillComplete(Backfill),
 }
 
 #[derive(prost::Message)]
@@ -337,6 +343,12 @@ struct SourcedSchema {
     document_schema: Vec<u8>,
 }
 
+#[derive(prost::Message)]
+struct Backfill {
+    #[prost(uint32, tag = "1")]
+    binding: u32,
+}
+
 impl TryFrom<&response::Response<'_>> for Response {
     type Error = io::Error;
 
@@ -366,6 +378,8 @@ impl TryFrom<&response::Response<'_>> for Response {
                 binding: *binding as u32,
                 document_schema: text(document_schema)?,
             }),
+            From::BackfillBegin { binding } => ResponseKind::BackfillBegin(Backfill { binding: *binding as u32 }),
+            From::BackfillComplete { binding } => ResponseKind::BackfillComplete(Backfill { binding: *binding as u32 }),
             From::Checkpoint { state } => ResponseKind::Checkpoint(Checkpoint { state: Some(state.into()) }),
         };
         Ok(Self { kind: Some(kind) })

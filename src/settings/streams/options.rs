@@ -9,7 +9,7 @@ use crate::dates;
 use crate::json::merge::merge;
 use crate::json::pointer;
 use crate::schema;
-use crate::settings::values::Document;
+use crate::settings::values::{Document, FullRefresh};
 
 /// What shim.yaml says under one name.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -31,6 +31,9 @@ pub struct StreamOptions {
     /// The field by which the source finds what is new: a name, or the names that lead to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor_field: Option<CursorField>,
+    /// What happens to the rows that a completed full refresh did not bring again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub full_refresh: Option<FullRefresh>,
     /// Singer: the name in the tap's messages, if it is not the one in the catalog (`__alias__` in `stream_maps`). Not for
     /// globs.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -139,6 +142,7 @@ impl StreamOptions {
         set(&mut self.disable, &other.disable);
         set(&mut self.omit, &other.omit);
         set(&mut self.cursor_field, &other.cursor_field);
+        set(&mut self.full_refresh, &other.full_refresh);
         set(&mut self.alias, &other.alias);
         match (&mut self.normalize, &other.normalize) {
             (Some(Normalize::Given(mine)), Some(Normalize::Given(other))) => {

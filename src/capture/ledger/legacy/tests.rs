@@ -33,7 +33,7 @@ impl Case {
         let entries: Vec<Entry> = (0..STREAMS.len())
             .map(|it| {
                 let (mode, rows, method) = self.bindings[it];
-                Entry { state_key: &keys[it], mode, method, rows, stream: &streams[it] }
+                Entry { state_key: &keys[it], mode, method, rows, truncates: false, stream: &streams[it] }
             })
             .collect();
         let stored = Stored::parse(Some(&raw(state))).map_err(|it| format!("{it:#}"))?;
