@@ -127,6 +127,10 @@ impl<W: Write> Segments for Committer<W> {
         self.ledger.count_records(binding)
     }
 
+    fn rows(&mut self) -> u64 {
+        self.ledger.rows()
+    }
+
     fn close(&mut self, states: BindingStates) -> Result<(), CaptureError> {
         self.ledger.update(states);
         self.commit()

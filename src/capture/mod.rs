@@ -17,6 +17,7 @@ mod worker;
 
 use crate::error::{self, Stopped};
 use anyhow::{Context, Error, Result, anyhow, bail};
+use jiff::Timestamp;
 use std::io::{self, Write};
 use std::sync::PoisonError;
 use std::time::Instant;
@@ -186,7 +187,7 @@ async fn read_and_publish<W: Write + Send + 'static>(
     config: &RawValue,
 ) -> Result<()> {
     let (statuses, activity, rotations) = (worker.statuses.clone(), worker.activity.clone(), worker.rotations.clone());
-    let tick = || statuses.lock().unwrap_or_else(PoisonError::into_inner).show();
+    let tick = || statuses.lock().unwrap_or_else(PoisonError::into_inner).show(Timestamp::now());
     let reader = thread::spawn("worker", move || worker.run(feed))?;
     let (shutdown, idle) = (&session.launcher.shutdown, Some(session.launcher.idle_timeout));
     let ended = tokio::sync::Notify::new();

@@ -8,6 +8,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Error, anyhow};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::watch;
@@ -46,6 +47,9 @@ pub trait Segments {
 
     /// How many documents of a binding there were since this was last asked.
     fn count_records(&mut self, binding: usize) -> u64;
+
+    /// How many documents of the source there were in this session.
+    fn rows(&mut self) -> u64;
 
     /// The state that covers everything before it.
     fn close(&mut self, states: BindingStates) -> Result<(), CaptureError>;
@@ -89,7 +93,7 @@ impl<S: Segments> Worker<S> {
         max_document: usize,
         activity: Activity,
     ) -> Self {
-        let statuses = StreamStatuses::new(streams.iter().map(|it| it.id.clone()));
+        let statuses = StreamStatuses::new(streams.iter().map(|it| it.id.clone()), Timestamp::now());
         Self {
             segments,
             statuses: Arc::new(Mutex::new(statuses)),
@@ -123,9 +127,8 @@ impl<S: Segments> Worker<S> {
 
     fn read(&mut self, feed: &mut dyn Feed) -> Result<(), CaptureError> {
         loop {
-            let segments = &mut self.segments;
-            // What is held back is flushed only when no more input is immediately available.
-            match feed.next(&mut || segments.flush()) {
+            let next = feed.next(&mut || self.idle());
+            match next {
                 Ok(Some(Event::Record(record))) => self.record(&record)?,
                 Ok(Some(event)) => self.event(event)?,
                 Ok(None) => return Ok(self.segments.flush()?),
@@ -134,6 +137,18 @@ impl<S: Segments> Worker<S> {
                 Err(FeedError::Idle(error)) => return Err(error.into()),
             }
         }
+    }
+
+    /// Called when no more input is immediately available: what is held back for large writes is sent.
+    fn idle(&mut self) -> io::Result<()> {
+        self.count_rows();
+        self.segments.flush()
+    }
+
+    /// Brings the status's number of rows up to date.
+    fn count_rows(&mut self) {
+        let rows = self.segments.rows();
+        self.statuses.lock().unwrap_or_else(PoisonError::into_inner).rows(rows);
     }
 
     #[inline]
@@ -252,7 +267,9 @@ impl<S: Segments> Worker<S> {
             false => streams.iter().map(|(index, _)| *index).collect(),
         };
         self.compare_counts(&indices, update.record_count);
-        self.segments.close(BindingStates { streams, shared: update.shared, complete: update.complete })
+        self.segments.close(BindingStates { streams, shared: update.shared, complete: update.complete })?;
+        self.count_rows();
+        Ok(())
     }
 
     /// Warns once per stream if the source counts other records than have arrived (A15). A source that leaves the
@@ -314,7 +331,11 @@ impl<S: Segments> Worker<S> {
         let _stream = logging::stream_span(&status.stream);
         debug!("{}", format!("stream {} is {:?}", status.stream, status.phase).to_lowercase());
         self.streams[index].heard = true;
-        self.change_statuses(|statuses| statuses.phase(index, status.phase));
+        // A time too far away to be one is not shown.
+        let now = Timestamp::now();
+        let pause = status.pause.and_then(|it| SignedDuration::try_from(it).ok());
+        let waits_until = pause.and_then(|it| now.checked_add(it).ok());
+        self.change_statuses(|statuses| statuses.phase(index, status.phase, waits_until));
         let is_complete = || self.statuses.lock().unwrap_or_else(PoisonError::into_inner).is_complete(index);
         if status.phase == Phase::Complete && self.streams[index].mode == Mode::FullRefresh && is_complete() {
             self.segments.full_refresh_completed(index)?;
@@ -338,7 +359,7 @@ impl<S: Segments> Worker<S> {
     fn change_statuses(&self, change: impl FnOnce(&mut StreamStatuses)) {
         let mut statuses = self.statuses.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut statuses);
-        statuses.show();
+        statuses.show(Timestamp::now());
     }
 
     fn note_repaired(&mut self, index: usize, repaired: &Repair) {

@@ -55,6 +55,8 @@ pub struct Cell {
     pub(super) first_row_id: u64,
     /// Where the row id stood when the source last counted its records (A15).
     pub(super) counted: u64,
+    /// Where the row id stood when the session's records were last summed.
+    pub(super) summed: u64,
     pub(super) committed_row_id: Option<u64>,
     pub(super) committed_high: Option<u64>,
     pub(super) committed_complete: bool,
@@ -129,6 +131,7 @@ impl Cell {
             method: entry.method,
             first_row_id: 0,
             counted: 0,
+            summed: 0,
             committed_row_id: None,
             committed_high: None,
             committed_complete: false,
@@ -208,7 +211,7 @@ impl Cell {
                 }
             }
         }
-        (self.counted, self.first_row_id) = (self.row_id, self.row_id);
+        (self.counted, self.summed, self.first_row_id) = (self.row_id, self.row_id, self.row_id);
     }
 
     /// A state that another replication method has left is of no use: the stream starts over.

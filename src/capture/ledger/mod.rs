@@ -111,6 +111,8 @@ pub struct Ledger {
     pub cells: Vec<Cell>,
     policy: FullRefreshPolicy,
     dirty: Vec<usize>,
+    /// Records in this session, up to each cell's `summed`.
+    rows: u64,
     shared: Option<Box<RawValue>>,
     shared_changed: bool,
     catalog: Option<Box<RawValue>>,
@@ -138,6 +140,7 @@ impl Ledger {
             cells: Vec::new(),
             policy: source.full_refresh_policy(),
             dirty: Vec::new(),
+            rows: 0,
             shared: stored.shared,
             shared_changed: false,
             catalog: None,
@@ -287,6 +290,16 @@ impl Ledger {
         count
     }
 
+    /// How many records of all bindings arrived in this session.
+    pub fn rows(&mut self) -> u64 {
+        for &index in &self.dirty {
+            let cell = &mut self.cells[index];
+            self.rows += cell.row_id.saturating_sub(cell.summed);
+            cell.summed = cell.row_id;
+        }
+        self.rows
+    }
+
     pub fn is_dirty(&self) -> bool {
         !self.dirty.is_empty() || self.shared_changed || self.catalog.is_some() || !self.taken_over.is_nothing()
     }
@@ -301,6 +314,7 @@ impl Ledger {
 
     /// A merge patch of what has changed since the last one.
     pub fn patch(&mut self) -> Result<Box<RawValue>> {
+        self.rows();
         let TakenOver { mut cells, shared, top } = std::mem::take(&mut self.taken_over);
         let null = || RawValue::NULL.to_owned();
         let mut patch: Vec<(String, Box<RawValue>)> = top.into_iter().map(|name| (name, null())).collect();
