@@ -19,8 +19,14 @@ struct Catalog {
 struct ResourceConfig {
     stream: String,
     namespace: Option<String>,
+    /// Every stream has this mode, unless it is incremental only.
+    #[serde(default = "full_refresh_mode")]
     sync_mode: String,
     cursor_field: Option<Vec<String>>,
+}
+
+fn full_refresh_mode() -> String {
+    FULL_REFRESH.to_owned()
 }
 
 /// The discovered streams. One that can't be used is left out with a warning, as the others can be captured all the

@@ -51,23 +51,24 @@ impl Protocol for Airbyte {
         "airbyte"
     }
 
+    /// It has room for what earlier wrappers wrote (F29).
     fn resource_schema(&self) -> (Value, &'static [&'static str]) {
         let schema = json!({
             "type": "object",
             "title": "Airbyte stream",
-            "required": ["stream", "syncMode"],
+            "required": ["stream"],
             "properties": {
                 "stream": {"type": "string", "title": "Stream", "description": "Name of the stream at the source.", "order": 0},
-                "namespace": {"type": "string", "title": "Namespace", "description": "Namespace of the stream, if the source has namespaces: a schema, a database.", "order": 1},
+                "namespace": {"type": ["string", "null"], "title": "Namespace", "description": "Namespace of the stream, if the source has namespaces: a schema, a database.", "order": 1},
                 "syncMode": {
                     "type": "string",
                     "title": "Sync mode",
-                    "description": "incremental: only what is new since the last sync. full_refresh: everything in each sync.",
+                    "description": "incremental: only what is new since the last sync. full_refresh: everything in each sync. Without it: full_refresh.",
                     "enum": ["incremental", "full_refresh"],
                     "order": 2
                 },
                 "cursorField": {
-                    "type": "array",
+                    "type": ["array", "null"],
                     "items": {"type": "string"},
                     "title": "Cursor field",
                     "description": "Path of the field by which the source finds new records, if you can choose it. A nested field has one item per level.",

@@ -88,9 +88,11 @@ fn collection_spec(key: &[String], schema: &Value) -> Value {
     json!({"key": key, "writeSchema": schema, "readSchema": read})
 }
 
-/// A resource config with the stream's name and the other required fields.
+/// A resource config with the stream's name, and the mode in which it is read.
 fn resource(schema: &Value) -> Value {
-    let mut resource = skeleton::required(&crate::inspect::config::fields(schema));
+    let mut fields = crate::inspect::config::fields(schema);
+    fields.iter_mut().for_each(|it| it.required |= !it.values.is_empty());
+    let mut resource = skeleton::required(&fields);
     resource["stream"] = "things".into();
     resource
 }

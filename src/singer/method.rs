@@ -24,6 +24,12 @@ impl Method {
         }
     }
 
+    /// The method of that name, as resource configs write it.
+    pub fn exactly(name: &str) -> Option<Self> {
+        Self::named(name).filter(|it| it.name() == name)
+    }
+
+    /// The method of that name, as taps write it: in any case.
     pub fn named(name: &str) -> Option<Self> {
         [Self::FullTable, Self::Incremental, Self::LogBased].into_iter().find(|it| it.name().eq_ignore_ascii_case(name))
     }

@@ -84,11 +84,14 @@ pub fn check(streams: &[Stream], resources: &[Resource]) -> Result<()> {
     Ok(())
 }
 
+/// The schema of a resource config of either shape (F29). Forms show the one of ours.
 pub fn schema() -> Value {
     json!({
         "type": "object",
         "title": "Singer stream",
-        "required": ["stream", "replicationMethod"],
+        "if": {"required": ["tap_stream_id"]},
+        "then": {"properties": {"tap_stream_id": {"type": "string"}}},
+        "else": {"required": ["stream", "replicationMethod"]},
         "properties": {
             "stream": {"type": "string", "title": "Stream", "description": "The tap_stream_id of the stream.", "order": 0},
             "replicationMethod": {
@@ -99,7 +102,7 @@ pub fn schema() -> Value {
                 "order": 1
             },
             "replicationKey": {
-                "type": "string",
+                "type": ["string", "null"],
                 "title": "Replication key",
                 "description": "The field by which INCREMENTAL finds new rows, if you can choose it.",
                 "order": 2
@@ -124,7 +127,7 @@ pub fn resource(config: &RawValue) -> Result<Resource> {
         return capture_shim(&value).context(what);
     }
     let config = Config::deserialize(&value).context(what)?;
-    let method = Method::named(&config.replication_method).ok_or_else(|| {
+    let method = Method::exactly(&config.replication_method).ok_or_else(|| {
         anyhow!(
             "stream {}: replicationMethod is FULL_TABLE, INCREMENTAL or LOG_BASED, not {:?}",
             config.stream,

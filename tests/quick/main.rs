@@ -20,6 +20,7 @@ mod memory;
 mod overlays;
 mod preview;
 mod processes;
+mod resource_configs;
 mod rotation;
 mod runtime_double;
 mod shims;
