@@ -9,6 +9,9 @@
 //! needs the mark of the first one. Complete is sent once the refresh is complete and committed. A session that is killed
 //! in between leaves a refresh that was not completed: it resumes, or starts over with a new mark.
 //!
+//! A tap with a bookmark truncates only if an earlier sync of it sent ACTIVATE_VERSION (`activates`), and completes only if
+//! this one does (S17).
+//!
 //! Row ids are counted the same way, so that the setting can change at any time. A refresh that was interrupted
 //! before it changed ends with tombstones.
 

@@ -40,13 +40,15 @@ pub struct Cell {
     pub(super) was_complete: bool,
     /// The source has said in this session that it reads the stream.
     pub(super) announced: bool,
-    /// The shared state may be a bookmark of this stream.
-    pub(super) shares_bookmark: bool,
     /// Full refresh: the source may be given a bookmark that an earlier sync left, so it may bring only what is new (S17).
     pub(super) has_bookmark: bool,
+    /// Full refresh: shim.yaml says that it truncates the collection.
+    truncates: bool,
     pub(super) truncation: Truncation,
     /// The source has said in this session that rows of older versions are gone.
     pub(super) activated: bool,
+    /// The source says so when it has read everything, even if it was given a bookmark.
+    pub(super) activates: bool,
     /// Rows with ids up to this one have tombstones already.
     pub(super) low_row_id: u64,
     /// See [`crate::upstream::Resource::method`].
@@ -62,6 +64,7 @@ pub struct Cell {
     pub(super) committed_complete: bool,
     pub(super) committed_low: u64,
     pub(super) committed_begun: bool,
+    pub(super) committed_activates: bool,
     pub(super) committed_method: Option<String>,
     pub(super) state_changed: bool,
     pub(super) dirty: bool,
@@ -76,6 +79,7 @@ pub(super) struct StoredCell {
     pub(super) state: Option<Box<RawValue>>,
     pub(super) complete: bool,
     pub(super) begun: bool,
+    pub(super) activates: bool,
     pub(super) method: Option<String>,
 }
 
@@ -98,6 +102,7 @@ impl StoredCell {
                 }
                 "swept" => cell.complete = flag()?,
                 "begun" => cell.begun = flag()?,
+                "activates" => cell.activates = flag()?,
                 "method" => {
                     cell.method =
                         serde_json::from_str(value.get()).map_err(|_| "its method is not a name".to_owned())?;
@@ -111,8 +116,9 @@ impl StoredCell {
 }
 
 impl Cell {
-    pub(super) fn new(entry: &Entry) -> Self {
-        Self {
+    /// `shares_bookmark`: the shared state may be a bookmark of the stream.
+    pub(super) fn new(entry: &Entry, shares_bookmark: bool) -> Self {
+        let mut cell = Self {
             state_key: entry.state_key.to_owned(),
             mode: entry.mode,
             rows: entry.rows,
@@ -123,10 +129,11 @@ impl Cell {
             complete: false,
             was_complete: false,
             announced: false,
-            shares_bookmark: false,
-            has_bookmark: false,
-            truncation: if entry.truncates { Truncation::Due } else { Truncation::Off },
+            has_bookmark: shares_bookmark && entry.mode == Mode::FullRefresh,
+            truncates: entry.truncates,
+            truncation: Truncation::Off,
             activated: false,
+            activates: false,
             low_row_id: 0,
             method: entry.method,
             first_row_id: 0,
@@ -137,20 +144,24 @@ impl Cell {
             committed_complete: false,
             committed_low: 0,
             committed_begun: false,
+            committed_activates: false,
             committed_method: None,
             state_changed: false,
             dirty: false,
-        }
+        };
+        cell.truncation = cell.new_truncation();
+        cell
     }
 
     pub fn rows(&self) -> Rows {
         self.rows
     }
 
-    /// The shared state may be a bookmark of this stream.
-    pub(super) fn share_bookmark(&mut self, shares: bool) {
-        self.shares_bookmark = shares;
-        self.has_bookmark = shares && self.mode == Mode::FullRefresh;
+    /// Whether a full refresh that starts now truncates. A source with a bookmark that is not known to say when it has
+    /// brought everything may never say so; what Flow is told of a begin hides older rows from new readers, though.
+    fn new_truncation(&self) -> Truncation {
+        let may_complete = !self.has_bookmark || self.activates;
+        if self.truncates && may_complete { Truncation::Due } else { Truncation::Off }
     }
 
     /// Row ids continue where an earlier sync ended, as what it brought may not come again.
@@ -176,6 +187,7 @@ impl Cell {
         self.committed_high = found.high_row_id;
         self.committed_complete = found.complete;
         self.committed_begun = found.begun;
+        (self.activates, self.committed_activates) = (found.activates, found.activates);
         (self.low_row_id, self.committed_low) = (found.low_row_id, found.low_row_id);
         let row_id = found.row_id.unwrap_or_default();
         let high = found.high_row_id.unwrap_or_default().max(row_id);
@@ -195,16 +207,16 @@ impl Cell {
                 let resumes = |it: &RawValue| source.resumes(stream, it, self.rows);
                 if was_one.is_some() && !found.complete && self.state.as_deref().is_some_and(resumes) {
                     self.row_id = row_id;
-                    // Its documents from before Flow was told would be dropped.
-                    (self.has_bookmark, self.truncation) = match (self.truncation, found.begun) {
-                        (Truncation::Due, true) => (false, Truncation::Begun),
-                        _ => (false, Truncation::Off),
-                    };
+                    self.has_bookmark = false;
+                    // If Flow was told only now, the documents of the earlier session would be dropped.
+                    let goes_on = self.truncates && found.begun;
+                    self.truncation = if goes_on { Truncation::Begun } else { Truncation::Off };
                 } else {
                     if !self.was_complete {
                         self.set_none();
                     }
                     self.has_bookmark |= self.state.as_deref().is_some_and(|it| !is_blank(it));
+                    self.truncation = self.new_truncation();
                     if self.continues() {
                         self.row_id = high;
                     }
@@ -238,6 +250,7 @@ impl Cell {
             || self.committed_row_id != Some(self.row_id)
             || self.committed_high != high
             || self.committed_begun != self.has_begun_truncating()
+            || self.committed_activates != self.activates
             || self.committed_method.as_deref() != self.method
     }
 }

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! A cell of a full refresh has a `highRowId`, `swept` if it was complete and left a state for the next one,
-//! `lowRowId` if the rows up to there are gone, and `begun` if it is going to truncate the collection. `method` says how the stream is replicated, if the protocol has several
+//! `lowRowId` if the rows up to there are gone, `begun` if it is going to truncate the collection, and `activates` if the
+//! source says when it has read everything. `method` says how the stream is replicated, if the protocol has several
 //! incremental ways. A state of the connector's is in an array of one: merge patches replace arrays as a whole and keep
 //! the nulls in them (F8). A patch contains only what has changed since the previous one.
 //!
@@ -152,8 +153,7 @@ impl Ledger {
             None => vec![false; streams.len()],
         };
         for (entry, shares_bookmark) in entries.iter().zip(shares_bookmark) {
-            let mut cell = Cell::new(entry);
-            cell.share_bookmark(shares_bookmark);
+            let mut cell = Cell::new(entry, shares_bookmark);
             if let Some(raw) = stored.cells.get(entry.state_key) {
                 let found = StoredCell::parse(raw).map_err(|how| {
                     let (id, key) = (&entry.stream.id, entry.state_key);
@@ -233,8 +233,10 @@ impl Ledger {
     /// not drop.
     pub fn activate_version(&mut self, index: usize) -> bool {
         let cell = &mut self.cells[index];
-        cell.activated = true;
-        cell.high_row_id > 0 && cell.truncation != Truncation::Begun
+        (cell.activated, cell.activates) = (true, cell.mode == Mode::FullRefresh);
+        let stay = cell.high_row_id > 0 && cell.truncation != Truncation::Begun;
+        self.touch(index);
+        stay
     }
 
     /// The full refreshes that truncate, and whose begin was not sent yet.
@@ -347,6 +349,10 @@ impl Ledger {
                 cell.committed_begun = !cell.committed_begun;
                 members
                     .insert("begun".to_owned(), if cell.committed_begun { RawValue::TRUE.to_owned() } else { null() });
+            }
+            if cell.committed_activates != cell.activates {
+                cell.committed_activates = cell.activates;
+                members.insert("activates".to_owned(), RawValue::TRUE.to_owned());
             }
             if cell.committed_method.as_deref() != cell.method {
                 cell.committed_method = cell.method.map(str::to_owned);

@@ -58,7 +58,7 @@ impl Case {
         let bookmark = RawValue::from_string(r#"{"at":"later"}"#.to_owned()).unwrap();
         for (index, (records, is_complete)) in self.reads.iter().enumerate() {
             let cell = &ledger.cells[index];
-            seen += &format!(" {:?}", (cell.fresh, cell.row_id, cell.high_row_id, cell.shares_bookmark));
+            seen += &format!(" {:?}", (cell.fresh, cell.row_id, cell.high_row_id, cell.has_bookmark));
             let ids: Vec<u64> = (0..*records).map(|_| ledger.next_row(index)).collect();
             let states = vec![(index, Some(bookmark.clone()))];
             ledger.update(BindingStates {
