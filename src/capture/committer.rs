@@ -112,7 +112,7 @@ impl<W: Write> Segments for Committer<W> {
     }
 
     fn full_refresh_completed(&mut self, binding: usize) -> Result<(), CaptureError> {
-        if !self.ledger.truncates(binding) {
+        if !self.ledger.may_truncate(binding) {
             self.pending += refresh::complete(&mut self.ledger, binding, &mut self.out)?;
             return Ok(());
         }

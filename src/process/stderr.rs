@@ -101,8 +101,8 @@ static LEVEL_WORD: LazyLock<Option<Regex>> = LazyLock::new(|| {
 impl Levels {
     fn of(&mut self, line: &str) -> Level {
         // Only where a level is usually written: a message may speak of an ERROR.
-        let head: String = line.chars().take(80).collect();
-        let word = LEVEL_WORD.as_ref().and_then(|regex| regex.captures(&head));
+        let head = line.char_indices().nth(80).map_or(line, |(end, _)| &line[..end]);
+        let word = LEVEL_WORD.as_ref().and_then(|regex| regex.captures(head));
         let named = word.and_then(|it| it.iter().skip(1).flatten().next().and_then(|word| Level::named(word.as_str())));
         // An error of `docker run` itself is the reason why the connector did not start.
         let named = named.or(line.starts_with("docker: ").then_some(Level::Error));

@@ -233,9 +233,12 @@ impl Ledger {
     /// not drop.
     pub fn activate_version(&mut self, index: usize) -> bool {
         let cell = &mut self.cells[index];
-        (cell.activated, cell.activates) = (true, cell.mode == Mode::FullRefresh);
+        cell.activated = true;
+        cell.activates |= cell.mode == Mode::FullRefresh;
         let stay = cell.high_row_id > 0 && cell.truncation != Truncation::Begun;
-        self.touch(index);
+        if cell.activates != cell.committed_activates {
+            self.touch(index);
+        }
         stay
     }
 
@@ -250,7 +253,7 @@ impl Ledger {
     }
 
     /// Whether a full refresh that has read everything replaces all that was there before.
-    pub fn truncates(&self, index: usize) -> bool {
+    pub fn may_truncate(&self, index: usize) -> bool {
         let cell = &self.cells[index];
         cell.truncation == Truncation::Begun && (!cell.has_bookmark || cell.activated)
     }
