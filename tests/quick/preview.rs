@@ -40,6 +40,20 @@ fn the_demo_needs_nothing_but_the_binary() {
 }
 
 #[test]
+fn a_truncating_full_refresh_has_no_tombstones() {
+    let folder = tempfile::tempdir().unwrap();
+    let (shim, state) = (text(&folder.path().join("shim.yaml")), text(&folder.path().join("state")));
+    let config = json!({"shop": "corner", "api_key": "demo-s3cret", "count": 20}).to_string();
+    let page_views = |policy: &str| {
+        fs::write(&shim, format!("command: [flow-shim, demo-source]\nfullRefresh: {policy}\n")).unwrap();
+        let options = ["preview", "--shim", &shim, "--config", &config, "--state", &state];
+        run(options).ok().count("page_views")
+    };
+    // The demo has 20 page views, then 12, then 4.
+    assert_eq!([page_views("tombstones"), page_views("tombstones"), page_views("truncate")], [20, 12 + 8, 4]);
+}
+
+#[test]
 fn documents_are_the_sources_bytes_after_our_meta() {
     let captured = run(demo(30)).ok();
     let folder = tempfile::tempdir().unwrap();
