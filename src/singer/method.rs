@@ -24,12 +24,7 @@ impl Method {
         }
     }
 
-    /// The method of that name, as resource configs write it.
-    pub fn exactly(name: &str) -> Option<Self> {
-        Self::named(name).filter(|it| it.name() == name)
-    }
-
-    /// The method of that name, as taps write it: in any case.
+    /// The method of that name, in any case: taps write it so, and people.
     pub fn named(name: &str) -> Option<Self> {
         [Self::FullTable, Self::Incremental, Self::LogBased].into_iter().find(|it| it.name().eq_ignore_ascii_case(name))
     }

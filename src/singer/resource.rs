@@ -127,7 +127,7 @@ pub fn resource(config: &RawValue) -> Result<Resource> {
         return capture_shim(&value).context(what);
     }
     let config = Config::deserialize(&value).context(what)?;
-    let method = Method::exactly(&config.replication_method).ok_or_else(|| {
+    let method = Method::named(&config.replication_method).ok_or_else(|| {
         anyhow!(
             "stream {}: replicationMethod is FULL_TABLE, INCREMENTAL or LOG_BASED, not {:?}",
             config.stream,
