@@ -22,7 +22,7 @@ const KEYS: [&str; 2] = ["resumable.v0", "plain.v0"];
 
 /// The rows that the source has in its n-th refresh of a binding.
 fn rows(refresh: u64) -> Vec<u64> {
-    (0..5).filter(|it| (refresh * 7 + it * 3) % 4 > 0).collect()
+    (0..5).filter(|it| !(refresh * 7 + it * 3).is_multiple_of(4)).collect()
 }
 
 /// Flow, as far as truncation concerns it.
