@@ -137,7 +137,8 @@ fn run_async(command: Command) -> Result<ExitCode> {
 }
 
 async fn serve_stdio(source: &SourceArgs, shutdown: &Shutdown, stdout: File) -> Result<ExitCode> {
-    let session = Session::resolve(source, shutdown.clone())?;
+    let mut session = Session::resolve(source, shutdown.clone())?;
+    session.publisher.has_task = true;
     serve::serve(&session, std::io::stdin(), stdout).await.map(|()| ExitCode::SUCCESS)
 }
 

@@ -65,6 +65,19 @@ pub fn fields(error: &anyhow::Error) -> Fields {
     error.downcast_ref::<Failure>().map(|it| it.fields.clone()).unwrap_or_default()
 }
 
+/// One result of two steps that were both taken. What failed in both is one sentence; a shutdown is not worth a mention
+/// beside a failure.
+pub fn both<T>(first: anyhow::Result<T>, second: anyhow::Result<()>) -> anyhow::Result<T> {
+    match (first, second) {
+        (first, Ok(())) => first,
+        (Err(first), Err(second)) if stopped(&first).is_none() => {
+            let message = format!("{}; {}", sentence(&first).trim_end(), sentence(&second));
+            Err(Failure { message, fields: fields(&first) }.into())
+        }
+        (_, Err(second)) => Err(second),
+    }
+}
+
 /// A JSON error without the input that it may quote: states and configs hold secrets.
 pub fn without_input(error: &serde_json::Error) -> anyhow::Error {
     let kind = match error.classify() {

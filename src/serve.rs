@@ -16,6 +16,7 @@ use crate::logging;
 use crate::process::thread;
 use crate::schema;
 use crate::session::Session;
+use crate::session::publish::Task;
 use crate::settings::SchemaMode;
 use crate::settings::streams::StreamRules;
 use crate::upstream::{Mode, Resource, Stream};
@@ -46,6 +47,12 @@ where
         match request {
             Request::Open(open) => {
                 session.redact(&open.capture.config);
+                session.publisher.serve(Task {
+                    name: open.capture.name.clone(),
+                    secrets: open.capture.secrets.clone(),
+                    is_open: true,
+                    sealed_config: open.sealed_config.clone(),
+                });
                 return capture::run(session, &open, out).instrument(rpc).await;
             }
             other => answer(session, other, &mut out).instrument(rpc).await?,
@@ -59,11 +66,14 @@ async fn answer<W: Write>(session: &Session, request: Request, out: &mut Writer<
         Request::Spec => out.send(&Response::Spec(&spec(session).await?)),
         Request::Discover(it) => {
             session.redact(&it.config);
+            session.publisher.serve(Task { name: it.name, secrets: it.secrets, ..Task::default() });
             let bindings = discovered(session.discover(&it.config).await?, &session.settings.streams);
             out.send(&Response::Discovered { bindings })
         }
         Request::Validate(it) => {
             session.redact(&it.config);
+            let (name, secrets) = (it.name.clone(), it.secrets.clone());
+            session.publisher.serve(Task { name, secrets, ..Task::default() });
             out.send(&Response::Validated { bindings: validate(session, &it).await? })
         }
         Request::Apply(it) => {

@@ -20,8 +20,9 @@ use anyhow::{Context, Error, Result, anyhow, bail};
 use jiff::Timestamp;
 use std::io::{self, Write};
 use std::sync::PoisonError;
-use std::time::Instant;
-use tracing::{info, warn};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+use tracing::{error, info, warn};
 
 use serde_json::value::RawValue;
 
@@ -42,12 +43,15 @@ use committer::Committer;
 use kept_catalog::CaptureCatalog;
 use ledger::{Entry, Ledger, Stored};
 use record_key::{RecordKey, watched};
-use worker::Worker;
+use worker::{Rotations, Worker};
 
 pub use assign::one_binding_per_stream;
 pub use ledger::{BINDINGS, CATALOG, SHARED};
 pub use migrate::migrate;
 pub use reset::reset_bindings;
+
+/// When a rotated config that could not be published is tried again.
+const PUBLISH_AGAIN: Duration = Duration::from_secs(60);
 
 /// Runs one sync. Ends well only when all that the connector sent is committed (F8).
 pub async fn run<W: Write + Send + 'static>(session: &Session, open: &Open, mut out: Writer<W>) -> Result<()> {
@@ -190,49 +194,61 @@ async fn read_and_publish<W: Write + Send + 'static>(
     let tick = || statuses.lock().unwrap_or_else(PoisonError::into_inner).show(Timestamp::now());
     let reader = thread::spawn("worker", move || worker.run(feed))?;
     let (shutdown, idle) = (&session.launcher.shutdown, Some(session.launcher.idle_timeout));
-    let ended = tokio::sync::Notify::new();
+    let ended = Notify::new();
     let supervised = async {
         let finished = connector.supervise(shutdown, &activity, idle, tick, reader).await;
-        if let Ok(finished) = &finished
-            && let Some(changed) = session.upstream.config_after(&finished.files, config)
-        {
-            session.redact(&changed);
-            rotations.send_replace(Some(changed));
-        }
+        let result = finished.map(|Finished { end, output, stderr, files }| {
+            if let Some(changed) = session.upstream.config_after(&files, config) {
+                session.redact(&changed);
+                rotations.send_replace(Some(changed));
+            }
+            (finish(session, end, output, &stderr), files)
+        });
         ended.notify_one();
-        finished
+        result
     };
-    let publishing = async {
-        let mut rotated = rotations.subscribe();
-        // A config may have been rotated before this.
-        rotated.mark_changed();
-        let mut is_published = true;
-        loop {
-            let is_last = tokio::select! {
-                biased;
-                _ = rotated.changed() => false,
-                () = ended.notified() => true,
-            };
-            if is_last {
-                return is_published;
-            }
-            // Only the newest is published: it replaces those before it.
-            let newest = rotated.borrow_and_update().clone();
-            if let Some(changed) = newest {
-                is_published = session.publish(&changed, &open.capture.config, &catalog.way).await;
-            }
+    let (finished, published) = tokio::join!(supervised, publish_rotated(session, open, catalog, &rotations, &ended));
+    let ended = match finished {
+        Ok((ended, files)) => {
+            files.close(shutdown.deadline()).await;
+            ended
         }
+        Err(failure) => Err(failure),
     };
-    let (finished, is_published) = tokio::join!(supervised, publishing);
-    let Finished { end, output, stderr, files } = finished?;
-    let ended = finish(session, end, output, &stderr);
-    files.close(shutdown.deadline()).await;
-    ended?;
-    // Its next start would use the old config.
-    if !is_published {
-        bail!("the connector's new config was not published: update the capture's config before the old one expires");
+    error::both(ended, published)
+}
+
+/// Publishes the configs that the connector rotates, until it has ended. One that could not be published is tried again, also
+/// once more at the end. Only the newest counts: it replaces those before it.
+async fn publish_rotated(
+    session: &Session,
+    open: &Open,
+    catalog: &CaptureCatalog,
+    rotations: &Rotations,
+    ended: &Notify,
+) -> Result<()> {
+    let mut rotations = rotations.subscribe();
+    // A config may have been rotated before this.
+    rotations.mark_changed();
+    let (mut published, mut has_ended) = (Ok(()), false);
+    while !has_ended {
+        tokio::select! {
+            biased;
+            _ = rotations.changed() => {}
+            () = ended.notified() => has_ended = true,
+            () = tokio::time::sleep(PUBLISH_AGAIN), if published.is_err() => {}
+        }
+        let newest = rotations.borrow_and_update().clone();
+        if let Some(config) = newest.filter(|_| !has_ended || published.is_err()) {
+            published = session.publish(&config, &open.capture.config, &catalog.way).await;
+        }
+        if let Err(failure) = &published
+            && !has_ended
+        {
+            error!("{failure:#}; it is tried again while the connector runs");
+        }
     }
-    Ok(())
+    published
 }
 
 /// Sends the discovered schemas first (F12). They take effect with the first checkpoint.

@@ -4,6 +4,7 @@ pub mod codec;
 pub mod name;
 pub mod request;
 pub mod response;
+pub mod secret;
 
 /// `spec.protocol` (F3).
 pub const PROTOCOL: u32 = 3032023;

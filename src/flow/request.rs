@@ -1,9 +1,13 @@
 //! What the runtime asks. Fields that we don't know are ignored (F2): new ones appear over time.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result, anyhow};
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+
+use super::secret::{self, Secret};
 
 #[cfg_attr(test, derive(Debug))]
 pub enum Request {
@@ -18,13 +22,23 @@ pub enum Request {
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(Debug))]
 pub struct Discover {
+    /// Of the capture.
+    #[serde(default)]
+    pub name: String,
     pub config: Box<RawValue>,
+    #[serde(default, deserialize_with = "secrets")]
+    pub secrets: Vec<Secret>,
 }
 
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(Debug))]
 pub struct Validate {
+    /// Of the capture.
+    #[serde(default)]
+    pub name: String,
     pub config: Box<RawValue>,
+    #[serde(default, deserialize_with = "secrets")]
+    pub secrets: Vec<Secret>,
     #[serde(default)]
     pub bindings: Vec<ValidateBinding>,
 }
@@ -55,6 +69,9 @@ pub struct Open {
     pub range: Option<Range>,
     #[serde(default)]
     pub state: Option<Box<RawValue>>,
+    /// The config as it was published: encrypted, or without the values of the task's secrets.
+    #[serde(default, rename = "sealedConfig", alias = "sealed_config")]
+    pub sealed_config: Option<Box<RawValue>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -70,7 +87,11 @@ pub struct Range {
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(Debug))]
 pub struct CaptureSpec {
+    #[serde(default)]
+    pub name: String,
     pub config: Box<RawValue>,
+    #[serde(default, deserialize_with = "secrets")]
+    pub secrets: Vec<Secret>,
     #[serde(default)]
     pub bindings: Vec<Binding>,
     #[serde(default, rename = "linkedCollections", alias = "linked_collections")]
@@ -158,6 +179,10 @@ impl Request {
             .or(acknowledge.map(|_| Self::Acknowledge))
             .ok_or_else(unknown)
     }
+}
+
+fn secrets<'de, D: Deserializer<'de>>(it: D) -> Result<Vec<Secret>, D::Error> {
+    Ok(secret::from_map(Option::<BTreeMap<String, String>>::deserialize(it)?.unwrap_or_default()))
 }
 
 pub(super) fn unknown() -> anyhow::Error {

@@ -33,8 +33,8 @@ pub(super) struct Output {
 }
 
 /// The names of the client's id and secret in Flow (docs/oauth.md, "What Flow does", 1).
-pub(super) const CLIENT_ID: &str = "client_id";
-pub(super) const CLIENT_SECRET: &str = "client_secret";
+pub const CLIENT_ID: &str = "client_id";
+pub const CLIENT_SECRET: &str = "client_secret";
 
 /// Reads `advanced_auth`. An error is a sentence with the reason why there is no OAuth.
 pub(super) fn advanced(schema: &Value, auth: &Value) -> Result<Declared, String> {

@@ -18,6 +18,7 @@ mod translate;
 #[cfg(test)]
 mod tests;
 
+pub use declared::{CLIENT_ID, CLIENT_SECRET};
 pub use remap::Remap;
 
 use std::collections::BTreeMap;

@@ -7,9 +7,7 @@ use regex::Regex;
 use serde_json::{Map, Value};
 
 use super::names::{is_public_name, is_secret_name};
-
-/// How deep references and branches of a schema are followed.
-const DEEPEST: usize = 16;
+use super::schemas::Schemas;
 
 /// Inside a secret, a shorter text is more often a unit or a region than a secret.
 const SHORTEST_PART: usize = 4;
@@ -28,14 +26,12 @@ static URL_PASSWORD: LazyLock<Option<Regex>> =
 
 /// The texts in a config that are secret. Without a schema, names alone decide.
 pub fn find(config: &Value, schema: Option<&Value>) -> Vec<String> {
-    let mut finder = Finder { root: schema, found: Vec::new() };
-    let schemas = schema.map(|it| finder.expand(it)).unwrap_or_default();
-    finder.value(config, Secret { own: false, all: false }, &schemas);
+    let mut finder = Finder { found: Vec::new() };
+    finder.value(config, Secret { own: false, all: false }, &Schemas::new(schema));
     finder.found
 }
 
-struct Finder<'a> {
-    root: Option<&'a Value>,
+struct Finder {
     found: Vec<String>,
 }
 
@@ -48,14 +44,15 @@ struct Secret {
     all: bool,
 }
 
-impl<'a> Finder<'a> {
-    fn value(&mut self, value: &Value, secret: Secret, schemas: &[&'a Value]) {
+impl Finder {
+    fn value(&mut self, value: &Value, secret: Secret, schemas: &Schemas) {
         match value {
             Value::String(text) => self.text(text, secret),
             Value::Number(number) if secret.own => self.found.push(number.to_string()),
             Value::Array(items) => {
-                let schemas: Vec<_> = schemas.iter().flat_map(|it| self.item_schemas(it)).collect();
-                let secret = Secret { own: secret.own || is_marked(&schemas), all: secret.all || is_marked(&schemas) };
+                let schemas = schemas.item();
+                let marked = schemas.mark_secret();
+                let secret = Secret { own: secret.own || marked, all: secret.all || marked };
                 items.iter().for_each(|item| self.value(item, secret, &schemas));
             }
             Value::Object(members) => self.members(members, secret, schemas),
@@ -63,13 +60,13 @@ impl<'a> Finder<'a> {
         }
     }
 
-    fn members(&mut self, members: &Map<String, Value>, secret: Secret, schemas: &[&'a Value]) {
+    fn members(&mut self, members: &Map<String, Value>, secret: Secret, schemas: &Schemas) {
         let is_secret_pair = ["name", "key", "header", "header_name"]
             .iter()
             .any(|name| members.get(*name).and_then(Value::as_str).is_some_and(is_secret_name));
         for (name, member) in members {
-            let schemas: Vec<_> = schemas.iter().flat_map(|it| self.member_schemas(it, name)).collect();
-            let marked = is_marked(&schemas);
+            let schemas = schemas.member(name);
+            let marked = schemas.mark_secret();
             // A name speaks for its own value only: `credentials` holds an `auth_type` as well.
             let named = is_secret_name(name) && !member.is_object();
             let part = secret.all && !is_public_name(name) && !is_short(member);
@@ -93,7 +90,7 @@ impl<'a> Finder<'a> {
         if text.trim_start().starts_with(['{', '['])
             && let Ok(inner @ (Value::Object(_) | Value::Array(_))) = serde_json::from_str(text)
         {
-            return self.value(&inner, Secret { own: secret.own, all: secret.own }, &[]);
+            return self.value(&inner, Secret { own: secret.own, all: secret.own }, &Schemas::new(None));
         }
         if let Some(password) = URL_PASSWORD.as_ref().and_then(|it| it.captures(text)).and_then(|it| it.get(1)) {
             self.found.push(password.as_str().to_owned());
@@ -105,51 +102,6 @@ impl<'a> Finder<'a> {
             }
         }
     }
-
-    /// A schema with its references and branches, each as a schema of its own.
-    fn expand(&self, schema: &'a Value) -> Vec<&'a Value> {
-        let mut expanded = Vec::new();
-        self.expand_into(schema, &mut expanded, DEEPEST);
-        expanded
-    }
-
-    fn expand_into(&self, schema: &'a Value, expanded: &mut Vec<&'a Value>, depth: usize) {
-        if depth == 0 || !schema.is_object() {
-            return;
-        }
-        expanded.push(schema);
-        let reference = schema.get("$ref").and_then(Value::as_str).and_then(|it| it.strip_prefix('#'));
-        if let Some(target) = reference.and_then(|it| self.root?.pointer(it)) {
-            self.expand_into(target, expanded, depth - 1);
-        }
-        let lists = ["oneOf", "anyOf", "allOf"].into_iter().filter_map(|it| schema.get(it)?.as_array()).flatten();
-        let branches = ["if", "then", "else"].into_iter().filter_map(|it| schema.get(it));
-        lists.chain(branches).for_each(|it| self.expand_into(it, expanded, depth - 1));
-    }
-
-    fn member_schemas(&self, schema: &'a Value, name: &str) -> Vec<&'a Value> {
-        let declared = schema.get("properties").and_then(|it| it.get(name));
-        let patterns = schema.get("patternProperties").and_then(Value::as_object).into_iter().flatten();
-        let patterns = patterns.filter(|(pattern, _)| Regex::new(pattern).is_ok_and(|it| it.is_match(name)));
-        let other = schema.get("additionalProperties").filter(|_| declared.is_none());
-        declared.into_iter().chain(patterns.map(|(_, it)| it)).chain(other).flat_map(|it| self.expand(it)).collect()
-    }
-
-    fn item_schemas(&self, schema: &'a Value) -> Vec<&'a Value> {
-        let lists = ["items", "prefixItems"].into_iter().filter_map(|it| schema.get(it));
-        lists
-            .flat_map(|it| it.as_array().map_or(std::slice::from_ref(it), Vec::as_slice))
-            .flat_map(|it| self.expand(it))
-            .collect()
-    }
-}
-
-fn is_marked(schemas: &[&Value]) -> bool {
-    schemas.iter().any(|it| {
-        let is_set = |name: &str| it.get(name) == Some(&Value::Bool(true));
-        ["secret", "airbyte_secret", "writeOnly"].into_iter().any(is_set)
-            || it.get("format").and_then(Value::as_str) == Some("password")
-    })
 }
 
 fn is_short(value: &Value) -> bool {

@@ -5,6 +5,7 @@ mod config;
 mod forms;
 mod names;
 mod redactor;
+mod schemas;
 mod views;
 
 #[cfg(test)]
@@ -19,6 +20,7 @@ use serde_json::value::RawValue;
 pub use config::find;
 pub use names::is_secret_name;
 use redactor::Redactor;
+pub use schemas::Schemas;
 
 /// How far behind a cut a text must be known to find every secret that the cut divides.
 pub const LOOKAHEAD: usize = 16 * 1024;

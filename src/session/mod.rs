@@ -4,17 +4,17 @@
 pub mod baked;
 mod fingerprint;
 pub mod mapping;
-mod rotation;
+pub mod publish;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use tracing::{debug, error, warn};
+use tracing::{debug, warn};
 
 use crate::airbyte::Airbyte;
-use crate::logging;
+use crate::error;
 use crate::oauth;
 use crate::process::launch::{Launcher, RotatedConfig, Target};
 use crate::process::shutdown::Shutdown;
@@ -27,7 +27,7 @@ use crate::upstream::{Resource, Spec, Stream, Upstream};
 use tokio::sync::OnceCell;
 
 use mapping::{ConfigMapping, Endpoint, SKIP_INTERVAL};
-use rotation::ENCRYPTION_URL;
+use publish::Publisher;
 
 pub struct Session {
     pub settings: Settings,
@@ -35,6 +35,7 @@ pub struct Session {
     pub launcher: Launcher,
     /// Maps configs between Flow and the connector.
     pub endpoint: Endpoint,
+    pub publisher: Publisher,
     /// The config of the last discovery, and what it found.
     discovered: Mutex<Option<(Box<RawValue>, Vec<Stream>)>>,
     /// The spec that `flow-shim bake` stored, if it is still right.
@@ -92,6 +93,7 @@ impl Session {
             upstream,
             launcher,
             endpoint: Endpoint::new(patch, map, oauth2),
+            publisher: Publisher::default(),
             discovered: Mutex::default(),
             baked: OnceLock::new(),
             fetched: OnceCell::new(),
@@ -194,8 +196,8 @@ impl Session {
         let given = self.endpoint.to_connector(config, &mapping)?;
         self.compare_with_schema(config, &given).await?;
         let checked = self.upstream.check(&self.launcher, &given, resources).await;
-        self.apply_rotated(config, &mapping).await;
-        checked
+        let published = self.apply_rotated(config, &mapping, checked.is_ok()).await;
+        error::both(checked, published)
     }
 
     /// Discovers the streams, and remembers them for [`Session::streams`]. Omitted streams are left out.
@@ -222,8 +224,8 @@ impl Session {
     async fn discover_mapped(&self, config: &RawValue, mapping: &ConfigMapping) -> Result<Vec<Stream>> {
         let given = self.endpoint.to_connector(config, mapping)?;
         let discovered = self.upstream.discover(&self.launcher, &given).await;
-        self.apply_rotated(config, mapping).await;
-        let mut streams = discovered?;
+        let published = self.apply_rotated(config, mapping, discovered.is_ok()).await;
+        let mut streams = error::both(discovered, published)?;
         streams.iter_mut().for_each(|it| self.apply_rules(it));
         Ok(streams)
     }
@@ -244,46 +246,47 @@ impl Session {
         }
     }
 
-    /// Takes over a config that the connector rotated during check or discover: this process uses it from now on.
-    async fn apply_rotated(&self, config: &RawValue, mapping: &ConfigMapping) {
-        if let Some(rotated) = self.launcher.rotated.take() {
-            self.redact(&rotated);
-            self.endpoint.keep_rotated(config, &rotated);
-            self.publish(&rotated, config, mapping).await;
-        }
+    /// Takes over a config that the connector rotated during check or discover: this process uses it from now on, and Flow
+    /// gets it. Of a command that failed, only rotated secrets are published.
+    async fn apply_rotated(&self, config: &RawValue, mapping: &ConfigMapping, has_succeeded: bool) -> Result<()> {
+        let Some(rotated) = self.launcher.rotated.take() else { return Ok(()) };
+        self.redact(&rotated);
+        self.endpoint.keep_rotated(config, &rotated);
+        let Some((change, schema)) = self.change(&rotated, config, mapping).await else { return Ok(()) };
+        let change = if has_succeeded { change } else { change.only_rotated() };
+        self.publisher.publish(config, change, schema.as_ref(), &self.launcher.shutdown).await
     }
 
-    /// Publishes a config that the connector rotated, or tells the user what to do. `before` is Flow's config. False if
-    /// the encryption service failed.
-    pub async fn publish(&self, rotated: &RawValue, before: &RawValue, mapping: &ConfigMapping) -> bool {
+    /// Publishes a config that the connector rotated. `before` is Flow's config. An error means that a secret will be lost.
+    pub async fn publish(&self, rotated: &RawValue, before: &RawValue, mapping: &ConfigMapping) -> Result<()> {
+        let Some((change, schema)) = self.change(rotated, before, mapping).await else { return Ok(()) };
+        self.publisher.publish(before, change, schema.as_ref(), &self.launcher.shutdown).await
+    }
+
+    /// What a rotated config changes in what Flow has, and the config's schema if it is known.
+    async fn change(
+        &self,
+        rotated: &RawValue,
+        before: &RawValue,
+        mapping: &ConfigMapping,
+    ) -> Option<(publish::Change, Option<Value>)> {
         let now = self.endpoint.to_flow(rotated, before, mapping);
-        let (Ok(now), Ok(before)) = (now, serde_json::from_str::<Value>(before.get())) else {
+        let (Ok(now), Ok(published)) = (now, self.publisher.published(before)) else {
             warn!("the connector has sent a new config that can't be read");
-            return true;
+            return None;
         };
-        let names = rotation::changed_names(&now, &before).join(", ");
-        if names.is_empty() {
-            return true;
+        if now == published {
+            return None;
         }
-        let update = "update the capture's config before the old one expires";
-        let Some(url) = std::env::var(ENCRYPTION_URL).ok().filter(|it| !it.is_empty()) else {
-            let why = format!("it can't be published without {ENCRYPTION_URL}");
-            error!("the connector has changed its config ({names}); {why}: {update}");
-            return true;
-        };
-        // During shutdown the spec cannot be fetched, so every field is treated as secret.
-        let schema = self.describe().await.map_or_else(|_| rotation::all_secret(&now), |it| it.config_schema);
-        match rotation::encrypt(&now, &schema, &url, &self.launcher.shutdown).await {
-            Ok(encrypted) => {
-                logging::config_update(&format!("the connector has changed its config ({names})"), encrypted);
-                true
-            }
-            Err(failure) => {
-                error!(
-                    "the connector has changed its config ({names}), which can't be published ({failure:#}): {update}"
-                );
-                false
+        if self.config_schema.get().is_none() {
+            // The spec is not worth the time of a shutdown.
+            tokio::select! {
+                biased;
+                _ = self.launcher.shutdown.requested() => {}
+                _ = self.describe() => {}
             }
         }
+        let schema = self.config_schema.get().cloned();
+        Some((publish::Change::new(published, now, schema.as_ref()), schema))
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::flow::{request, response};
+use crate::flow::{request, response, secret};
 
 #[derive(prost::Message)]
 pub(super) struct Request {
@@ -38,14 +38,22 @@ enum RequestKind {
 struct Discover {
     #[prost(bytes = "vec", tag = "2")]
     config: Vec<u8>,
+    #[prost(string, tag = "3")]
+    name: String,
+    #[prost(btree_map = "string, string", tag = "5")]
+    secrets: BTreeMap<String, String>,
 }
 
 #[derive(prost::Message)]
 struct Validate {
+    #[prost(string, tag = "1")]
+    name: String,
     #[prost(bytes = "vec", tag = "3")]
     config: Vec<u8>,
     #[prost(message, repeated, tag = "4")]
     bindings: Vec<ValidateBinding>,
+    #[prost(btree_map = "string, string", tag = "8")]
+    secrets: BTreeMap<String, String>,
 }
 
 #[derive(prost::Message)]
@@ -72,6 +80,8 @@ struct Open {
     range: Option<Range>,
     #[prost(bytes = "vec", tag = "4")]
     state: Vec<u8>,
+    #[prost(bytes = "vec", tag = "5")]
+    sealed_config: Vec<u8>,
 }
 
 #[derive(prost::Message)]
@@ -84,12 +94,16 @@ struct Range {
 
 #[derive(prost::Message)]
 struct CaptureSpec {
+    #[prost(string, tag = "1")]
+    name: String,
     #[prost(bytes = "vec", tag = "3")]
     config: Vec<u8>,
     #[prost(message, repeated, tag = "4")]
     bindings: Vec<Binding>,
     #[prost(message, repeated, tag = "12")]
     linked_collections: Vec<Collection>,
+    #[prost(btree_map = "string, string", tag = "13")]
+    secrets: BTreeMap<String, String>,
 }
 
 #[derive(prost::Message)]
@@ -120,9 +134,15 @@ impl TryFrom<Request> for request::Request {
     fn try_from(it: Request) -> Result<Self> {
         Ok(match it.kind.ok_or_else(request::unknown)? {
             RequestKind::Spec(()) => Self::Spec,
-            RequestKind::Discover(it) => Self::Discover(request::Discover { config: required("config", it.config)? }),
-            RequestKind::Validate(it) => Self::Validate(request::Validate {
+            RequestKind::Discover(it) => Self::Discover(request::Discover {
+                name: it.name,
                 config: required("config", it.config)?,
+                secrets: secret::from_map(it.secrets),
+            }),
+            RequestKind::Validate(it) => Self::Validate(request::Validate {
+                name: it.name,
+                config: required("config", it.config)?,
+                secrets: secret::from_map(it.secrets),
                 bindings: converted(it.bindings)?,
             }),
             RequestKind::Apply(it) => Self::Apply(Box::new(request::Apply {
@@ -134,6 +154,7 @@ impl TryFrom<Request> for request::Request {
                 version: it.version,
                 range: it.range.map(|it| request::Range { key_begin: it.key_begin, key_end: it.key_end }),
                 state: json("state", it.state)?,
+                sealed_config: json("sealedConfig", it.sealed_config)?,
             })),
             RequestKind::Acknowledge(()) => Self::Acknowledge,
         })
@@ -153,7 +174,9 @@ impl TryFrom<CaptureSpec> for request::CaptureSpec {
 
     fn try_from(it: CaptureSpec) -> Result<Self> {
         Ok(Self {
+            name: it.name,
             config: required("config", it.config)?,
+            secrets: secret::from_map(it.secrets),
             bindings: converted(it.bindings)?,
             linked_collections: converted(it.linked_collections)?,
         })
