@@ -199,7 +199,6 @@ async fn read_and_publish<W: Write + Send + 'static>(
         let finished = connector.supervise(shutdown, &activity, idle, tick, reader).await;
         let result = finished.map(|Finished { end, output, stderr, files }| {
             if let Some(changed) = session.upstream.config_after(&files, config) {
-                session.redact(&changed);
                 rotations.send_replace(Some(changed));
             }
             (finish(session, end, output, &stderr), files)
@@ -238,7 +237,8 @@ async fn publish_rotated(
             () = ended.notified() => has_ended = true,
             () = tokio::time::sleep(PUBLISH_AGAIN), if published.is_err() => {}
         }
-        let newest = rotations.borrow_and_update().clone();
+        // Else one that discovery left, which may not have been published.
+        let newest = rotations.borrow_and_update().clone().or_else(|| session.endpoint.rotated(&open.capture.config));
         if let Some(config) = newest.filter(|_| !has_ended || published.is_err()) {
             published = session.publish(&config, &open.capture.config, &catalog.way).await;
         }

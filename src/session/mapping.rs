@@ -85,6 +85,12 @@ impl Endpoint {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What this process uses in place of this config of Flow's, since the connector rotated it.
+    pub fn rotated(&self, config: &RawValue) -> Option<Box<RawValue>> {
+        let known = self.known();
+        known.rotated.as_ref().filter(|(given, _)| given.get() == config.get()).map(|it| it.1.clone())
+    }
+
     /// This process uses `rotated` in place of `config` from now on.
     pub fn keep_rotated(&self, config: &RawValue, rotated: &RawValue) {
         self.known().rotated = Some((config.to_owned(), rotated.to_owned()));
@@ -128,10 +134,8 @@ impl Endpoint {
 
     /// The config as the connector wants it: the same text if nothing has to be moved.
     pub fn to_connector(&self, config: &RawValue, mapping: &ConfigMapping) -> Result<Box<RawValue>> {
-        if let Some((given, rotated)) = &self.known().rotated
-            && given.get() == config.get()
-        {
-            return Ok(rotated.clone());
+        if let Some(rotated) = self.rotated(config) {
+            return Ok(rotated);
         }
         if mapping.remap.is_nothing() && self.map.is_empty() && !config.get().contains(SKIP_INTERVAL) {
             return Ok(config.to_owned());

@@ -259,6 +259,7 @@ impl Session {
 
     /// Publishes a config that the connector rotated. `before` is Flow's config. An error means that a secret will be lost.
     pub async fn publish(&self, rotated: &RawValue, before: &RawValue, mapping: &ConfigMapping) -> Result<()> {
+        self.redact(rotated);
         let Some((change, schema)) = self.change(rotated, before, mapping).await else { return Ok(()) };
         self.publisher.publish(before, change, schema.as_ref(), &self.launcher.shutdown).await
     }
@@ -278,7 +279,7 @@ impl Session {
         if now == published {
             return None;
         }
-        if self.config_schema.get().is_none() {
+        if self.known_schema().is_none() {
             // The spec is not worth the time of a shutdown.
             tokio::select! {
                 biased;
@@ -286,7 +287,7 @@ impl Session {
                 _ = self.describe() => {}
             }
         }
-        let schema = self.config_schema.get().cloned();
+        let schema = self.known_schema().cloned();
         Some((publish::Change::new(published, now, schema.as_ref()), schema))
     }
 }

@@ -12,14 +12,17 @@ use regex::Regex;
 use serde_json::Value;
 use tempfile::TempDir;
 
+/// In place of Flow's own encryption service, which no test may reach.
+pub const NO_ENCRYPTION: &str = "http://127.0.0.1:9/encryption";
+
 /// The binary with these arguments, in the repository's root, without environment variables that affect its output.
 pub fn flow_shim<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_flow-shim"));
     command.args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
-    for name in ["LOG_LEVEL", "LOG_FORMAT", "COLUMNS", "AIRBYTE_ENTRYPOINT", "CLICOLOR_FORCE"] {
+    for name in ["LOG_LEVEL", "LOG_FORMAT", "COLUMNS", "AIRBYTE_ENTRYPOINT", "CLICOLOR_FORCE", "CONNECTOR_MOUNT"] {
         command.env_remove(name);
     }
-    command.env("TZ", "UTC");
+    command.env("TZ", "UTC").env("ENCRYPTION_URL", NO_ENCRYPTION);
     command
 }
 

@@ -7,6 +7,8 @@ mod authorization;
 mod command;
 #[path = "../runtime/mod.rs"]
 mod runtime;
+#[path = "../services/mod.rs"]
+mod services;
 #[path = "../specs/mod.rs"]
 mod specs;
 

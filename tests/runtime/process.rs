@@ -72,6 +72,9 @@ impl Process {
             .args(&command[1..])
             .env("LOG_FORMAT", "json")
             .env("LOG_LEVEL", "info")
+            // In place of Flow's own service, which no test may reach.
+            .env("ENCRYPTION_URL", "http://127.0.0.1:9/encryption")
+            .env_remove("CONNECTOR_MOUNT")
             .env("TMPDIR", temporary.path())
             .env("PATH", search_path())
             .env(MARK, &mark)

@@ -84,6 +84,9 @@ impl Publisher {
         schema: Option<&Value>,
         shutdown: &Shutdown,
     ) -> Result<()> {
+        if change.members.is_empty() {
+            return Ok(());
+        }
         if self.has_task {
             let task = locked(&self.task).clone();
             Publication { task: &task, change: &change, schema, shutdown }.publish().await?;
@@ -138,8 +141,7 @@ impl<'a> Publication<'a> {
             let Err(failure) = self.persist(&part, !rotated.is_empty()).await else { continue };
             if rotated.is_empty() {
                 info!("{}, which is not published: {failure:#}", message(part.members));
-            }
-            if !rotated.is_empty() {
+            } else {
                 lost.extend(rotated);
                 reason = reason.or(Some(failure));
             }
