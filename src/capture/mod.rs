@@ -233,13 +233,14 @@ async fn publish_rotated(
     while !has_ended {
         tokio::select! {
             biased;
-            _ = rotations.changed() => {}
             () = ended.notified() => has_ended = true,
+            _ = rotations.changed() => {}
             () = tokio::time::sleep(PUBLISH_AGAIN), if published.is_err() => {}
         }
         // Else one that discovery left, which may not have been published.
         let newest = rotations.borrow_and_update().clone().or_else(|| session.endpoint.rotated(&open.capture.config));
-        if let Some(config) = newest.filter(|_| !has_ended || published.is_err()) {
+        // Nothing happens if it has been published.
+        if let Some(config) = newest {
             published = session.publish(&config, &open.capture.config, &catalog.way).await;
         }
         if let Err(failure) = &published
