@@ -50,7 +50,6 @@ where
                 session.publisher.serve(Task {
                     name: open.capture.name.clone(),
                     secrets: open.capture.secrets.clone(),
-                    is_open: true,
                     sealed_config: open.sealed_config.clone(),
                 });
                 return capture::run(session, &open, out).instrument(rpc).await;

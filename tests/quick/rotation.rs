@@ -283,8 +283,10 @@ fn other_members_go_into_the_config_of_a_task_with_secrets() {
     assert_eq!((services.bodies(SET_SECRET).len(), services.bodies(UPDATE_CONFIG).len()), (1, 0), "{}", run.stderr);
 }
 
-/// What the services do to the first requests at a route, and how often.
-const MISBEHAVIOURS: [(&str, usize, fn() -> Answer); 5] = [
+/// Its name, how often it happens, and what the services do to the first requests at a route.
+type Misbehaviour = (&'static str, usize, fn() -> Answer);
+
+const MISBEHAVIOURS: [Misbehaviour; 5] = [
     ("retryMillis", 3, || Answer::Status(200, json!({"retryMillis": 20}).to_string())),
     ("500", 1, || Answer::Status(500, "t4sk-update-token".to_owned())),
     ("401", 1, || Answer::Status(401, "an expired token".to_owned())),
@@ -353,7 +355,8 @@ fn a_refused_token_fails_the_process() {
 
 #[test]
 fn an_answer_that_shows_a_secret_is_not_published() {
-    let answers: [fn(&Value) -> (u16, Value); 6] = [
+    type EncryptionAnswer = fn(&Value) -> (u16, Value);
+    let answers: [EncryptionAnswer; 6] = [
         // The unencrypted config.
         |sent| (200, sent["config"].clone()),
         // Marked as encrypted, but unencrypted.
@@ -388,10 +391,11 @@ fn an_answer_that_shows_a_secret_is_not_published() {
 
 #[test]
 fn an_unencrypted_secret_is_not_stored() {
-    let answers: [fn(&Value) -> Value; 3] = [
+    let answers: [fn(&Value) -> Value; 4] = [
         |sent| json!({"name": "acmeCo/in/token", "value": sent, "sops": {}}),
-        |sent| json!({"name": "acmeCo/in/other", "value": encrypted(sent), "sops": {}}),
-        |sent| json!({"name": "acmeCo/in/token", "value": encrypted(sent)}),
+        |sent| json!({"name": "acmeCo/in/token", "value": encrypted(sent), "copy": sent, "sops": {}}),
+        |_| json!({"name": "acmeCo/in/token", "value": "readable", "sops": {}}),
+        encrypted,
     ];
     each(answers, |answer| {
         let services = Services::start(move |request, _| match request.is_for(ENCRYPT_SECRET) {

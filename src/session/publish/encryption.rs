@@ -28,17 +28,16 @@ pub async fn config(change: &Change, marks: &Value, url: &str, shutdown: &Shutdo
     Ok(raw)
 }
 
-/// Encrypts the value of a secret with this name, which becomes a part of the document.
+/// Encrypts the value of a secret. Its document has the name, and the control plane checks its form.
 pub async fn secret(name: &str, value: &Value, url: &str, shutdown: &Shutdown) -> Result<Box<RawValue>> {
     let url = format!("{url}?name={}", utf8_percent_encode(name, NAME));
     let answer = encrypted(url, &sorted(value), shutdown).await?;
     let no_secret = || anyhow!("the encryption service returned an unencrypted or invalid secret");
     let raw: Box<RawValue> = serde_json::from_slice(&answer).map_err(|_| no_secret())?;
     let document: Value = serde_json::from_str(raw.get()).map_err(|_| no_secret())?;
-    let is_sops = document.get("sops").is_some_and(Value::is_object);
-    let is_encrypted = document.get("value").is_some_and(marks::is_all_encrypted);
-    if !is_sops || !is_encrypted || document.get("name").and_then(Value::as_str) != Some(name) {
-        bail!(no_secret());
+    let is_encrypted = document.get("value").is_none_or(marks::is_all_encrypted);
+    if !document.is_object() || !is_encrypted || marks::shows_text_of(&document, value) {
+        return Err(no_secret());
     }
     Ok(raw)
 }

@@ -73,6 +73,14 @@ pub fn shows_any(encrypted: &Value, config: &Value, marks: &Value) -> bool {
     shows(encrypted, config, marks, suffix) || has_text(encrypted, &hidden)
 }
 
+/// Whether a document shows any text of a secret value.
+pub fn shows_text_of(document: &Value, secret: &Value) -> bool {
+    let mut texts = Vec::new();
+    // Without marks, all texts are plain ones.
+    sort_texts(secret, &Value::Null, &mut Vec::new(), &mut texts);
+    has_text(document, &texts)
+}
+
 /// Whether a value with these marks is readable where it belongs.
 fn shows(encrypted: &Value, config: &Value, marks: &Value, suffix: &str) -> bool {
     match config {
@@ -146,7 +154,84 @@ fn has_text(value: &Value, texts: &[&str]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::{btree_map, vec};
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
     use super::*;
+
+    fn configs() -> impl Strategy<Value = Value> {
+        let names = || select(vec!["token", "region", "a", "b", "access_key"]).prop_map(str::to_owned);
+        let scalar = prop_oneof![
+            select(vec!["", "x", "y", "t-12345"]).prop_map(Value::from),
+            (0..2).prop_map(Value::from),
+            Just(Value::Null),
+        ];
+        let value = scalar.prop_recursive(3, 12, 4, move |inner| {
+            let object = btree_map(names(), inner, 0..4).prop_map(|it| it.into_iter().collect::<Value>()).boxed();
+            prop_oneof![object.clone(), vec(object, 0..3).prop_map(Value::Array)]
+        });
+        btree_map(names(), value, 0..5).prop_map(|it| it.into_iter().collect())
+    }
+
+    /// A schema that declares some members of a config and marks some of them.
+    fn schema_of(config: &Value, choices: &mut impl Iterator<Item = u8>) -> Value {
+        let mut schema = json!({});
+        match config {
+            Value::Object(members) => {
+                for (name, member) in members {
+                    let of_it = schema_of(member, choices);
+                    match choices.next() {
+                        Some(0) => {}
+                        Some(1) => schema["properties"][name] = json!({"allOf": [of_it, {"airbyte_secret": true}]}),
+                        _ => schema["properties"][name] = json!({"oneOf": [of_it]}),
+                    }
+                }
+            }
+            Value::Array(items) => schema["items"] = items.first().map_or(json!({}), |it| schema_of(it, choices)),
+            _ => {}
+        }
+        schema
+    }
+
+    /// As Flow's service does it.
+    fn encrypted(value: &Value, marks: &Value) -> Value {
+        match value {
+            Value::Object(members) => {
+                let member = |(name, it): (&String, &Value)| {
+                    let marks = marks.get("properties").and_then(|it| it.get(name)).unwrap_or(&Value::Null);
+                    let name = if is_mark(marks) { format!("{name}_sops") } else { name.clone() };
+                    (name, encrypted(it, marks))
+                };
+                members.iter().map(member).collect()
+            }
+            Value::Array(items) => {
+                let marks = |at| marks.pointer(&format!("/items/allOf/{at}")).unwrap_or(&Value::Null);
+                items.iter().enumerate().map(|(at, it)| encrypted(it, marks(at))).collect()
+            }
+            Value::Null => Value::Null,
+            other if is_mark(marks) && other != "" => format!("ENC[{}]", other.to_string().len()).into(),
+            other => other.clone(),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_encrypted_config_is_told_from_a_readable_one(
+            config in configs(),
+            before in configs(),
+            choices in vec(0..4u8, 40),
+        ) {
+            let schema = schema_of(&config, &mut choices.into_iter());
+            let marks = of(&config, &before, Some(&schema));
+            let right = encrypted(&config, &marks);
+            prop_assert!(!shows_any(&right, &config, &marks), "{right}");
+            // Where nothing had to be encrypted, the config itself is an answer.
+            prop_assert_eq!(shows_any(&config, &config, &marks), right.to_string().contains("ENC["), "{}", marks);
+            let all = encrypted(&config, &of(&config, &before, None));
+            prop_assert_eq!(is_all_encrypted(&all), true, "{}", all);
+        }
+    }
 
     fn schema() -> Value {
         json!({"properties": {

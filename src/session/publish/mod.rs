@@ -39,16 +39,12 @@ const DEFAULT_ENCRYPTION_URL: &str = "https://config-encryption.estuary.dev/v1/e
 /// The pauses between attempts to publish.
 const PAUSES: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
 
-const NOT_RUNNING: &str = "only a running capture can change its config";
-
 /// The task that is served.
 #[derive(Default)]
 pub struct Task {
     pub name: String,
     pub secrets: Vec<Secret>,
-    /// The request is an Open. Only then can the task's config be changed.
-    pub is_open: bool,
-    /// The config as it was published.
+    /// The config as it was published. Only Open brings it.
     pub sealed_config: Option<Box<RawValue>>,
 }
 
@@ -138,7 +134,8 @@ impl<'a> Publication<'a> {
         let (mut lost, mut reason) = (Vec::new(), None);
         for part in self.parts() {
             let rotated: Vec<&Changed> = part.members.iter().filter(|it| it.kind == Kind::Rotated).copied().collect();
-            let Err(failure) = self.persist(&part, !rotated.is_empty()).await else { continue };
+            let pauses: &[Duration] = if rotated.is_empty() { &[] } else { &PAUSES };
+            let Err(failure) = self.persist(&part, pauses).await else { continue };
             if rotated.is_empty() {
                 info!("{}, which is not published: {failure:#}", message(part.members));
             } else {
@@ -180,7 +177,7 @@ impl<'a> Publication<'a> {
     fn plain(&self, members: &[&Changed]) -> What<'a> {
         let published = self.task.sealed_config.as_ref().and_then(|it| serde_json::from_str::<Value>(it.get()).ok());
         let Some(mut config) = published.filter(|it| it.is_object() && it.get("sops").is_none()) else {
-            return What::Impossible(NOT_RUNNING.to_owned());
+            return What::Impossible("only a running capture can change its config".to_owned());
         };
         for member in members {
             member.apply(&mut config);
@@ -188,28 +185,24 @@ impl<'a> Publication<'a> {
         to_raw_value(&config).map_or_else(|it| What::Impossible(it.to_string()), What::Plain)
     }
 
-    /// Tries again after failures. It is not worth it where nothing would be lost.
-    async fn persist(&self, part: &Part<'_>, is_rotated: bool) -> Result<()> {
+    /// Tries again after each of these pauses, as long as it fails.
+    async fn persist(&self, part: &Part<'_>, pauses: &[Duration]) -> Result<()> {
         if let What::Impossible(why) = &part.what {
             bail!("{why}");
         }
-        let pauses: &[Duration] = if is_rotated { &PAUSES } else { &[] };
         for length in pauses {
-            let Err(failure) = self.attempt(part, is_rotated).await else { return Ok(()) };
+            let Err(failure) = self.attempt(part).await else { return Ok(()) };
             debug!("the connector's new config was not published: {failure:#}; trying again");
             if pause(*length, self.shutdown).await.is_err() {
                 return Err(failure);
             }
         }
-        self.attempt(part, is_rotated).await
+        self.attempt(part).await
     }
 
-    async fn attempt(&self, part: &Part<'_>, is_rotated: bool) -> Result<()> {
-        let Task { secrets, is_open, .. } = self.task;
+    async fn attempt(&self, part: &Part<'_>) -> Result<()> {
         let (shutdown, message) = (self.shutdown, message(part.members.iter().copied()));
-        let update = TaskUpdate::read()?;
-        match (&part.what, update) {
-            (What::Encrypted, Some(_)) if !is_open && !is_rotated => bail!(NOT_RUNNING),
+        match (&part.what, TaskUpdate::read()?) {
             (What::Encrypted, Some(update)) => {
                 let encrypted = self.encrypted(&update.url("/v1/encrypt-config")).await?;
                 task_update::update_config(&encrypted, &[], &message, shutdown).await
@@ -225,7 +218,9 @@ impl<'a> Publication<'a> {
                 let document = encryption::secret(&secret.name, value, &url, shutdown).await?;
                 task_update::set_secret(&secret.name, &document, shutdown).await
             }
-            (What::Plain(config), Some(_)) => task_update::update_config(config, secrets, &message, shutdown).await,
+            (What::Plain(config), Some(_)) => {
+                task_update::update_config(config, &self.task.secrets, &message, shutdown).await
+            }
             (_, None) => bail!("the capture has `secrets`, and this runtime gives no task-update.json to change them"),
             (What::Impossible(why), _) => bail!("{why}"),
         }
