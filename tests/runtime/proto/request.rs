@@ -77,6 +77,8 @@ struct Validate {
     last_version: String,
     #[prost(message, repeated, tag = "7")]
     linked_collections: Vec<Collection>,
+    #[prost(btree_map = "string, string", tag = "8")]
+    secrets: BTreeMap<String, String>,
     #[prost(bytes = "vec", tag = "2031")]
     #[serde(deserialize_with = "text")]
     field_of_the_year2031: Json,
