@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::command::{Run, flow_shim, scripted};
 use crate::services::{Answer, ENCRYPT_CONFIG, ENCRYPT_SECRET, SET_SECRET, Services, UPDATE_CONFIG, encrypted};
 
-const SPEC: &str = r#"{"type":"SPEC","spec":{"connectionSpecification":{"type":"object","required":["refresh_token"],"properties":{"client_id":{"type":"string"},"client_secret":{"type":"string","airbyte_secret":true},"region":{"type":"string"},"refresh_token":{"type":"string","airbyte_secret":true}}},"advanced_auth":{"auth_flow_type":"oauth2.0","oauth_config_specification":{"oauth_connector_input_specification":{"consent_url":"https://www.example.com/authorize?{{client_id_param}}","access_token_url":"https://www.example.com/token"},"complete_oauth_output_specification":{"properties":{"refresh_token":{"path_in_connector_config":["refresh_token"]}}},"complete_oauth_server_output_specification":{"properties":{"client_id":{"path_in_connector_config":["client_id"]},"client_secret":{"path_in_connector_config":["client_secret"]}}}}}}}"#;
+const SPEC: &str = r#"{"type":"SPEC","spec":{"connectionSpecification":{"type":"object","required":["refresh_token"],"properties":{"client_id":{"type":"string"},"client_secret":{"type":"string","airbyte_secret":true},"region":{"type":"string"},"zone":{"type":"string"},"refresh_token":{"type":"string","airbyte_secret":true}}},"advanced_auth":{"auth_flow_type":"oauth2.0","oauth_config_specification":{"oauth_connector_input_specification":{"consent_url":"https://www.example.com/authorize?{{client_id_param}}","access_token_url":"https://www.example.com/token"},"complete_oauth_output_specification":{"properties":{"refresh_token":{"path_in_connector_config":["refresh_token"]}}},"complete_oauth_server_output_specification":{"properties":{"client_id":{"path_in_connector_config":["client_id"]},"client_secret":{"path_in_connector_config":["client_secret"]}}}}}}}"#;
 const SUCCEEDED: &str = r#"{"type":"CONNECTION_STATUS","connectionStatus":{"status":"SUCCEEDED"}}"#;
 const FAILED: &str = r#"{"type":"CONNECTION_STATUS","connectionStatus":{"status":"FAILED","message":"no access"}}"#;
 const RECORD: &str = r#"{"type":"RECORD","record":{"stream":"users","data":{"id":1},"emitted_at":1}}"#;
@@ -520,6 +520,23 @@ fn a_token_that_discovery_rotated_is_published_by_the_capture() {
     let run = Setup::encrypting(&case, &services).level("error").run(&[request]);
     assert_eq!(run.code, Some(1));
     assert!(run.last_line().contains("has rotated refresh_token, which could not be published"), "{}", run.stderr);
+}
+
+#[test]
+fn each_config_of_a_task_with_secrets_has_all_changes() {
+    let (first, then) = (json!({"region": "eu"}), json!({"region": "eu", "zone": "z"}));
+    let discovered = control("r0tated-token", first);
+    let read = control("n3west-token", then);
+    let case =
+        format!("It rotates.\n\n== spec\n{SPEC}\n== discover\n{discovered}\n{CATALOG}\n== read\n{read}\n{RECORD}\n");
+    let mut request = with_secret(open());
+    request["open"]["version"] = "2".into();
+    let services = Services::well();
+    let run = Setup::mounted(&case, &services).run(&[request]).ok();
+    let sent = services.bodies(UPDATE_CONFIG);
+    assert_eq!(sent.len(), 2, "{}", run.stderr);
+    assert_eq!(sent[1]["config"], json!({"credentials": {"client_id": "c1ient"}, "region": "eu", "zone": "z"}));
+    assert_eq!(services.bodies(SET_SECRET).len(), 2);
 }
 
 #[test]

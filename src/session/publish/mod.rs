@@ -85,7 +85,7 @@ impl Publisher {
         }
         if self.has_task {
             let task = locked(&self.task).clone();
-            Publication { task: &task, change: &change, schema, shutdown }.publish().await?;
+            Publication { task: &task, config, change: &change, schema, shutdown }.publish().await?;
         } else {
             let rotated = names(change.rotated());
             if !rotated.is_empty() {
@@ -106,6 +106,8 @@ fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 /// One change on its way.
 struct Publication<'a> {
     task: &'a Task,
+    /// Flow's, from the request.
+    config: &'a RawValue,
     change: &'a Change,
     schema: Option<&'a Value>,
     shutdown: &'a Shutdown,
@@ -168,21 +170,24 @@ impl<'a> Publication<'a> {
             parts.push(Part { what, members: vec![member] });
         }
         if !plain.is_empty() {
-            parts.push(Part { what: self.plain(&plain), members: plain });
+            let what = self.plain().map_or_else(|it| What::Impossible(format!("{it:#}")), What::Plain);
+            parts.push(Part { what, members: plain });
         }
         parts
     }
 
-    /// The config as it was published, with these changes.
-    fn plain(&self, members: &[&Changed]) -> What<'a> {
+    /// The config as it was published before this session, with all plain changes since.
+    fn plain(&self) -> Result<Box<RawValue>> {
         let published = self.task.sealed_config.as_ref().and_then(|it| serde_json::from_str::<Value>(it.get()).ok());
         let Some(mut config) = published.filter(|it| it.is_object() && it.get("sops").is_none()) else {
-            return What::Impossible("only a running capture can change its config".to_owned());
+            bail!("only a running capture can change its config");
         };
-        for member in members {
+        let before = serde_json::from_str(self.config.get())?;
+        let change = Change::new(before, self.change.now.clone(), self.schema);
+        for member in stanza::split(&change, &self.task.secrets, &self.task.name).plain {
             member.apply(&mut config);
         }
-        to_raw_value(&config).map_or_else(|it| What::Impossible(it.to_string()), What::Plain)
+        Ok(to_raw_value(&config)?)
     }
 
     /// Tries again after each of these pauses, as long as it fails.
