@@ -68,7 +68,7 @@ fn memory_follows_the_largest_record_and_not_their_number() {
     let few = peak(|out| (0..1_000).for_each(|id| record(out, id, 100)));
     let many = peak(|out| (0..300_000).for_each(|id| record(out, id, 100)));
     assert!(many < few + 2 * MEGABYTE, "1,000 records take {few} bytes, 300,000 take {many}");
-    assert!(many < 24 * MEGABYTE, "{many} bytes");
+    assert!(many < 8 * MEGABYTE, "{many} bytes");
 
     const LARGE: usize = 15 * MEGABYTE as usize;
     let large = peak(|out| record(out, 0, LARGE));

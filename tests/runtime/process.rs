@@ -175,8 +175,13 @@ impl Process {
 
     pub fn look_at_memory(&mut self) {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
-        let peak = status.lines().find_map(|it| it.strip_prefix("VmHWM:")).and_then(|it| it.trim().strip_suffix(" kB"));
-        self.peak_memory = self.peak_memory.max(peak.and_then(|it| it.parse::<u64>().ok()).unwrap_or(0) * 1024);
+        let kilobytes = |name: &str| {
+            let line = status.lines().find_map(|it| it.strip_prefix(name)?.trim().strip_suffix(" kB"));
+            line.and_then(|it| it.parse::<u64>().ok()).unwrap_or(0)
+        };
+        // Without the pages of the binary, which is large if it is not optimised.
+        let peak = kilobytes("VmHWM:").saturating_sub(kilobytes("RssFile:"));
+        self.peak_memory = self.peak_memory.max(peak * 1024);
     }
 
     pub fn peak_memory(&self) -> u64 {
