@@ -197,18 +197,19 @@ async fn read_and_publish<W: Write + Send + 'static>(
     let ended = Notify::new();
     let supervised = async {
         let finished = connector.supervise(shutdown, &activity, idle, tick, reader).await;
-        let result = finished.map(|Finished { end, output, stderr, files }| {
-            if let Some(changed) = session.upstream.config_after(&files, config) {
-                rotations.send_replace(Some(changed));
-            }
-            (finish(session, end, output, &stderr), files)
-        });
+        if let Ok(finished) = &finished
+            && let Some(changed) = session.upstream.config_after(&finished.files, config)
+        {
+            rotations.send_replace(Some(changed));
+        }
         ended.notify_one();
-        result
+        finished
     };
     let (finished, published) = tokio::join!(supervised, publish_rotated(session, open, catalog, &rotations, &ended));
+    // After publishing: what is not committed is read again, and a runtime that does not read must not cost a token.
     let ended = match finished {
-        Ok((ended, files)) => {
+        Ok(Finished { end, output, stderr, files }) => {
+            let ended = finish(session, end, output, &stderr);
             files.close(shutdown.deadline()).await;
             ended
         }

@@ -103,7 +103,7 @@ fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// One change on its way.
+/// The publication of one change.
 struct Publication<'a> {
     task: &'a Task,
     /// Flow's, from the request.
@@ -156,7 +156,7 @@ impl<'a> Publication<'a> {
         if self.task.secrets.is_empty() {
             return vec![Part { what: What::Encrypted, members: self.change.members.iter().collect() }];
         }
-        let Split { secrets, plain, homeless } = stanza::split(self.change, &self.task.secrets, &self.task.name);
+        let Split { secrets, plain, uncovered } = stanza::split(self.change, &self.task.secrets, &self.task.name);
         let secret = |(secret, value, members): (&'a Secret, Option<Value>, _)| {
             let what = match value {
                 Some(value) => What::Secret(secret, value),
@@ -165,7 +165,7 @@ impl<'a> Publication<'a> {
             Part { what, members }
         };
         let mut parts: Vec<Part> = secrets.into_iter().map(secret).collect();
-        for member in homeless {
+        for member in uncovered {
             let what = What::Impossible(format!("the capture has no secret for {}", member.pointer()));
             parts.push(Part { what, members: vec![member] });
         }

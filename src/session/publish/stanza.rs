@@ -19,17 +19,17 @@ pub struct Split<'a> {
     /// May be readable in the task's config.
     pub plain: Vec<&'a Changed>,
     /// Must not be, and no secret has them.
-    pub homeless: Vec<&'a Changed>,
+    pub uncovered: Vec<&'a Changed>,
 }
 
 pub fn split<'a>(change: &'a Change, secrets: &'a [Secret], task: &str) -> Split<'a> {
-    let mut split = Split { secrets: Vec::new(), plain: Vec::new(), homeless: Vec::new() };
+    let mut split = Split { secrets: Vec::new(), plain: Vec::new(), uncovered: Vec::new() };
     let mut covered: BTreeMap<&str, (&Secret, Vec<&Changed>)> = BTreeMap::new();
     for member in &change.members {
         match owner(&member.pointer(), secrets, task) {
             Some(secret) => covered.entry(&secret.name).or_insert((secret, Vec::new())).1.push(member),
             None if member.kind == Kind::Plain => split.plain.push(member),
-            None => split.homeless.push(member),
+            None => split.uncovered.push(member),
         }
     }
     for (secret, members) in covered.into_values() {
@@ -104,7 +104,7 @@ mod tests {
         let split = split(&change, secrets, TASK);
         let names = |members: &[&Changed]| super::super::change::names(members.iter().copied());
         let secrets = split.secrets.iter().map(|it| (it.0.name.clone(), it.1.clone().unwrap(), names(&it.2))).collect();
-        (secrets, names(&split.plain), names(&split.homeless))
+        (secrets, names(&split.plain), names(&split.uncovered))
     }
 
     #[test]
@@ -117,13 +117,13 @@ mod tests {
     #[test]
     fn the_deepest_secret_gets_a_member() {
         let secrets = [secret("acmeCo/in/all", "/credentials"), secret("acmeCo/in/key", "/credentials/deep/key")];
-        let (found, plain, homeless) = shown(&secrets);
+        let (found, plain, uncovered) = shown(&secrets);
         let all = json!({"client_id": "c", "client_secret": "s", "refresh_token": "r2", "kind": "oauth", "deep": {}});
         let want = [
             ("acmeCo/in/all".to_owned(), all, "credentials.refresh_token".to_owned()),
             ("acmeCo/in/key".to_owned(), json!("k2"), "credentials.deep.key".to_owned()),
         ];
-        assert_eq!((found.as_slice(), plain.as_str(), homeless.as_str()), (&want[..], "region", "api_key"));
+        assert_eq!((found.as_slice(), plain.as_str(), uncovered.as_str()), (&want[..], "region", "api_key"));
     }
 
     #[test]
@@ -139,8 +139,8 @@ mod tests {
     #[test]
     fn a_secret_can_be_the_whole_config() {
         let secrets = [secret("acmeCo/in/whole", "")];
-        let (found, plain, homeless) = shown(&secrets);
+        let (found, plain, uncovered) = shown(&secrets);
         assert_eq!(found[0].1, change().now);
-        assert_eq!((plain, homeless), (String::new(), String::new()));
+        assert_eq!((plain, uncovered), (String::new(), String::new()));
     }
 }
