@@ -96,7 +96,7 @@ impl Fingerprint {
 
     /// The code and the manifests beside a script, except in a directory of programs.
     fn beside(&mut self, script: &Path) {
-        let folder = script.parent().filter(|it| !it.ends_with("bin")).unwrap_or(Path::new("."));
+        let Some(folder) = script.parent().filter(|it| !it.ends_with("bin")) else { return };
         let counts = |path: &Path| {
             let name = path.file_name().and_then(|it| it.to_str()).unwrap_or_default();
             let is_code = path.extension().is_some_and(|it| ["py", "yaml", "yml"].iter().any(|other| it == *other));

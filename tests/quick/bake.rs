@@ -200,6 +200,14 @@ fn another_package_needs_another_bake() {
     folder.run(&["bake"], &[]).ok();
     assert_eq!(folder.spec().1, "");
     assert_eq!(folder.starts(), ["spec"]);
+    // Programs have nothing to do with what is beside them, or in the working directory.
+    folder.0.write("venv/bin/other.py", "");
+    let elsewhere = Desk::new();
+    elsewhere.write("other.py", "");
+    let shim = folder.0.folder().to_string_lossy().into_owned();
+    let run = folder.run_in(elsewhere.folder(), &["serve", "--shim", &shim], &[json!({"spec": {}})]).ok();
+    assert_eq!(run.stderr, "");
+    assert_eq!(folder.starts(), [""; 0]);
     let newer = packages.join("airbyte_source_x-1.0.1.dist-info");
     fs::rename(packages.join("airbyte_source_x-1.0.0.dist-info"), newer).unwrap();
     let warnings = folder.spec().1;
