@@ -3,9 +3,9 @@
 //! The shim and the keeper hold a lock on it while they live. A folder that nobody holds belongs to processes that were
 //! killed, and is removed by the next shim of the same user ([`sweep`]).
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -48,7 +48,7 @@ impl Folder {
         let (root, lock) = make_root()?;
         let folder = Self { root, access, _lock: lock };
         match access {
-            FileAccess::OwnUser => fs::create_dir(folder.root().join(SCRATCH))?,
+            FileAccess::OwnUser => DirBuilder::new().mode(0o700).create(folder.root().join(SCRATCH))?,
             FileAccess::Container => {
                 fs::create_dir(folder.files())?;
                 fs::set_permissions(folder.files(), Permissions::from_mode(0o777))?;
@@ -190,6 +190,7 @@ mod tests {
         let folder = Folder::new(FileAccess::OwnUser).unwrap();
         let path = folder.write("config.json", b"{}").unwrap();
         assert_eq!((mode(folder.root()), mode(Path::new(&path))), (0o700, 0o600));
+        assert_eq!(folder.scratch().map(|it| mode(&it)), Some(0o700));
         let root = folder.root().to_owned();
         drop(folder);
         assert!(!root.exists());
