@@ -23,6 +23,7 @@ pub mod session;
 pub mod settings;
 pub mod signin;
 pub mod singer;
+pub mod strict;
 pub mod suggest;
 pub mod terminal;
 pub mod upstream;

@@ -288,7 +288,7 @@ fn the_codecs_are_translated_as_flow_does() {
     let examples: Value = serde_json::from_str(include_str!("../../fixtures/flow-messages.json")).expect("JSON");
     let each = |kind: &str| examples[kind].as_array().expect("a list").clone().into_iter();
     for request in each("requests") {
-        assert_eq!(hex(&proto::frame(&request["json"])), request["frame"], "{}", request["name"]);
+        assert_eq!(hex(&proto::frame(&request["json"]).expect("a frame")), request["frame"], "{}", request["name"]);
     }
     for response in each("responses") {
         let frame = bytes(response["frame"].as_str().expect("a text"));
