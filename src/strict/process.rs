@@ -7,9 +7,9 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -79,7 +79,7 @@ impl Process {
             .args(arguments)
             .env("LOG_FORMAT", "json")
             .env("LOG_LEVEL", "info")
-            // In place of Flow's own service, which no test may reach.
+            // In place of Flow's own service, which neither a test nor a proof may reach.
             .env("ENCRYPTION_URL", "http://127.0.0.1:9/encryption")
             .env_remove("CONNECTOR_MOUNT")
             .env("TMPDIR", temporary.path())

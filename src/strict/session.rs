@@ -19,6 +19,8 @@ pub trait Watcher {
     /// A checkpoint.
     fn checkpoint(&mut self);
 
+    fn sourced_schema(&mut self, _binding: usize, _schema: &Value) {}
+
     fn log(&mut self, _line: &str) {}
 
     /// What to do now; asked after each event, and several times per second.
@@ -123,8 +125,10 @@ impl<'a> Opening<'a> {
             connector_killed: false,
             dropped: false,
         };
-        let mut end = self.runtime.follow(process, |event, broken, process| it.on_event(event, broken, process, watcher))?;
-        if end.exit.success() {
+        let mut end =
+            self.runtime.follow(process, |event, broken, process| it.on_event(event, broken, process, watcher))?;
+        // A process that is killed may have ended just before.
+        if end.exit.success() && !it.dropped {
             if !it.opened {
                 end.broken.push("Open: it ended well and never said opened".to_owned());
             }
@@ -216,6 +220,7 @@ impl Capturing {
             Response::SourcedSchema(sourced) => {
                 let binding = known(sourced.binding, self.collections.len())?;
                 let wrong = rules::sourced(&sourced.document_schema);
+                watcher.sourced_schema(binding, &sourced.document_schema);
                 self.sourced_schemas.push((binding, sourced.document_schema));
                 self.is_dirty = true;
                 self.backfills.other()?;

@@ -1,10 +1,11 @@
 //! The runtime double is as strict as it claims: it detects connectors that break a rule and accepts those that do not.
 
+use flow_shim::strict::{merge_patch, proto};
 use regex::Regex;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::runtime::{Binding, Codec, Runtime, Session, Then, When, merge_patch, proto};
+use crate::runtime::{Binding, Codec, Runtime, Session, Then, When};
 
 /// A connector that reads the request, then prints this on stdout and stderr.
 fn says(stdout: &str, stderr: &str, then: &str) -> Runtime {

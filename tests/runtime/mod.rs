@@ -12,13 +12,12 @@ use std::process::Command;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use flow_shim::strict::{self, Watcher};
+use flow_shim::strict::backfills::Backfill;
+use flow_shim::strict::{self, APPLY_AT_MOST, Watcher, reduced};
 use regex::Regex;
 use serde_json::{Value, json};
 
-use flow_shim::strict::backfills::Backfill;
-use flow_shim::strict::{APPLY_AT_MOST, reduced};
-pub use flow_shim::strict::{Answer, Binding, Codec, End, Then, backfills, merge_patch, proto, rules};
+pub use flow_shim::strict::{Answer, Binding, Codec, End, Then, rules};
 
 /// The command of a connector, and the settings common to all of its starts.
 pub struct Runtime(strict::Runtime);
@@ -304,7 +303,6 @@ fn search_path() -> &'static OsStr {
     });
     &PATH
 }
-
 
 /// A path in the repository.
 pub fn repository() -> &'static Path {
