@@ -2,16 +2,13 @@
 //! reader like that of Flow's runtime decodes its output. Prints the CPU time per document of flow-shim and of the reader, each
 //! without that of the source. Figures are medians of `RUNS`; quote ratios, measured on a quiet machine.
 
-#[path = "../tests/runtime/proto/mod.rs"]
-#[allow(dead_code)]
-mod proto;
-
 use std::fs::{self, Permissions};
 use std::io::{BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use flow_shim::strict::proto;
 use prost::Message;
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use serde::Deserialize;
@@ -111,7 +108,7 @@ fn run(folder: &Path, codec: Codec, documents: usize) -> Cost {
         .expect("flow-shim");
     let request = match codec {
         Codec::Json => format!("{}\n", open()).into_bytes(),
-        Codec::Proto => proto::frame(&open()),
+        Codec::Proto => proto::frame(&open()).expect("a frame"),
     };
     shim.stdin.take().expect("it is piped").write_all(&request).expect("flow-shim reads");
     let stdout = shim.stdout.take().expect("it is piped");

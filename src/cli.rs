@@ -20,6 +20,7 @@ use crate::process::guard;
 use crate::process::keeper;
 use crate::process::launch::PIPE;
 use crate::process::shutdown::Shutdown;
+use crate::prove;
 use crate::serve;
 use crate::session::{Session, baked};
 use crate::settings::SourceArgs;
@@ -43,11 +44,12 @@ The source is found by itself, in this order: the arguments, ./shim.yaml, the en
 Environment:
   AIRBYTE_ENTRYPOINT  The connector's command, as Airbyte's images have it
   LOG_LEVEL           trace, debug, info, warn or error [default: info]
-  LOG_FORMAT=json     preview and inspect log as serve does: for programs
+  LOG_FORMAT=json     preview, inspect and prove log as serve does: for programs
 
 Examples:
   flow-shim preview --shim shims/demo
   flow-shim inspect -- source-faker
+  flow-shim prove --shim shims/demo
   flow-shim serve --image airbyte/source-postgres";
 
 #[derive(Subcommand, Debug)]
@@ -58,6 +60,8 @@ enum Command {
     Preview(preview::Args),
     /// Show what becomes of a connector in Flow
     Inspect(inspect::Args),
+    /// Show whether a connector loses data when it is killed, before it goes into production
+    Prove(prove::Args),
     /// Write a shim of your own: a folder with all that makes a connector an image for Flow
     Init(init::Args),
     /// Store the connector's spec beside shim.yaml, so that Flow's runtime gets it without a start of the connector: for images
@@ -124,6 +128,7 @@ fn run_async(command: Command) -> Result<ExitCode> {
             Command::Serve(source) => serve_stdio(&source, &shutdown, stdout).await,
             Command::Preview(args) => Ok(preview::run(args, &shutdown, stdout).await),
             Command::Inspect(args) => Ok(inspect::run(&args, &shutdown, stdout).await),
+            Command::Prove(args) => Ok(prove::run(args, &shutdown, stdout).await),
             Command::Init(args) => Ok(init::run(&args, &shutdown, stdout).await),
             Command::Bake(source) => bake(&source, &shutdown, stdout).await,
             Command::Oauth(args) => Ok(signin::run(&args, &shutdown, stdout).await),

@@ -123,7 +123,9 @@ fn read(config: &Config, catalog: &Catalog, given: &[StateMessage], out: &mut Ou
         let stream =
             Stream::named(name).ok_or_else(|| Failure::of_stream(name, format!("The shop has no stream {name}.")))?;
         out.status(stream, "STARTED")?;
-        let Some(cursor) = Cursor::resume(stream, given).map_err(|message| Failure::of_stream(name, message))? else {
+        let Some(cursor) =
+            Cursor::resume(stream, given, catalog).map_err(|message| Failure::of_stream(name, message))?
+        else {
             out.log(&format!("Stream {name} is already complete"))?;
             out.status(stream, "COMPLETE")?;
             continue;
@@ -219,19 +221,22 @@ struct Cursor {
 
 impl Cursor {
     /// The cursor to resume from; `None` if the given state says that the full refresh is complete (A12).
-    fn resume(stream: Stream, given: &[StateMessage]) -> Result<Option<Self>, String> {
+    fn resume(stream: Stream, given: &[StateMessage], catalog: &Catalog) -> Result<Option<Self>, String> {
         match state_of(stream, given) {
             Some(state) if state.get(FULL_REFRESH_COMPLETE).is_some() => Ok(None),
             Some(state) => Self::deserialize(state)
                 .map(Some)
                 .map_err(|e| format!("Invalid state of stream {}: {e}.", stream.name())),
-            // A full refresh starts without a state: the number of its sync comes from the other streams' states.
-            None => {
-                let logs = [Stream::Customers, Stream::Orders].into_iter();
-                let syncs = logs.filter_map(|it| Self::deserialize(state_of(it, given)?).ok()).map(|it| it.sync);
-                let sync = if stream == Stream::PageViews { syncs.max().unwrap_or(0) } else { 0 };
+            // A full refresh starts without a state: the number of its sync is that of the syncs that all other streams have
+            // completed, so that an interrupted sync finds the same page views again.
+            None if stream == Stream::PageViews => {
+                let logs = catalog.streams.iter().filter_map(|it| Stream::named(&it.stream.name));
+                let sync_of =
+                    |it| state_of(it, given).and_then(|it| Self::deserialize(it).ok()).map_or(0, |it| it.sync);
+                let sync = logs.filter(|it| *it != Stream::PageViews).map(sync_of).min().unwrap_or(0);
                 Ok(Some(Self { sync, position: 0 }))
             }
+            None => Ok(Some(Self::default())),
         }
     }
 }

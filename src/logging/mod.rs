@@ -8,6 +8,8 @@ mod level;
 mod repeats;
 mod writer;
 
+use std::borrow::Cow;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -28,6 +30,10 @@ pub type Fields = Map<String, Value>;
 pub const EVENT_TYPE: &str = "eventType";
 pub const CONNECTOR_STATUS: &str = "connectorStatus";
 const CONFIG_UPDATE: &str = "configUpdate";
+
+/// The event by which programs learn that a connector's lines showed a secret.
+pub const SECRETS_REDACTED: &str = "secretsRedacted";
+static IS_REDACTED: AtomicBool = AtomicBool::new(false);
 
 /// How long the end of the process waits for stderr to be read.
 const FLUSH: Duration = Duration::from_millis(1500);
@@ -187,9 +193,18 @@ fn send(level: Level, message: &str, fields: Fields, origin: Origin) {
 }
 
 fn write_line(level: Level, message: &str, fields: Fields, origin: Origin) {
-    let fields = redact_fields(fields, origin);
+    let shown = redact_fields(fields.clone(), origin);
     let message = secrets::redacted(message);
-    sink().log(&Line { level, message: &message, fields: &fields, priority: Priority::of(level) });
+    let is_redacted = origin == Origin::Connector && (matches!(message, Cow::Owned(_)) || shown != fields);
+    sink().log(&Line { level, message: &message, fields: &shown, priority: Priority::of(level) });
+    if is_redacted && !IS_REDACTED.swap(true, Ordering::Relaxed) {
+        event(
+            Level::Info,
+            SECRETS_REDACTED,
+            "the connector's log lines show secrets: they are redacted",
+            Fields::new(),
+        );
+    }
 }
 
 fn redact_fields(fields: Fields, origin: Origin) -> Fields {

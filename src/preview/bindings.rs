@@ -1,16 +1,16 @@
-//! Selects the streams of a preview and binds them to collections, which is the control plane's part in Flow.
+//! Binds the streams of a preview to collections, which is the control plane's part in Flow.
 
 use anyhow::{Context, Result, bail};
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use tracing::info;
 
-use globset::{Glob, GlobMatcher};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::validate::Validator;
 use crate::json::pointer;
+use crate::selection::Selectable;
 use crate::serve;
 use crate::settings::streams::StreamRules;
 use crate::upstream::{Discovery, Stream};
@@ -53,31 +53,6 @@ pub fn bind(streams: Vec<Stream>, rules: &StreamRules, pointers: &Value) -> Resu
     streams.into_iter().zip(recommended).map(bind).collect()
 }
 
-/// Parses `--select` and `--exclude`.
-pub fn glob(text: &str) -> Result<GlobMatcher, globset::Error> {
-    Ok(Glob::new(text)?.compile_matcher())
-}
-
-/// Keeps the bindings that match any glob, without globs all that are not disabled, and drops those that match `excluded`.
-pub fn select(mut bindings: Vec<Binding>, globs: &[GlobMatcher], excluded: &[GlobMatcher]) -> Result<Vec<Binding>> {
-    // A glob without matches is probably a typing error.
-    for (option, globs) in [("--select", globs), ("--exclude", excluded)] {
-        if let Some(glob) = globs.iter().find(|glob| !bindings.iter().any(|it| it.matches(glob))) {
-            let glob = glob.glob().glob();
-            bail!("{option} {glob} matches no stream: there are {}", names(&bindings, 20));
-        }
-    }
-    if globs.is_empty() && bindings.iter().all(|it| it.disable) {
-        bail!("all streams are disabled: select streams with --select from {}", names(&bindings, 20));
-    }
-    bindings.retain(|it| if globs.is_empty() { !it.disable } else { globs.iter().any(|glob| it.matches(glob)) });
-    bindings.retain(|it| !excluded.iter().any(|glob| it.matches(glob)));
-    if bindings.is_empty() {
-        bail!("--exclude excludes all selected streams");
-    }
-    Ok(bindings)
-}
-
 /// Switches all streams that support it to full refresh.
 pub fn refresh_fully(bindings: &mut [Binding], source: &dyn Discovery) {
     for binding in bindings {
@@ -100,22 +75,21 @@ pub fn version(bindings: &[Binding]) -> String {
     format!("{:016x}", hasher.finish())
 }
 
-/// The first names, for a message.
-pub fn names(bindings: &[Binding], most: usize) -> String {
-    let mut text = bindings.iter().take(most).map(|it| it.name.as_str()).collect::<Vec<_>>().join(", ");
-    if bindings.len() > most {
-        text += &format!(" and {} more", bindings.len() - most);
+impl Selectable for Binding {
+    fn name(&self) -> &str {
+        &self.name
     }
-    text
+
+    fn path(&self) -> &[String] {
+        &self.path
+    }
+
+    fn is_disabled(&self) -> bool {
+        self.disable
+    }
 }
 
 impl Binding {
-    /// Compares with the recommended name, the whole path and the stream's own name.
-    fn matches(&self, glob: &GlobMatcher) -> bool {
-        let own = self.path.last().is_some_and(|it| glob.is_match(it));
-        own || glob.is_match(&self.name) || glob.is_match(self.path.join("/"))
-    }
-
     /// The state key (F19), with a backfill counter that is always 0.
     pub fn state_key(&self) -> String {
         format!("{}.v0", encode(&self.path.join("/")))
@@ -150,6 +124,7 @@ fn encode(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::airbyte::Airbyte;
+    use crate::selection::{glob, names, select};
     use crate::settings::SchemaMode;
     use serde_json::value::to_raw_value;
 

@@ -35,6 +35,7 @@ use crate::error::Reason;
 use crate::logging::Level;
 use crate::process::shutdown::Shutdown;
 use crate::process::thread;
+use crate::selection;
 use crate::session::Session;
 use crate::settings::SourceArgs;
 use crate::settings::config::ConfigArg;
@@ -59,10 +60,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
     /// Capture only matching streams; can be repeated [default: all]
-    #[arg(long, value_name = "GLOB", value_parser = bindings::glob)]
+    #[arg(long, value_name = "GLOB", value_parser = selection::glob)]
     select: Vec<GlobMatcher>,
     /// Leave out matching streams; can be repeated
-    #[arg(long, value_name = "GLOB", value_parser = bindings::glob)]
+    #[arg(long, value_name = "GLOB", value_parser = selection::glob)]
     exclude: Vec<GlobMatcher>,
     /// Stop after N documents
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -193,7 +194,7 @@ fn preview(args: &Args, stop: &Shutdown, screen: &Screen, stdout: File, runtime:
     if let Some(file) = &mut state {
         file.import(&bindings, shim.upstream.protocol())?;
     }
-    let mut bindings = bindings::select(bindings, &args.select, &args.exclude)?;
+    let mut bindings = selection::select(bindings, &args.select, &args.exclude)?;
     if args.full_refresh {
         bindings::refresh_fully(&mut bindings, shim.upstream.as_ref());
         if let Some(file) = &mut state {
@@ -202,7 +203,7 @@ fn preview(args: &Args, stop: &Shutdown, screen: &Screen, stdout: File, runtime:
         }
     }
     let from = if state.as_ref().is_some_and(|it| !it.is_empty()) { ", resuming from the state" } else { "" };
-    let names = bindings::names(&bindings, 5);
+    let names = selection::names(&bindings, 5);
     let of = if found == bindings.len() {
         plural(found, "stream")
     } else {
@@ -224,7 +225,7 @@ fn refuse_config_as_state(state: &Path, config: Option<&Path>) -> Result<()> {
 }
 
 /// Parses `--timeout`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let parsed = text.parse::<jiff::SignedDuration>().map_err(|error| error.to_string())?;
     Duration::try_from(parsed).ok().filter(|it| !it.is_zero()).ok_or_else(|| "the duration must be positive".to_owned())
 }
@@ -270,7 +271,7 @@ fn unanswered(session: Serving, failure: Option<Error>) -> Error {
 }
 
 /// Adds to a failure that no config was given, which may be its cause.
-fn without_config(failure: Error) -> Error {
+pub(crate) fn without_config(failure: Error) -> Error {
     if error::stopped(&failure).is_some() {
         return failure;
     }

@@ -12,10 +12,12 @@ pub mod streams;
 mod values;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Error, Result, anyhow};
+use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -91,6 +93,28 @@ pub struct SourceArgs {
     /// The connector's command [default: shim.yaml's, else what AIRBYTE_ENTRYPOINT says]
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
+}
+
+impl SourceArgs {
+    /// The same arguments for another flow-shim.
+    pub fn to_arguments(&self) -> Vec<OsString> {
+        let mut arguments: Vec<OsString> = Vec::new();
+        let protocol = self.protocol.and_then(|it| it.to_possible_value()).map(|it| it.get_name().into());
+        let options = [
+            ("--shim", self.shim.clone().map(PathBuf::into_os_string)),
+            ("--protocol", protocol),
+            ("--image", self.image.clone().map(OsString::from)),
+            ("--connector-entrypoint", self.connector_entrypoint.clone().map(OsString::from)),
+        ];
+        for (name, value) in options {
+            arguments.extend(value.into_iter().flat_map(|it| [name.into(), it]));
+        }
+        if !self.command.is_empty() {
+            arguments.push("--".into());
+            arguments.extend(self.command.iter().map(OsString::from));
+        }
+        arguments
+    }
 }
 
 impl Settings {

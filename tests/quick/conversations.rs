@@ -9,15 +9,14 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use flow_shim::strict::backfills::Backfill;
+use flow_shim::strict::reduced;
 use regex::Regex;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::runtime::backfills::Backfill;
-use crate::runtime::{
-    Answer, Binding, Codec, Document, End, Opening, Runtime, Session, Then, When, reduced, repository,
-};
+use crate::runtime::{Answer, Binding, Codec, Document, End, Opening, Runtime, Session, Then, When, repository};
 
 const SECRET: &str = "k3y-of-the-tests";
 /// Most cases wait for processes to start, few compute.

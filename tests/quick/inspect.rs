@@ -75,7 +75,7 @@ fn nested_fields_branches_and_unusable_keys_are_readable() {
 
 #[test]
 fn help_reads_well() {
-    let help: Vec<String> = ["", "serve", "preview", "inspect", "init"]
+    let help: Vec<String> = ["", "serve", "preview", "inspect", "prove", "init"]
         .into_iter()
         .map(|command| {
             let arguments = [command, "--help"].into_iter().filter(|it| !it.is_empty());

@@ -22,6 +22,7 @@ mod memory;
 mod overlays;
 mod preview;
 mod processes;
+mod prove;
 mod resource_configs;
 mod rotation;
 mod runtime_double;

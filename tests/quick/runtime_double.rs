@@ -1,10 +1,11 @@
 //! The runtime double is as strict as it claims: it detects connectors that break a rule and accepts those that do not.
 
+use flow_shim::strict::{merge_patch, proto};
 use regex::Regex;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::runtime::{Binding, Codec, Runtime, Session, Then, When, merge_patch, proto};
+use crate::runtime::{Binding, Codec, Runtime, Session, Then, When};
 
 /// A connector that reads the request, then prints this on stdout and stderr.
 fn says(stdout: &str, stderr: &str, then: &str) -> Runtime {
@@ -288,7 +289,7 @@ fn the_codecs_are_translated_as_flow_does() {
     let examples: Value = serde_json::from_str(include_str!("../../fixtures/flow-messages.json")).expect("JSON");
     let each = |kind: &str| examples[kind].as_array().expect("a list").clone().into_iter();
     for request in each("requests") {
-        assert_eq!(hex(&proto::frame(&request["json"])), request["frame"], "{}", request["name"]);
+        assert_eq!(hex(&proto::frame(&request["json"]).expect("a frame")), request["frame"], "{}", request["name"]);
     }
     for response in each("responses") {
         let frame = bytes(response["frame"].as_str().expect("a text"));

@@ -304,8 +304,8 @@ fn discovered(it: &Value) -> Vec<String> {
 
 /// A name, normalised by the control plane as a part of a collection's name.
 fn normalised(name: &str) -> String {
-    let words = regex::Regex::new(r"[\w\-.]+(?:/[\w\-.]+)*").expect("a pattern");
-    words.find_iter(name).map(|it| it.as_str()).collect::<Vec<_>>().join("_")
+    let words = regex::Regex::new(r"[\w\-.]+(?:/[\w\-.]+)*");
+    words.map_or_else(|_| name.to_owned(), |it| it.find_iter(name).map(|it| it.as_str()).collect::<Vec<_>>().join("_"))
 }
 
 /// Checks the resource configs of a Discovered response against the schema of the Spec response.

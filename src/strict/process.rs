@@ -1,18 +1,19 @@
 //! One start of a connector: its pipes as a stream of events, signals, and the files and processes left after its exit.
 
 use std::collections::BTreeSet;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, LazyLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use anyhow::{Context, Result, anyhow};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -20,7 +21,7 @@ use tempfile::TempDir;
 use super::proto;
 
 /// Environment variable by which all processes of a start are found.
-const MARK: &str = "FLOW_SHIM_TEST_START";
+const MARK: &str = "FLOW_SHIM_STRICT_START";
 /// The time that a connector's child processes have to exit after it.
 const GRACE: Duration = Duration::from_secs(3);
 /// How often the files in the connector's TMPDIR are checked while it runs.
@@ -65,18 +66,23 @@ pub struct Process {
 }
 
 impl Process {
-    pub fn start(command: &[OsString], codec: Codec, env: &[(OsString, OsString)], folder: Option<&Path>) -> Self {
-        let temporary = TempDir::new().expect("a temporary folder");
+    pub fn start(
+        command: &[OsString],
+        codec: Codec,
+        env: &[(OsString, OsString)],
+        folder: Option<&Path>,
+    ) -> Result<Self> {
+        let (program, arguments) = command.split_first().ok_or_else(|| anyhow!("there is no command to start"))?;
+        let temporary = TempDir::new().context("can't make a temporary directory")?;
         let mark = format!("{}-{}", std::process::id(), STARTS.fetch_add(1, Ordering::Relaxed));
-        let mut child = Command::new(&command[0])
-            .args(&command[1..])
+        let mut child = Command::new(program)
+            .args(arguments)
             .env("LOG_FORMAT", "json")
             .env("LOG_LEVEL", "info")
-            // In place of Flow's own service, which no test may reach.
+            // In place of Flow's own service, which neither a test nor a proof may reach.
             .env("ENCRYPTION_URL", "http://127.0.0.1:9/encryption")
             .env_remove("CONNECTOR_MOUNT")
             .env("TMPDIR", temporary.path())
-            .env("PATH", search_path())
             .env(MARK, &mark)
             .envs(env.iter().map(|(name, value)| (name, value)))
             .current_dir(folder.unwrap_or(temporary.path()))
@@ -84,19 +90,20 @@ impl Process {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap_or_else(|e| panic!("{}: {e}", command[0].display()));
+            .with_context(|| format!("can't start {}", program.display()))?;
         // Bounded, for the same backpressure as in Flow.
         let (sender, events) = sync_channel(1024);
         let deaf = Arc::new(AtomicBool::new(false));
-        let (stdout, stderr) =
-            (child.stdout.take().expect("stdout is piped"), child.stderr.take().expect("stderr is piped"));
+        let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
+            return Err(anyhow!("can't read the output of {}", program.display()));
+        };
         let (out, err, stop) = (sender.clone(), sender, Arc::clone(&deaf));
         thread::spawn(move || match codec {
             Codec::Json => read_lines(stdout, &out, &stop, Event::Line, Event::Partial),
             Codec::Proto => read_frames(stdout, &out, &stop),
         });
         thread::spawn(move || read_lines(stderr, &err, &AtomicBool::new(false), Event::Log, Event::Log));
-        Self {
+        Ok(Self {
             stdin: child.stdin.take(),
             child,
             codec,
@@ -109,18 +116,19 @@ impl Process {
             temporary,
             looked: Instant::now(),
             exposed: BTreeSet::new(),
-        }
+        })
     }
 
-    pub fn send(&mut self, request: &Value) {
+    pub fn send(&mut self, request: &Value) -> Result<()> {
         let message = match self.codec {
             Codec::Json => format!("{request}\n").into_bytes(),
-            Codec::Proto => proto::frame(request),
+            Codec::Proto => proto::frame(request)?,
         };
         // A connector may exit before it has read everything: its exit code is more useful than the broken pipe.
         if let Some(stdin) = &mut self.stdin {
             let _ = stdin.write_all(&message).and_then(|()| stdin.flush());
         }
+        Ok(())
     }
 
     pub fn close_stdin(&mut self) {
@@ -165,12 +173,21 @@ impl Process {
         }
     }
 
+    /// Kills the connector behind flow-shim: the processes below the keeper, which is flow-shim's child. Returns whether there
+    /// was one.
+    pub fn kill_connector(&self) -> bool {
+        let keepers = children_of(self.child.id());
+        let connectors: Vec<i32> = keepers.into_iter().flat_map(|it| children_of(it.unsigned_abs())).collect();
+        let kill = |pid: &i32| Pid::from_raw(*pid).is_some_and(|it| kill_process(it, Signal::KILL).is_ok());
+        connectors.iter().filter(|it| kill(it)).count() > 0
+    }
+
     pub fn was_killed(&self) -> bool {
         self.killed
     }
 
-    pub fn wait(&mut self) -> ExitStatus {
-        self.child.wait().expect("our own child can be waited for")
+    pub fn wait(&mut self) -> Result<ExitStatus> {
+        self.child.wait().context("can't wait for the connector")
     }
 
     pub fn look_at_memory(&mut self) {
@@ -200,7 +217,7 @@ impl Process {
             thread::sleep(Duration::from_millis(10));
         };
         for (pid, _) in &broken {
-            // The test itself must leave nothing running.
+            // Whoever checks a connector must leave nothing running.
             if let Some(pid) = Pid::from_raw(*pid) {
                 let _ = kill_process(pid, Signal::KILL);
             }
@@ -225,17 +242,17 @@ impl Process {
     }
 }
 
-/// PATH with the directory of the real Python first. A version manager's script in its place takes 0.2 s for each start.
-fn search_path() -> &'static OsStr {
-    static PATH: LazyLock<OsString> = LazyLock::new(|| {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let asked =
-            Command::new("python3").args(["-c", "import os, sys; print(os.path.dirname(sys.executable))"]).output();
-        let found = asked.ok().and_then(|it| String::from_utf8(it.stdout).ok()).unwrap_or_default();
-        let folders = [PathBuf::from(found.trim())].into_iter().filter(|it| it.is_absolute());
-        std::env::join_paths(folders.chain(std::env::split_paths(&path))).unwrap_or(path)
-    });
-    &PATH
+/// The children of a process that have not ended.
+fn children_of(parent: u32) -> Vec<i32> {
+    let all = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = all.filter_map(|it| it.file_name().to_str()?.parse::<i32>().ok());
+    let is_child = |pid: &i32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // The name in parentheses may hold anything; what follows it is: state, parent.
+        let mut fields = stat.rsplit_once(')').map_or("", |it| it.1).split_whitespace();
+        !matches!(fields.next(), Some("Z" | "X") | None) && fields.next() == Some(&parent.to_string())
+    };
+    pids.filter(is_child).collect()
 }
 
 fn read_lines(

@@ -4,6 +4,7 @@
 mod request;
 mod response;
 
+use anyhow::{Context, Result};
 use prost::Message;
 use serde_json::Value;
 
@@ -11,12 +12,12 @@ use serde_json::Value;
 type Json = Vec<u8>;
 
 /// A request of the JSON codec as a frame.
-pub fn frame(request: &Value) -> Vec<u8> {
+pub fn frame(request: &Value) -> Result<Vec<u8>> {
     let request: request::Request =
-        serde_json::from_str(&request.to_string()).expect("a request in fields of protobuf");
+        serde_json::from_str(&request.to_string()).context("a request has fields that protobuf lacks")?;
     let message = request.encode_to_vec();
-    let length = u32::try_from(message.len()).expect("a length of 32 bits");
-    [&length.to_le_bytes()[..], &message].concat()
+    let length = u32::try_from(message.len()).context("a request is too long for protobuf")?;
+    Ok([&length.to_le_bytes()[..], &message].concat())
 }
 
 /// A response's message, which follows its length, as the line of the JSON codec.
