@@ -50,6 +50,7 @@ pub async fn spec(launcher: &Launcher) -> Result<Spec> {
         documentation_url: spec.documentation_url.and_then(|it| it.as_str().map(str::to_owned)),
         advanced_auth: spec.advanced_auth,
         auth_specification: spec.auth_specification,
+        options: None,
     })
 }
 

@@ -169,6 +169,7 @@ async fn start<W: Write>(session: &Session, open: &Open, out: Writer<W>) -> Resu
             streams,
             others,
             shared_state,
+            spec: session.known_spec(),
             watched: &watched,
             activity: activity.clone(),
         };

@@ -66,7 +66,7 @@ pub async fn write(session: &Session) -> Result<PathBuf> {
             "the spec of an image is baked when the image is built: add `RUN [\"flow-shim\", \"bake\"]` to its Dockerfile"
         )
     };
-    let spec = session.upstream.spec(&session.launcher).await?;
+    let spec = session.upstream.spec_to_bake(&session.launcher).await?;
     // After the start, which may compile the connector's files.
     let baked = Baked { fingerprint: Fingerprint::of(settings, command), spec };
     let path = path(settings);

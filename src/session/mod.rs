@@ -102,7 +102,7 @@ impl Session {
     }
 
     /// The connector's spec, if that takes no start of the connector.
-    fn known_spec(&self) -> Option<&Spec> {
+    pub fn known_spec(&self) -> Option<&Spec> {
         self.fetched.get().or_else(|| self.baked.get_or_init(|| baked::read(&self.settings)).as_ref())
     }
 

@@ -33,7 +33,7 @@ const STATE: &str = "state.json";
 
 /// The config schema that `--about` prints; none if the tap has no such option or prints no settings.
 pub async fn about(launcher: &Launcher) -> Result<Option<Value>> {
-    let run = run(launcher, launcher.prepare().await?, &["--about", "--format=json"]).await?;
+    let run = run(launcher, launcher.prepare().await?, &["--about", "--format=json"], usize::MAX).await?;
     let settings = document(&run.stdout, "settings").and_then(|it| {
         #[derive(Deserialize)]
         struct About {
@@ -50,7 +50,7 @@ pub async fn discover(singer: &Singer, launcher: &Launcher, config: &RawValue) -
     }
     let prepared = launcher.prepare().await?;
     let path = prepared.write(CONFIG, config.get())?;
-    let run = run(launcher, prepared, &["--config", &path, "--discover"]).await?;
+    let run = run(launcher, prepared, &["--config", &path, "--discover"], usize::MAX).await?;
     if let Some(config) = run.config.as_deref().and_then(|it| changed(it, config)) {
         launcher.rotated.leave(config);
     }
@@ -78,12 +78,15 @@ pub async fn read(singer: &Singer, launcher: &Launcher, sync: &SyncRequest<'_>) 
         CatalogOption::Catalog => vec![Form::Metadata],
         CatalogOption::Properties => vec![Form::Schemas],
         CatalogOption::None => Vec::new(),
-        CatalogOption::Auto => accepted_forms(&help(launcher).await?),
+        CatalogOption::Auto => match sync.spec.and_then(|it| it.options.as_ref()) {
+            Some(known) => accepted_forms(known),
+            None => accepted_forms(&options(launcher).await?),
+        },
     };
     for form in forms {
         let (option, file) = match form {
-            Form::Metadata => ("--catalog", CATALOG),
-            Form::Schemas => ("--properties", PROPERTIES),
+            Form::Metadata => (CATALOG_OPTION, CATALOG),
+            Form::Schemas => (PROPERTIES_OPTION, PROPERTIES),
         };
         let content = selection::catalog(sync, form)?;
         arguments.extend([option.to_owned(), prepared.write(file, content.get())?]);
@@ -96,29 +99,39 @@ pub async fn read(singer: &Singer, launcher: &Launcher, sync: &SyncRequest<'_>) 
 
 /// The options that take the catalog, of those that the tap's help lists. singer-python's parser lists both for every
 /// tap, and some taps read only `--properties`.
-fn accepted_forms(help: &str) -> Vec<Form> {
-    match (help.contains("--catalog"), help.contains("--properties")) {
+fn accepted_forms(options: &[String]) -> Vec<Form> {
+    let has = |name: &str| options.iter().any(|it| it == name);
+    match (has(CATALOG_OPTION), has(PROPERTIES_OPTION)) {
         (true, true) => vec![Form::Metadata, Form::Schemas],
         (false, true) => vec![Form::Schemas],
         (_, false) => vec![Form::Metadata],
     }
 }
 
+const CATALOG_OPTION: &str = "--catalog";
+const PROPERTIES_OPTION: &str = "--properties";
+
 const NO_DISCOVERY: &str =
     "it has no --discover: write its catalog to a file and name that file as `catalogFile` in shim.yaml";
 
 /// Whether the tap's help lists options, but not `--discover`.
 async fn lacks_discovery(launcher: &Launcher) -> Result<bool> {
-    let help = help(launcher).await?;
-    Ok(help.contains("--config") && !help.contains("--discover"))
+    let options = options(launcher).await?;
+    let has = |name: &str| options.iter().any(|it| it == name);
+    Ok(has("--config") && !has("--discover"))
 }
 
-/// The tap's help. `--about` is for taps that look for the options they know and sync if there is none: with it, they do
-/// not take this for a sync. Parsers answer the first option.
-async fn help(launcher: &Launcher) -> Result<String> {
-    let run = run(launcher, launcher.prepare().await?, &["--help", "--about"]).await?;
-    Ok(String::from_utf8_lossy(&run.stdout).into_owned())
+/// Those of a tap's options that its help mentions and that matter here. `--about` is for taps that look for the options they
+/// know and sync if there is none: with it, they do not take this for a sync. Parsers answer the first option.
+pub async fn options(launcher: &Launcher) -> Result<Vec<String>> {
+    let run = run(launcher, launcher.prepare().await?, &["--help", "--about"], LONGEST_HELP).await?;
+    let help = String::from_utf8_lossy(&run.stdout);
+    let known = ["--config", "--discover", CATALOG_OPTION, PROPERTIES_OPTION];
+    Ok(known.into_iter().filter(|it| help.contains(it)).map(str::to_owned).collect())
 }
+
+/// A tap that takes `--help` for a sync may print anything.
+const LONGEST_HELP: usize = 1024 * 1024;
 
 /// The config file as the tap left it, if it differs from what it was given (S11).
 pub fn rewritten(files: &Files, given: &RawValue) -> Option<Box<RawValue>> {
@@ -143,11 +156,12 @@ struct Run {
     config: Option<Vec<u8>>,
 }
 
-async fn run(launcher: &Launcher, prepared: Prepared, arguments: &[&str]) -> Result<Run> {
+/// Keeps so much of its output.
+async fn run(launcher: &Launcher, prepared: Prepared, arguments: &[&str], most: usize) -> Result<Run> {
     let mut connector = prepared.start(arguments.iter().map(|it| (*it).to_owned()).collect()).await?;
     let (stdout, activity) = (connector.take_stdout()?, Activity::default());
     let seen = activity.clone();
-    let reader = thread::spawn("output", move || read_all(stdout, &seen))?;
+    let reader = thread::spawn("output", move || read_all(stdout, &seen, most))?;
     let limit = Some(launcher.idle_timeout);
     let Finished { end, output, stderr, files } =
         connector.supervise(&launcher.shutdown, &activity, limit, || (), reader).await?;
@@ -171,13 +185,13 @@ async fn run(launcher: &Launcher, prepared: Prepared, arguments: &[&str]) -> Res
     }
 }
 
-fn read_all(mut stdout: ChildStdout, activity: &Activity) -> (io::Result<Vec<u8>>, Reading) {
+fn read_all(mut stdout: ChildStdout, activity: &Activity, most: usize) -> (io::Result<Vec<u8>>, Reading) {
     let mut bytes = Vec::new();
     let mut piece = vec![0; 64 * 1024];
     loop {
         match activity.while_waiting(|| stdout.read(&mut piece)) {
             Ok(0) => return (Ok(bytes), Reading::Ended),
-            Ok(count) => bytes.extend_from_slice(&piece[..count]),
+            Ok(count) => bytes.extend_from_slice(&piece[..count.min(most - bytes.len())]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return (Err(error), Reading::Ended),
         }

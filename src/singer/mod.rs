@@ -112,6 +112,15 @@ impl Upstream for Singer {
         Ok(Spec { config_schema: command::config_schema(self, launcher).await?, ..Spec::default() })
     }
 
+    /// The tap's help is asked for at each sync, too.
+    async fn spec_to_bake(&self, launcher: &Launcher) -> Result<Spec> {
+        let options = match self.catalog {
+            CatalogOption::Auto => Some(command::options(launcher).await?),
+            CatalogOption::Catalog | CatalogOption::Properties | CatalogOption::None => None,
+        };
+        Ok(Spec { options, ..self.spec(launcher).await? })
+    }
+
     fn schema_decides(&self) -> bool {
         true
     }

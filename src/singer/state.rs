@@ -169,6 +169,7 @@ mod tests {
             streams,
             others: &[],
             shared_state: update.shared.as_deref(),
+            spec: None,
             activity: Default::default(),
             watched: &[],
         })

@@ -84,6 +84,11 @@ pub trait Legacy {
 pub trait Upstream: Protocol + Discovery + Legacy {
     async fn spec(&self, launcher: &Launcher) -> Result<Spec>;
 
+    /// The spec, with all that can be known of the connector without a config: it will be asked for none of it any more.
+    async fn spec_to_bake(&self, launcher: &Launcher) -> Result<Spec> {
+        self.spec(launcher).await
+    }
+
     /// Whether a config that does not match the connector's schema can't be right. Taps leave that check to their users.
     fn schema_decides(&self) -> bool;
 

@@ -93,6 +93,9 @@ pub struct Spec {
     /// The predecessor of `advanced_auth`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth_specification: Option<Value>,
+    /// The options of the connector's command line, where a sync depends on them; only in a baked spec.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub options: Option<Vec<String>>,
 }
 
 /// Everything that a sync is started with.
@@ -103,6 +106,8 @@ pub struct SyncRequest<'a> {
     pub others: &'a [Box<RawValue>],
     /// The last [`super::StateUpdate::shared`].
     pub shared_state: Option<&'a RawValue>,
+    /// The connector's spec, if that takes no start of the connector.
+    pub spec: Option<&'a Spec>,
     /// Names of top-level members that the capture wants to see in each record.
     pub watched: &'a [String],
     /// Where the feed reports that it waits for the connector.

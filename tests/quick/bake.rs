@@ -259,6 +259,35 @@ esac
     assert!(last.contains(r#"the config is not valid for this tap: \"token\" is a required property"#), "{last}");
 }
 
+/// The help of a tap tells which options take the catalog.
+#[test]
+fn a_baked_tap_is_not_asked_for_its_help() {
+    let folder = Folder::new("protocol: singer\ncommand: [./source]\n");
+    folder.source(
+        r#"#!/bin/sh
+echo "$*" | sed -E 's/ [^-][^ ]*//g' >> "$STARTS"
+case "$*" in
+--about*) echo '{"settings":{"type":"object"}}';;
+--help*) echo 'usage: source --config --catalog --properties --discover';;
+*--discover*) echo '{"streams":[{"tap_stream_id":"users","stream":"users","schema":{"properties":{"id":{"type":"integer"}}},"metadata":[]}]}';;
+*) printf '%s\n' '{"type":"SCHEMA","stream":"users","schema":{},"key_properties":[]}' '{"type":"RECORD","stream":"users","record":{"id":1}}';;
+esac
+"#,
+    );
+    let open = json!({"open": {"version": "1", "range": {}, "state": {}, "capture": {"name": "a/b", "connectorType": "IMAGE", "config": {}, "bindings": [{
+        "resourceConfig": {"stream": "users", "replicationMethod": "FULL_TABLE"}, "resourcePath": ["users"], "stateKey": "users.v0",
+        "collection": {"name": "a/users", "key": ["/_meta/row_id"]},
+    }]}}});
+    let sync = "--config --catalog --properties";
+    folder.serve(std::slice::from_ref(&open));
+    assert_eq!(folder.starts(), ["--config --discover", "--help --about", sync]);
+    folder.run(&["bake"], &[]).ok();
+    assert_eq!(folder.starts(), ["--help --about", "--about --format=json"]);
+    let run = folder.serve(&[open]);
+    assert_eq!(folder.starts(), ["--config --discover", sync]);
+    assert!(run.stdout.contains(r#""id":1"#), "{}", run.stdout);
+}
+
 #[test]
 fn what_cannot_be_baked_is_an_error() {
     let folder = Folder::new(SHIM);

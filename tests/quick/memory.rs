@@ -52,15 +52,19 @@ fn peak(write: impl FnOnce(&mut BufWriter<File>)) -> u64 {
 
 /// A source that prints the lines in its folder.
 fn source(folder: &Path) -> String {
-    use std::os::unix::fs::PermissionsExt;
     let script = folder.join("source");
     let text = format!(
         "#!/bin/sh\ncase $1 in discover) cat <<'EOF'\n{CATALOG}\nEOF\n;; *) exec cat {};; esac\n",
         folder.join("lines").display()
     );
-    fs::write(&script, text).expect("a file of the test's");
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o700)).expect("a file of the test's");
+    write_script(&script, &text);
     script.to_string_lossy().into_owned()
+}
+
+fn write_script(path: &Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    fs::write(path, text).expect("a file of the test's");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700)).expect("a file of the test's");
 }
 
 #[test]
@@ -80,4 +84,31 @@ fn memory_follows_the_largest_record_and_not_their_number() {
     );
     assert!(extra > LARGE as u64 / 2, "it was measured: {extra}");
     eprintln!("peak: {few} bytes for 1,000 records, {many} for 300,000, {large} with one of 15 MB");
+}
+
+/// Some taps take `--help` for a sync.
+#[test]
+fn what_a_tap_prints_instead_of_its_help_is_not_kept() {
+    const FLOOD: u64 = 100 * MEGABYTE;
+    let folder = TempDir::new().expect("a temporary folder");
+    let script = folder.path().join("tap");
+    let text = format!(
+        r#"#!/bin/sh
+case "$*" in
+*--discover*) echo '{{"streams":[{{"tap_stream_id":"users","stream":"users","schema":{{}},"metadata":[]}}]}}';;
+--help*) yes | head -c {FLOOD};;
+*)
+    echo '{{"type":"SCHEMA","stream":"users","schema":{{}},"key_properties":[]}}'
+    yes '{{"type":"RECORD","stream":"users","record":{{"id":1,"text":"more than fits into the pipes"}}}}' | head -n 100000
+    echo '{{"type":"STATE","value":{{}}}}';;
+esac
+"#
+    );
+    write_script(&script, &text);
+    let runtime = Runtime::shim(["--protocol", "singer", "--", &script.to_string_lossy()]);
+    let users = Binding::of_resource(json!({"stream": "users", "replicationMethod": "FULL_TABLE"}));
+    let session = runtime.open(&[users], &json!({})).run().expect_clean();
+    assert_eq!(session.documents.len(), 100_000);
+    let peak = session.end.peak_memory;
+    assert!(peak > MEGABYTE && peak < FLOOD / 4, "{peak} bytes");
 }
