@@ -95,15 +95,17 @@ impl Default for Levels {
 }
 
 static LEVEL_WORD: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(r#"^(Error|error|fatal|Warning|warning): |(?:^|[\s\[(|:])(TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|FATAL|CRITICAL|SEVERE)(?:$|[\s\]):|])|\blevel=["']?(\w+)"#).ok()
+    Regex::new(r#"^(?:Error|error|fatal|Warning|warning): |(?:^|[\s\[(|:])(?:TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|FATAL|CRITICAL|SEVERE)(?:$|[\s\]):|])|\blevel=["']?\w+"#).ok()
 });
 
 impl Levels {
     fn of(&mut self, line: &str) -> Level {
         // Only where a level is usually written: a message may speak of an ERROR.
         let head = line.char_indices().nth(80).map_or(line, |(end, _)| &line[..end]);
-        let word = LEVEL_WORD.as_ref().and_then(|regex| regex.captures(head));
-        let named = word.and_then(|it| it.iter().skip(1).flatten().next().and_then(|word| Level::named(word.as_str())));
+        // Without groups, which would cost more than all else that is done with a line.
+        let found = LEVEL_WORD.as_ref().and_then(|regex| regex.find(head)).map_or("", |it| it.as_str());
+        let word = found.trim_start_matches("level=").trim_matches(|it: char| !it.is_ascii_alphanumeric());
+        let named = Level::named(word);
         // An error of `docker run` itself is the reason why the connector did not start.
         let named = named.or(line.starts_with("docker: ").then_some(Level::Error));
         let continues = line.starts_with([' ', '\t']);
@@ -134,6 +136,9 @@ mod tests {
             ("2024-01-02 03:04:05,678 - tap - WARNING - slow", Level::Warn),
             ("time=2024 name=tap level=DEBUG message=x", Level::Debug),
             ("[ERROR] no", Level::Error),
+            ("ts=1 level=\"error\" msg=x", Level::Error),
+            ("ts=1 level='warning' msg=x", Level::Warn),
+            ("a (WARN) b", Level::Warn),
             ("  continued", Level::Error),
             ("a plain line", Level::Info),
             ("Traceback (most recent call last):", Level::Error),
