@@ -255,8 +255,8 @@ impl Rewriter<'_> {
         let is_nested = self.depth > 1;
         match takes {
             Takes::Id if is_nested && self.has_refs => false,
-            Takes::Id => self.ids.insert(id.to_string()),
-            Takes::Anchor => self.ids.insert(format!("#{id}")),
+            // An id and an anchor of one name count as duplicates here, whichever base they are relative to.
+            Takes::Id | Takes::Anchor => self.ids.insert(id.to_string()),
             _ => true,
         }
     }
