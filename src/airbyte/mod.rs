@@ -3,7 +3,7 @@
 mod catalog;
 mod command;
 mod lenient;
-mod message;
+pub mod message;
 mod state;
 mod stream;
 

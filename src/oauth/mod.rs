@@ -208,7 +208,7 @@ pub fn check_names(oauth2: &Map<String, Value>) -> Result<(), String> {
     }
 }
 
-/// Checks that an OAuth2 object has all members that Flow requires, and no unknown ones.
+/// Checks that an OAuth2 object has all members that Flow requires, and no unknown ones, and that its templates can be read.
 fn check(oauth2: &Map<String, Value>) -> Result<(), String> {
     check_names(oauth2)?;
     let text = |name: &str| oauth2.get(name).and_then(Value::as_str).is_some_and(|it| !it.is_empty());
@@ -217,6 +217,10 @@ fn check(oauth2: &Map<String, Value>) -> Result<(), String> {
     }
     if names_of(oauth2).is_empty() {
         return Err("`oauth2` has no `accessTokenResponseMap`".into());
+    }
+    for name in ["authUrlTemplate", "accessTokenUrlTemplate", "accessTokenBody"] {
+        let template = oauth2.get(name).and_then(Value::as_str).unwrap_or_default();
+        mustache::variables(template).map_err(|why| format!("`{name}` of `oauth2` is not a template: {why}"))?;
     }
     Ok(())
 }

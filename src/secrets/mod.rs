@@ -4,7 +4,7 @@
 mod config;
 mod forms;
 mod names;
-mod redactor;
+pub mod redactor;
 mod schemas;
 mod views;
 

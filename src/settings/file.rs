@@ -103,7 +103,7 @@ impl ShimFile {
         Self::parse(&text).map_err(anyhow::Error::msg).with_context(|| path.display().to_string())
     }
 
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, String> {
         if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
             return Ok(Self::default());
         }

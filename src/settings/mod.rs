@@ -4,7 +4,7 @@
 pub mod atf;
 mod command;
 pub mod config;
-mod file;
+pub mod file;
 #[cfg(test)]
 mod json_schema;
 mod map;

@@ -3,7 +3,7 @@
 mod about;
 mod catalog;
 mod command;
-mod message;
+pub mod message;
 mod method;
 mod names;
 mod resource;

@@ -414,3 +414,17 @@ fn named_fields_are_in_the_selected_branch() {
         );
     }
 }
+
+/// Found by fuzzing: the template's own text can look like the beginning of a tag.
+#[test]
+fn templates_that_cannot_be_read_are_missing() {
+    let schema = json!({"type": "object", "properties": {"credentials": {"type": "object", "properties": {"refresh_token": {}}}}});
+    let oauth2 = json!({
+        "provider": "example", "authUrlTemplate": "https://example.com/{{#now", "accessTokenUrlTemplate": "https://example.com/token",
+        "accessTokenResponseMap": {"refresh_token": "/refresh_token"},
+    });
+    let declaration = Declaration { schema: &schema, advanced_auth: None, auth_specification: None };
+    let it = derive(&declaration, &OAuthSetting::Given(oauth2));
+    assert_eq!(it.oauth2, None);
+    assert_eq!(missing(&it), "`authUrlTemplate` of `oauth2` is not a template: a tag has no `}}`");
+}
