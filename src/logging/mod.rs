@@ -145,7 +145,7 @@ pub fn last(level: Level, message: &str, fields: Fields) {
     if level < level::least() {
         return flush();
     }
-    let fields = redact_fields(fields, Origin::Shim);
+    let (fields, _) = redact_fields(fields, Origin::Shim);
     let line = Line { level, message: &secrets::redacted(message), fields: &fields, priority: Priority::Always };
     sink().log(&line);
     WRITER.close();
@@ -180,7 +180,7 @@ fn send(level: Level, message: &str, fields: Fields, origin: Origin) {
         }
         Origin::Event { .. } | Origin::ConfigUpdate => {
             let sink = sink();
-            let fields = redact_fields(fields, origin);
+            let (fields, _) = redact_fields(fields, origin);
             let message = secrets::redacted(message);
             let is_for_flow = sink.is_for_flow() && origin != Origin::Event { flow: false };
             let priority = if is_for_flow { Priority::Always } else { Priority::of(level) };
@@ -193,11 +193,11 @@ fn send(level: Level, message: &str, fields: Fields, origin: Origin) {
 }
 
 fn write_line(level: Level, message: &str, fields: Fields, origin: Origin) {
-    let shown = redact_fields(fields.clone(), origin);
+    let (fields, had_secrets) = redact_fields(fields, origin);
     let message = secrets::redacted(message);
-    let is_redacted = origin == Origin::Connector && (matches!(message, Cow::Owned(_)) || shown != fields);
-    sink().log(&Line { level, message: &message, fields: &shown, priority: Priority::of(level) });
-    if is_redacted && !IS_REDACTED.swap(true, Ordering::Relaxed) {
+    let is_redacted = had_secrets || matches!(message, Cow::Owned(_));
+    sink().log(&Line { level, message: &message, fields: &fields, priority: Priority::of(level) });
+    if is_redacted && origin == Origin::Connector && !IS_REDACTED.swap(true, Ordering::Relaxed) {
         event(
             Level::Info,
             SECRETS_REDACTED,
@@ -207,21 +207,22 @@ fn write_line(level: Level, message: &str, fields: Fields, origin: Origin) {
     }
 }
 
-fn redact_fields(fields: Fields, origin: Origin) -> Fields {
+/// The fields without secrets, and whether there were any.
+fn redact_fields(fields: Fields, origin: Origin) -> (Fields, bool) {
     if fields.is_empty() || origin == Origin::ConfigUpdate {
-        return fields;
+        return (fields, false);
     }
     let mut fields = Value::Object(fields);
-    match (&mut fields, origin) {
+    let had_secrets = match (&mut fields, origin) {
         (Value::Object(members), Origin::Shim | Origin::Event { .. }) => {
             let members = members.iter_mut().filter(|(name, _)| *name != EVENT_TYPE);
-            members.for_each(|(_, it)| secrets::redact_value(it, false));
+            members.fold(false, |found, (_, it)| secrets::redact_value(it, false) | found)
         }
         (fields, _) => secrets::redact_value(fields, true),
-    }
+    };
     match fields {
-        Value::Object(fields) => fields,
-        _ => Fields::new(),
+        Value::Object(fields) => (fields, had_secrets),
+        _ => (Fields::new(), had_secrets),
     }
 }
 

@@ -56,9 +56,10 @@ pub fn redacted(text: &str) -> Cow<'_, str> {
     redactor().text(text)
 }
 
-/// Redacts the strings and numbers in a value, and the names of its members where `names` says so.
-pub fn redact_value(value: &mut Value, names: bool) {
-    redactor().value(value, names);
+/// Redacts the strings and numbers in a value, and the names of its members where `names` says so. Whether there were
+/// secrets.
+pub fn redact_value(value: &mut Value, names: bool) -> bool {
+    redactor().value(value, names)
 }
 
 /// The last position up to `at` where the text can be cut without dividing a secret or a character. What follows `at` is

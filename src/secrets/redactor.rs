@@ -68,30 +68,33 @@ impl Redactor {
         redacted.into()
     }
 
-    /// Redacts strings, numbers and, where `names` says so, the names of members.
-    pub fn value(&self, value: &mut Value, names: bool) {
+    /// Redacts strings, numbers and, where `names` says so, the names of members. Whether there were secrets.
+    pub fn value(&self, value: &mut Value, names: bool) -> bool {
         match value {
             Value::String(text) => {
-                if let Cow::Owned(redacted) = self.text(text) {
-                    *text = redacted;
-                }
+                let Cow::Owned(redacted) = self.text(text) else { return false };
+                *text = redacted;
+                true
             }
             Value::Number(number) if self.has_numbers => {
                 let text = number.to_string();
                 // A short number is more often a count than a secret.
-                if self.ranges(text.as_bytes()).iter().any(|it| it.len() >= SHORTEST) {
+                let is_secret = self.ranges(text.as_bytes()).iter().any(|it| it.len() >= SHORTEST);
+                if is_secret {
                     *value = MASK.into();
                 }
+                is_secret
             }
-            Value::Array(items) => items.iter_mut().for_each(|it| self.value(it, names)),
+            Value::Array(items) => items.iter_mut().fold(false, |found, it| self.value(it, names) | found),
             Value::Object(members) => {
-                if names && members.keys().any(|it| matches!(self.text(it), Cow::Owned(_))) {
+                let is_named = names && members.keys().any(|it| matches!(self.text(it), Cow::Owned(_)));
+                if is_named {
                     let renamed = std::mem::take(members).into_iter();
                     *members = renamed.map(|(name, it)| (self.text(&name).into_owned(), it)).collect::<Map<_, _>>();
                 }
-                members.values_mut().for_each(|it| self.value(it, names));
+                members.values_mut().fold(is_named, |found, it| self.value(it, names) | found)
             }
-            _ => {}
+            _ => false,
         }
     }
 

@@ -83,8 +83,12 @@ impl Fingerprint {
         self.packages(program);
         if let Some(interpreter) = program::interpreter(program) {
             self.beside(program);
-            self.file(Path::new(&interpreter));
-            self.packages(Path::new(&interpreter));
+            let interpreter = Path::new(&interpreter);
+            self.file(interpreter);
+            // A script of a virtual environment is beside its interpreter.
+            if interpreter.parent() != program.parent() {
+                self.packages(interpreter);
+            }
         }
     }
 

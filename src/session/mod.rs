@@ -161,6 +161,7 @@ impl Session {
     /// Compares a config with the connector's schema: Flow's config, and what the connector gets of it.
     async fn compare_with_schema(&self, config: &RawValue, given: &RawValue) -> Result<()> {
         let parsed = |it: &RawValue| serde_json::from_str::<Value>(it.get()).unwrap_or_default();
+        let config = parsed(config);
         if self.upstream.schema_decides() {
             // Rewritten as for Flow: taps use any draft.
             let schema = schema::config(&self.spec().await?.config_schema).schema;
@@ -169,11 +170,9 @@ impl Session {
                 bail!("the config is not valid for this tap: {}", wrong.join("; "));
             }
         } else if let Some(schema) = self.known_schema() {
-            schema::violations(schema, &parsed(config))
-                .iter()
-                .for_each(|it| warn!("the config may not be valid: {it}"));
+            schema::violations(schema, &config).iter().for_each(|it| warn!("the config may not be valid: {it}"));
         }
-        self.warn_of_unknown_fields(&parsed(config));
+        self.warn_of_unknown_fields(&config);
         Ok(())
     }
 
@@ -184,8 +183,8 @@ impl Session {
         if let Some(mapping) = self.endpoint.mapping(config, kept)? {
             return Ok(mapping);
         }
-        let found = self.spec().await;
-        self.derive(found.context("can't fetch the connector's spec, which the config mapping needs")?);
+        self.spec().await.context("can't fetch the connector's spec, which the config mapping needs")?;
+        self.known_schema();
         Ok(self.endpoint.mapping(config, None)?.unwrap_or_default())
     }
 

@@ -181,6 +181,11 @@ fn a_smaller_full_refresh_leaves_a_surplus_once() {
 
 /// Opens a ledger over one cell, and gives the error.
 fn opened_with(cell: &Value, source: &dyn Upstream) -> Result<Ledger, String> {
+    opened(&json!({"bindingStateV1": {"s0.v0": cell}}), source)
+}
+
+/// Opens a ledger of one binding over a state, and gives the error.
+fn opened(state: &Value, source: &dyn Upstream) -> Result<Ledger, String> {
     let stream = stream("s0");
     let entry = Entry {
         state_key: "s0.v0",
@@ -190,8 +195,7 @@ fn opened_with(cell: &Value, source: &dyn Upstream) -> Result<Ledger, String> {
         truncates: false,
         stream: &stream,
     };
-    let state = json!({"bindingStateV1": {"s0.v0": cell}});
-    Ledger::open(Stored::parse(Some(&raw(&state))).unwrap(), &[entry], source).map_err(|it| format!("{it:#}"))
+    Ledger::open(Stored::parse(Some(&raw(state))).unwrap(), &[entry], source).map_err(|it| format!("{it:#}"))
 }
 
 #[test]
@@ -240,16 +244,6 @@ fn a_damaged_state_at_the_top_is_an_error() {
         let error = Stored::parse(Some(&raw(&state))).err().unwrap_or_else(|| panic!("{state} was accepted"));
         assert!(error.to_string().contains(want) && error.to_string().contains("backfill"), "{error}");
     }
-    let stream = stream("s0");
-    let entry = Entry {
-        state_key: "s0.v0",
-        mode: Mode::Incremental,
-        method: None,
-        rows: Rows::Keyed,
-        truncates: false,
-        stream: &stream,
-    };
-    let stored = Stored::parse(Some(&raw(&json!({"s0": "corrupt"})))).unwrap();
-    let error = Ledger::open(stored, &[entry], &Airbyte::default()).err().map(|it| format!("{it:#}")).unwrap();
+    let error = opened(&json!({"s0": "corrupt"}), &Airbyte::default()).err().unwrap();
     assert!(error.contains("stream s0") && error.contains("backfill"), "{error}");
 }
