@@ -4,27 +4,31 @@
 use flow_shim::airbyte::message::event;
 use flow_shim::json::hints::Hints;
 use flow_shim::json::repair::repair;
-use flow_shim::upstream::{Broken, Event, Watch};
+use flow_shim::json::watch::Watchlist;
+use flow_shim::upstream::{Broken, Event};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
 fuzz_target!(|line: &[u8]| {
-    let (mut hints, mut watch) = (Hints::default(), Watch::new(&["id".to_owned()]));
+    let (mut hints, mut watched) = (Hints::default(), Watchlist::default());
+    let id = watched.add("id");
+    hints.watch(watched);
     // The second time with the names of the first.
-    let _ = event(line, &mut hints, &mut watch);
+    let _ = event(line, &mut hints);
     let repaired;
-    let decoded = match event(line, &mut hints, &mut watch) {
+    let decoded = match event(line, &mut hints) {
         Err(Broken::Repairable) => {
             repaired = repair(line).0;
-            event(&repaired, &mut hints, &mut watch)
+            event(&repaired, &mut hints)
         }
         other => other,
     };
     if let Ok(Event::Record(record)) = &decoded {
         let payload: Value = serde_json::from_slice(record.data.bytes).expect("a payload is JSON");
         assert!(payload.is_object());
-        let found = record.data.bytes.get(record.watched[0].clone()).expect("a watched member is in the payload");
-        assert_eq!(payload.get("id").is_some(), !found.is_empty());
+        let found = record.found.at_top(id).map(|it| &record.data.bytes[it]);
+        let found = found.map(|it| serde_json::from_slice::<Value>(it).expect("a watched member is a value"));
+        assert_eq!(payload.get("id"), found.as_ref());
     }
     let Ok(message) = serde_json::from_slice::<Value>(line) else { return };
     let record = &message["record"];

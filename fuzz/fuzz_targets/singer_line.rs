@@ -4,18 +4,18 @@
 use flow_shim::json::hints::Hints;
 use flow_shim::json::repair::repair;
 use flow_shim::singer::message::{Message, message};
-use flow_shim::upstream::{Broken, Watch};
+use flow_shim::upstream::Broken;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
 fuzz_target!(|line: &[u8]| {
-    let (mut hints, mut watch) = (Hints::default(), Watch::new(&["id".to_owned()]));
-    let _ = message(line, &mut hints, &mut watch);
+    let mut hints = Hints::default();
+    let _ = message(line, &mut hints);
     let repaired;
-    let decoded = match message(line, &mut hints, &mut watch) {
+    let decoded = match message(line, &mut hints) {
         Err(Broken::Repairable) => {
             repaired = repair(line).0;
-            message(&repaired, &mut hints, &mut watch)
+            message(&repaired, &mut hints)
         }
         other => other,
     };

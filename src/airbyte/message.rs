@@ -13,7 +13,7 @@ use crate::json::members::Members;
 use crate::json::scan::{Fault, Kind, Scanner, string_text};
 use crate::logging::{Fields, Level};
 use crate::upstream::{
-    Broken, Event, Payload, Phase, Record, SourceError, Status, StreamId, Watch, damage, line, line::DeletionMark,
+    Broken, Event, Payload, Phase, Record, SourceError, Status, StreamId, damage, line, line::DeletionMark,
 };
 
 /// A message that is not a record.
@@ -26,8 +26,8 @@ pub enum Message {
 
 /// Decodes a line of a sync. Inlined with [`scan`], so that a record is written once, where the caller wants it.
 #[inline(always)]
-pub fn event<'a>(line: &'a [u8], hints: &mut Hints, watch: &'a mut Watch) -> Result<Event<'a>, Broken> {
-    match scan(line, hints, watch)? {
+pub fn event<'a>(line: &'a [u8], hints: &'a mut Hints) -> Result<Event<'a>, Broken> {
+    match scan(line, hints)? {
         Scanned::Record(record) => Ok(Event::Record(record)),
         Scanned::Other(line) => match parse(line)? {
             Message::Event(event) => Ok(event),
@@ -38,8 +38,7 @@ pub fn event<'a>(line: &'a [u8], hints: &mut Hints, watch: &'a mut Watch) -> Res
 
 /// Decodes a line that may answer a spec, check or discover.
 pub fn answer(line: &[u8]) -> Result<Message, Broken> {
-    let mut watch = Watch::default();
-    match scan(line, &mut Hints::default(), &mut watch)? {
+    match scan(line, &mut Hints::default())? {
         Scanned::Record(_) => Ok(Message::Event(Event::Noise)),
         Scanned::Other(line) => parse(line),
     }
@@ -56,11 +55,11 @@ enum Scanned<'a> {
 
 /// Scans a line once, in whatever order its members are.
 #[inline(always)]
-fn scan<'a>(line: &'a [u8], hints: &mut Hints, watch: &'a mut Watch) -> Result<Scanned<'a>, Broken> {
+fn scan<'a>(line: &'a [u8], hints: &'a mut Hints) -> Result<Scanned<'a>, Broken> {
     let mut parts = Parts::default();
     let mut scanner = Scanner::new(line, hints);
     if scanner.kind() != Some(Kind::Object) {
-        return scan_within(line, hints, watch);
+        return scan_within(line, hints);
     }
     let scanned = scanner.object(|it, key| {
         if key.is("type") {
@@ -71,7 +70,7 @@ fn scan<'a>(line: &'a [u8], hints: &mut Hints, watch: &'a mut Watch) -> Result<S
             }
             Ok(())
         } else if key.is("record") && it.kind() == Some(Kind::Object) {
-            parts.record(line, it, watch)
+            parts.record(line, it)
         } else {
             parts.has_state |= key.is("state") && it.kind() == Some(Kind::Object);
             it.value().map(|_| ())
@@ -103,8 +102,8 @@ fn scan<'a>(line: &'a [u8], hints: &mut Hints, watch: &'a mut Watch) -> Result<S
     match (parts.stream, parts.data) {
         (Some(stream), Some(data)) => {
             let Parts { namespace, changes, file, .. } = parts;
-            let watched = watch.found();
-            Ok(Scanned::Record(Record { stream, namespace, data, changes, file, watched, repairs: &[] }))
+            let found = &hints.found;
+            Ok(Scanned::Record(Record { stream, namespace, data, changes, file, found, repairs: &[] }))
         }
         (_, None) => Err(Broken::lost(stream(), "a RECORD has no data object")),
         (None, _) => Err(Broken::lost(None, "a RECORD names no stream")),
@@ -114,8 +113,8 @@ fn scan<'a>(line: &'a [u8], hints: &mut Hints, watch: &'a mut Watch) -> Result<S
 /// A function of its own, so that [`scan`] can be inlined elsewhere.
 #[cold]
 #[inline(never)]
-fn scan_within<'a>(line: &'a [u8], hints: &mut Hints, watch: &'a mut Watch) -> Result<Scanned<'a>, Broken> {
-    scan(damage::message_within(line)?, hints, watch)
+fn scan_within<'a>(line: &'a [u8], hints: &'a mut Hints) -> Result<Scanned<'a>, Broken> {
+    scan(damage::message_within(line)?, hints)
 }
 
 /// The parts of a RECORD found so far.
@@ -134,12 +133,12 @@ struct Parts<'a> {
 
 impl<'a> Parts<'a> {
     #[inline]
-    fn record(&mut self, line: &'a [u8], scanner: &mut Scanner<'a, '_>, watch: &mut Watch) -> Result<(), Fault> {
+    fn record(&mut self, line: &'a [u8], scanner: &mut Scanner<'a, '_>) -> Result<(), Fault> {
         scanner.object(|it, key| {
             // The common members first.
             if key.is("data") && it.kind() == Some(Kind::Object) {
                 self.is_ambiguous |= self.data.is_some();
-                self.data = Some(line::payload(line, it, watch, &DELETION)?);
+                self.data = Some(line::payload(line, it, &DELETION)?);
             } else if key.is("stream") && it.kind() == Some(Kind::String) {
                 self.stream = Some(&line[it.value()?]);
             } else if key.is("emitted_at") {

@@ -13,11 +13,12 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::json::hints::Hints;
+use crate::json::watch::Watchlist;
 use crate::process::launch::Launcher;
 use crate::settings::StateFormat;
 use crate::upstream::{
     Broken, Decoder, Discovery, Event, FullRefreshPolicy, Legacy, LegacyCell, LegacyState, LineFeed, Opened, Protocol,
-    Resource, Rows, Spec, Stream, StreamId, SyncRequest, Upstream, Watch,
+    Resource, Rows, Spec, Stream, StreamId, SyncRequest, Upstream,
 };
 
 #[derive(Default)]
@@ -29,14 +30,17 @@ pub struct Airbyte {
 #[derive(Default)]
 pub struct Messages {
     hints: Hints,
-    watch: Watch,
     state_format: StateFormat,
 }
 
 impl Decoder for Messages {
+    fn watch(&mut self, names: &Watchlist) {
+        self.hints.watch(names.clone());
+    }
+
     #[inline(always)]
     fn decode<'a>(&'a mut self, line: &'a [u8]) -> Result<Event<'a>, Broken> {
-        match message::event(line, &mut self.hints, &mut self.watch) {
+        match message::event(line, &mut self.hints) {
             Ok(Event::State(mut update)) if self.state_format == StateFormat::Bare => {
                 state::note_format(&mut update);
                 Ok(Event::State(update))
@@ -144,8 +148,7 @@ impl Upstream for Airbyte {
 
     async fn open(&self, launcher: &Launcher, sync: &SyncRequest<'_>) -> Result<Opened> {
         let mut connector = command::read(launcher, sync, self.state_format).await?;
-        let (state_format, watch) = (self.state_format, Watch::new(sync.watched));
-        let messages = Messages { state_format, watch, ..Messages::default() };
+        let messages = Messages { state_format: self.state_format, ..Messages::default() };
         let feed = LineFeed::new(connector.take_stdout()?, messages, sync.activity.clone());
         Ok(Opened { connector, feed: Box::new(feed) })
     }

@@ -47,12 +47,12 @@ impl<S: Segments> Worker<S> {
 
     fn batched(&mut self, batch: &Batch, file: &Path, line: &[u8]) -> Result<(), CaptureError> {
         let repaired: Vec<u8>;
-        let mut found = Vec::new();
-        let mut watch = std::mem::take(&mut self.watch);
-        let data = match bare_payload(line, &mut watch, &batch.deletion) {
+        let mut repairs = Vec::new();
+        let mut hints = std::mem::take(&mut self.hints);
+        let data = match bare_payload(line, &mut hints, &batch.deletion) {
             Err(Broken::Repairable) => {
-                (repaired, found) = repair(line);
-                bare_payload(&repaired, &mut watch, &batch.deletion)
+                (repaired, repairs) = repair(line);
+                bare_payload(&repaired, &mut hints, &batch.deletion)
             }
             other => other,
         };
@@ -63,10 +63,9 @@ impl<S: Segments> Worker<S> {
             };
             anyhow!("{}: {reason}", self.place(batch, file))
         })?;
-        let (watched, repairs) = (watch.found(), &found[..]);
-        let stream = &batch.stream;
-        self.record(&Record { stream, namespace: None, data, changes: None, file: None, watched, repairs })?;
-        self.watch = watch;
+        let (stream, found, repairs) = (&batch.stream, &hints.found, &repairs[..]);
+        self.record(&Record { stream, namespace: None, data, changes: None, file: None, found, repairs })?;
+        self.hints = hints;
         Ok(())
     }
 

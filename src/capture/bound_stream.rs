@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::record_key::RecordKey;
 use crate::dates::{Dates, Normalize, Typed};
 use crate::json::pointer;
+use crate::json::watch::Watchlist;
 use crate::schema::{self, DateFormats};
 use crate::settings::SchemaMode;
 use crate::settings::streams::StreamOptions;
@@ -72,14 +73,16 @@ impl BoundStream {
     }
 
     /// Learns from a SCHEMA message. Gives the sourced schema if it is new.
-    pub fn announced(&mut self, StreamSchema { mut schema, mut key, .. }: StreamSchema) -> Option<&Value> {
+    pub fn announced(&mut self, it: StreamSchema, watched: &mut Watchlist) -> Option<&Value> {
+        let StreamSchema { mut schema, mut key, .. } = it;
         self.options.change(&mut schema, &mut key);
         self.warn_of_another_key(&key);
-        self.declared(&schema, &key)
+        self.declared(&schema, &key, watched)
     }
 
-    /// Learns from a declared schema where dates are. Gives the sourced schema (F12) if it is new.
-    pub fn declared(&mut self, declared: &Value, key: &[Vec<String>]) -> Option<&Value> {
+    /// Learns from a declared schema where dates are, and adds their names to `watched`. Gives the sourced schema (F12) if it
+    /// is new.
+    pub fn declared(&mut self, declared: &Value, key: &[Vec<String>], watched: &mut Watchlist) -> Option<&Value> {
         let (typed, kept) = match self.schema {
             SchemaMode::Inferred => (Typed::Key(&self.key), DateFormats::Kept),
             SchemaMode::Declared => (Typed::All, DateFormats::KeptByStrings),
@@ -89,7 +92,7 @@ impl BoundStream {
             Normalize::On { cut } => {
                 // A schema that is not an object does not say where dates are.
                 if declared.is_object() {
-                    self.dates = Dates::of(declared, typed, &cut);
+                    self.dates = Dates::of(declared, typed, &cut, watched);
                 }
                 kept
             }

@@ -9,6 +9,7 @@ use crate::dates::Dates;
 use crate::flow::codec::{CAPTURED_OVERHEAD, Writer};
 use crate::json::hints::Hints;
 use crate::json::scan::{Kind, Scanner};
+use crate::json::watch::Found;
 use crate::upstream::Payload;
 
 /// What the shim adds to a document.
@@ -65,8 +66,8 @@ pub fn size(added: &Added, payload: &Payload) -> usize {
 
 /// The record with its dates rewritten to RFC 3339; `None` if they already are.
 #[inline]
-pub fn normalize<'a>(payload: &Payload, dates: &'a mut Dates) -> Option<Payload<'a>> {
-    let bytes = dates.normalize(payload.bytes, &mut [])?;
+pub fn normalize<'a>(payload: &Payload, found: &Found, dates: &'a mut Dates) -> Option<Payload<'a>> {
+    let bytes = dates.normalize(payload.bytes, found)?;
     Some(Payload { bytes, ..*payload })
 }
 

@@ -30,6 +30,7 @@ use crate::error::Reason;
 use crate::flow::codec::{LONGEST_MESSAGE, Writer};
 use crate::flow::request::{Binding, Open};
 use crate::flow::response::Response;
+use crate::json::watch::Watchlist;
 use crate::process::activity::Activity;
 use crate::process::launch::in_words;
 use crate::process::stderr::Stderr;
@@ -42,7 +43,7 @@ use bound_stream::BoundStream;
 use committer::Committer;
 use kept_catalog::CaptureCatalog;
 use ledger::{Entry, Ledger, Stored};
-use record_key::{RecordKey, watched};
+use record_key::RecordKey;
 use worker::{Rotations, Worker};
 
 pub use assign::one_binding_per_stream;
@@ -129,11 +130,11 @@ async fn start<W: Write>(session: &Session, open: &Open, out: Writer<W>) -> Resu
     let stored = Stored::parse(open.state.as_deref())?;
     let mut catalog = kept_catalog::of(session, open, &resources, stored.catalog()).await?;
     let config = session.endpoint.to_connector(&spec.config, &catalog.way)?;
-    let watched = watched(spec.bindings.iter().map(|it| spec.key(it)));
+    let mut watched = Watchlist::default();
     let rules = &session.settings.streams;
     let bound = |(binding, resource): (&Binding, &Resource)| {
         let (key, options) = (spec.key(binding), rules.of(&resource.id).as_ref().clone());
-        let record_key = RecordKey::new(key, &watched, spec.write_schema(binding));
+        let record_key = RecordKey::new(key, &mut watched, spec.write_schema(binding));
         BoundStream::new(resource.id.clone(), resource.mode, key, record_key, rules.schema, options)
     };
     let streams: Vec<BoundStream> = spec.bindings.iter().zip(&resources).map(bound).collect();
@@ -170,13 +171,12 @@ async fn start<W: Write>(session: &Session, open: &Open, out: Writer<W>) -> Resu
             others,
             shared_state,
             spec: session.known_spec(),
-            watched: &watched,
             activity: activity.clone(),
         };
         session.upstream.open(&session.launcher, &request).await?
     };
     let max_document = session.settings.max_document.min(LONGEST_MESSAGE);
-    let mut worker = Worker::new(Committer::new(out, ledger), streams, &watched, max_document, activity);
+    let mut worker = Worker::new(Committer::new(out, ledger), streams, watched, max_document, activity);
     send_schemas(&mut worker, &catalog.streams)?;
     worker.segments.begin_full_refreshes()?;
     Ok(Some((opened, worker, catalog, config)))

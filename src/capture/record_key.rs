@@ -1,12 +1,11 @@
 //! Checks that a record has the key of its collection: Flow takes no document without it.
 
-use std::ops::Range;
-
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::json::lexical::leading_digits;
 use crate::json::pointer;
+use crate::json::watch::{Found, NameId, Watchlist};
 
 /// The key of a collection, as far as it comes from the records.
 #[derive(Default)]
@@ -16,8 +15,8 @@ pub struct RecordKey {
 
 struct Component {
     pointer: String,
-    /// Index of its top-level member among the watched names.
-    member: usize,
+    /// Its top-level member.
+    member: NameId,
     /// The names that lead to it from there.
     nested: Vec<String>,
     types: Types,
@@ -71,35 +70,26 @@ fn has_no_fraction(number: &[u8]) -> bool {
     parsed.is_some_and(|it| it.fract() == 0.0)
 }
 
-/// The names of the top-level members that these keys are in, without duplicates.
-pub fn watched<'a>(keys: impl Iterator<Item = &'a [String]>) -> Vec<String> {
-    let mut names: Vec<String> = keys.flatten().filter_map(|it| pointer::steps(it).into_iter().next()).collect();
-    names.sort();
-    names.dedup();
-    names.retain(|it| it != "_meta");
-    names
-}
-
 impl RecordKey {
-    /// `key` are JSON pointers, `watched` the names that records are scanned for, and `schema` what the collection's
-    /// documents have to match.
-    pub fn new(key: &[String], watched: &[String], schema: Option<&RawValue>) -> Self {
+    /// `key` are JSON pointers, and `schema` is what the collection's documents have to match. The names of the top-level
+    /// members that the key is in are added to `watched`.
+    pub fn new(key: &[String], watched: &mut Watchlist, schema: Option<&RawValue>) -> Self {
         let schema: Value = schema.and_then(|it| serde_json::from_str(it.get()).ok()).unwrap_or_default();
         let component = |pointer: &String| {
             let steps = pointer::steps(pointer);
-            let member = watched.iter().position(|it| Some(it) == steps.first())?;
+            let member = watched.add(steps.first().filter(|it| *it != "_meta")?);
             let types = Types::of(&schema, &steps);
             Some(Component { pointer: pointer.clone(), member, nested: steps[1..].to_vec(), types })
         };
         Self { components: key.iter().filter_map(component).collect() }
     }
 
-    /// Whether the record has the key. `watched` says where the value of each watched name is, empty if there is none.
+    /// Whether the record has the key.
     #[inline(always)]
-    pub fn is_in(&self, payload: &[u8], watched: &[Range<usize>]) -> bool {
+    pub fn is_in(&self, payload: &[u8], found: &Found) -> bool {
         // A loop, as `all` would be a call.
         for component in &self.components {
-            if !component.is_in(payload, watched) {
+            if !component.is_in(payload, found) {
                 return false;
             }
         }
@@ -108,8 +98,8 @@ impl RecordKey {
 
     /// What is wrong with the key of a record that does not have it.
     #[cold]
-    pub fn problem(&self, payload: &[u8], watched: &[Range<usize>]) -> String {
-        let Some(wrong) = self.components.iter().find(|it| !it.is_in(payload, watched)) else { return String::new() };
+    pub fn problem(&self, payload: &[u8], found: &Found) -> String {
+        let Some(wrong) = self.components.iter().find(|it| !it.is_in(payload, found)) else { return String::new() };
         let record: Value = serde_json::from_slice(payload).unwrap_or_default();
         let what = match pointer::member(&record, &wrong.pointer) {
             None => match wrong.nested.is_empty() {
@@ -135,8 +125,8 @@ impl RecordKey {
 
 impl Component {
     #[inline(always)]
-    fn is_in(&self, payload: &[u8], watched: &[Range<usize>]) -> bool {
-        let Some(at) = watched.get(self.member) else { return false };
+    fn is_in(&self, payload: &[u8], found: &Found) -> bool {
+        let Some(at) = found.at_top(self.member) else { return false };
         let Some(text) = payload.get(at.start..).filter(|it| it.len() >= at.len()) else { return false };
         if self.nested.is_empty() { self.types.fit(text, at.len()) } else { self.is_nested_in(&text[..at.len()]) }
     }
@@ -168,19 +158,20 @@ mod tests {
     use crate::upstream::line::DeletionMark;
 
     const DELETION: DeletionMark = DeletionMark { member: "_deleted_at", is_set: |value| value != b"null" };
-    use crate::upstream::Watch;
+    use crate::json::hints::Hints;
     use crate::upstream::line::bare_payload;
 
     fn problem(key: &[&str], schema: &str, record: &str) -> String {
         let key: Vec<String> = key.iter().map(|it| (*it).to_owned()).collect();
-        let watched = watched(std::iter::once(key.as_slice()));
-        let mut watch = Watch::new(&watched);
+        let mut watched = Watchlist::default();
         let schema = RawValue::from_string(schema.to_owned()).unwrap();
-        let checked = RecordKey::new(&key, &watched, Some(&schema));
-        let payload = bare_payload(record.as_bytes(), &mut watch, &DELETION).unwrap();
-        match checked.is_in(payload.bytes, watch.found()) {
+        let checked = RecordKey::new(&key, &mut watched, Some(&schema));
+        let mut hints = Hints::default();
+        hints.watch(watched);
+        let payload = bare_payload(record.as_bytes(), &mut hints, &DELETION).unwrap();
+        match checked.is_in(payload.bytes, &hints.found) {
             true => String::new(),
-            false => checked.problem(payload.bytes, watch.found()),
+            false => checked.problem(payload.bytes, &hints.found),
         }
     }
 

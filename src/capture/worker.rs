@@ -20,14 +20,16 @@ use super::document::{self, Added};
 use super::ledger::BindingStates;
 use super::stream_names::{Meant, StreamNames, id_of};
 use super::stream_statuses::StreamStatuses;
+use crate::json::hints::Hints;
 use crate::json::pointer;
 use crate::json::repair::{Repair, What};
+use crate::json::watch::Watchlist;
 use crate::logging::{self, Level};
 use crate::process::activity::Activity;
 use crate::process::supervise::Reading;
 use crate::secrets;
 use crate::upstream::{
-    ErrorLog, Event, Feed, FeedError, Mode, Payload, Phase, Record, StateUpdate, Status, StreamId, StreamSchema, Watch,
+    ErrorLog, Event, Feed, FeedError, Mode, Payload, Phase, Record, StateUpdate, Status, StreamId, StreamSchema,
 };
 
 /// Where a worker's segments go.
@@ -77,8 +79,10 @@ pub struct Worker<S> {
     pub(super) streams: Vec<BoundStream>,
     names: StreamNames,
     max_document: usize,
-    /// What the records of BATCH files are scanned for.
-    pub(super) watch: Watch,
+    /// The members that the capture has to see in each record: keys and dates.
+    watched: Watchlist,
+    /// Scans the records of BATCH files.
+    pub(super) hints: Hints,
     unbound: BTreeMap<StreamId, u64>,
     /// Records of further streams without a binding.
     more_unbound: u64,
@@ -89,7 +93,7 @@ impl<S: Segments> Worker<S> {
     pub fn new(
         segments: S,
         streams: Vec<BoundStream>,
-        watched: &[String],
+        watched: Watchlist,
         max_document: usize,
         activity: Activity,
     ) -> Self {
@@ -105,7 +109,8 @@ impl<S: Segments> Worker<S> {
             names: StreamNames::new(streams.iter().map(|it| it.id.clone())),
             streams,
             max_document,
-            watch: Watch::new(watched),
+            watched,
+            hints: Hints::default(),
             unbound: BTreeMap::new(),
             more_unbound: 0,
             repaired: HashMap::new(),
@@ -126,7 +131,14 @@ impl<S: Segments> Worker<S> {
     }
 
     fn read(&mut self, feed: &mut dyn Feed) -> Result<(), CaptureError> {
+        let mut watched = 0;
         loop {
+            // A schema may declare dates under new names.
+            if self.watched.len() != watched {
+                watched = self.watched.len();
+                self.hints.watch(self.watched.clone());
+                feed.watch(&self.watched);
+            }
             let next = feed.next(&mut || self.idle());
             match next {
                 Ok(Some(Event::Record(record))) => self.record(&record)?,
@@ -164,11 +176,11 @@ impl<S: Segments> Worker<S> {
             self.note(index, record);
         }
         let stream = &mut self.streams[index];
-        if !stream.record_key.is_in(record.data.bytes, record.watched) {
+        if !stream.record_key.is_in(record.data.bytes, record.found) {
             return Err(self.without_key(index, record).into());
         }
         let added = Added { changes: record.changes, file: record.file };
-        let normalized = stream.dates.as_mut().and_then(|it| document::normalize(&record.data, it));
+        let normalized = stream.dates.as_mut().and_then(|it| document::normalize(&record.data, record.found, it));
         let payload = normalized.as_ref().unwrap_or(&record.data);
         let size = document::size(&added, payload);
         if size > self.max_document {
@@ -295,7 +307,7 @@ impl<S: Segments> Worker<S> {
         let stream = &mut self.streams[index];
         (stream.heard, stream.read) = (true, true);
         self.segments.announced(index);
-        if let Some(schema) = stream.announced(it) {
+        if let Some(schema) = stream.announced(it, &mut self.watched) {
             self.segments.sourced_schema(index, schema)?;
         }
         Ok(())
@@ -304,7 +316,7 @@ impl<S: Segments> Worker<S> {
     /// Sends the discovered schema of a stream.
     pub fn declare(&mut self, index: usize, schema: &Value, key: &[Vec<String>]) -> Result<(), CaptureError> {
         let _stream = logging::stream_span(&self.streams[index].id);
-        if let Some(schema) = self.streams[index].declared(schema, key) {
+        if let Some(schema) = self.streams[index].declared(schema, key, &mut self.watched) {
             self.segments.sourced_schema(index, schema)?;
         }
         Ok(())
@@ -385,7 +397,7 @@ impl<S: Segments> Worker<S> {
     fn without_key(&self, index: usize, record: &Record) -> Error {
         let stream = &self.streams[index];
         let (id, name) = (&stream.id, &stream.id.name);
-        let problem = stream.record_key.problem(record.data.bytes, record.watched);
+        let problem = stream.record_key.problem(record.data.bytes, record.found);
         anyhow!(
             "stream {id}: Flow can't take a record, because {problem}; choose another key or the row id in shim.yaml (`streams: {{{name:?}: {{key: []}}}}`), discover again and backfill the binding"
         )

@@ -1,40 +1,39 @@
-//! Fast path: checks with one SIMD search whether every date in a record is already RFC 3339.
+//! Fast path: whether all dates in a record are already RFC 3339, and which values at its top are not.
 //!
-//! The search finds the names of all members that hold dates, at any depth, and the value after each name is compared
-//! with the form of a date. Quotes within strings are escaped in JSON, so a name in quotes with a colon behind it is a
-//! member. Inconclusive records are handed to the full traversal.
+//! The scan of the record found all members that have the name of a date, at any depth ([`watch`](crate::json::watch)).
+//! Inconclusive records are handed to the full traversal.
 
 use std::collections::BTreeMap;
-
-use aho_corasick::packed::{Config, Searcher};
+use std::ops::Range;
 
 use super::date_schema::{DateSchema, Node, ROOT};
 use super::text::{begins_with_date, begins_with_date_time};
 use super::value::{Form, Wanted};
+use crate::json::watch::{Found, NameId, Watchlist};
 
-/// Without passes, every record is inconclusive.
+/// Without members, every record is inconclusive.
 #[derive(Default)]
 pub struct FastCheck {
-    passes: Vec<Pass>,
-}
-
-struct Pass {
-    /// The names in their quotes, then [`ESCAPE`].
-    searcher: Searcher,
+    /// Sorted by name.
     members: Vec<Member>,
 }
 
-/// The number of short names that one SIMD search distinguishes well, besides [`ESCAPE`].
-const MOST_NAMES: usize = 31;
-
-/// Beyond this many passes the fast path costs more than the full traversal.
-const MOST_PASSES: usize = 16;
-
-/// The values that need no rewrite after a name, wherever in the document it is.
 struct Member {
+    name: NameId,
+    /// As a member of the record itself.
+    top: Values,
+    /// The form of that member, if it is a date.
+    wanted: Option<Wanted>,
+    /// As a member of whatever object in the record.
+    inside: Values,
+}
+
+/// The values that need no rewrite.
+#[derive(Clone)]
+struct Values {
     scalar: Right,
     item: Right,
-    /// In an object, all dates have names that are searched for as well.
+    /// In an object, all dates have names that are watched as well.
     object: bool,
 }
 
@@ -68,67 +67,68 @@ impl Right {
     }
 }
 
-/// The start of an escaped ASCII letter or digit. The search would not find a name that is written with escapes.
-const ESCAPE: &[u8] = b"\\u00";
-
 impl FastCheck {
-    pub fn of(schema: &DateSchema) -> Self {
-        let mut members: BTreeMap<&str, Member> = BTreeMap::new();
-        for (name, id) in schema.nodes().flat_map(|it| &it.members) {
-            let Some(node) = id.map(|it| schema.node(it)).filter(|it| it.wanted.is_some() || it.unnamed) else {
-                continue;
-            };
-            let found = Member::of(schema, node);
-            let both = members.remove(&**name).map_or(Member { ..found }, |it| it.and(&found));
-            members.insert(name, both);
-        }
-        let is_searchable = !schema.node(ROOT).unnamed && members.keys().all(|it| is_plain(it));
-        if !is_searchable || members.len() > MOST_NAMES * MOST_PASSES {
+    /// Adds the names of all members that hold dates to `watched`.
+    pub fn of(schema: &DateSchema, watched: &mut Watchlist) -> Self {
+        if schema.node(ROOT).unnamed {
             return Self::default();
         }
-        let mut members = members.into_iter().peekable();
-        let mut passes = Vec::new();
-        while members.peek().is_some() {
-            let (names, members) = members.by_ref().take(MOST_NAMES).unzip();
-            // The processor may lack the instructions.
-            let Some(pass) = Pass::of(names, members) else { return Self::default() };
-            passes.push(pass);
+        let dates = |node: &'_ Node| {
+            let members = node.members.iter().filter_map(|(name, id)| Some((name.clone(), schema.node((*id)?))));
+            members.filter(|(_, node)| node.wanted.is_some() || node.unnamed).collect::<Vec<_>>()
+        };
+        let mut members = BTreeMap::new();
+        for (name, node) in schema.nodes().flat_map(dates) {
+            let name = watched.add(&name);
+            let member =
+                members.entry(name).or_insert(Member { name, top: Values::ANY, wanted: None, inside: Values::ANY });
+            member.inside = member.inside.and(&Values::of(schema, node));
         }
-        Self { passes }
-    }
-
-    #[inline]
-    pub fn is_right(&self, document: &[u8]) -> bool {
-        !self.passes.is_empty() && self.passes.iter().all(|it| it.is_right(document))
-    }
-}
-
-impl Pass {
-    fn of(names: Vec<&str>, members: Vec<Member>) -> Option<Self> {
-        let names = names.into_iter().map(|it| format!("\"{it}\"").into_bytes());
-        let searcher = Config::new().builder().extend(names.chain([ESCAPE.to_vec()])).build()?;
-        Some(Self { searcher, members })
-    }
-
-    #[inline]
-    fn is_right(&self, document: &[u8]) -> bool {
-        self.searcher.find_iter(document).all(|found| {
-            let rest = &document[found.end()..];
-            match self.members.get(found.pattern().as_usize()) {
-                Some(member) => member.is_right_before(rest),
-                None => !matches!(rest, [b'2'..=b'7', ..]),
+        for (name, node) in dates(schema.node(ROOT)) {
+            if let Some(member) = members.get_mut(&watched.add(&name)) {
+                (member.top, member.wanted) = (Values::of(schema, node), node.wanted);
             }
-        })
+        }
+        Self { members: members.into_values().collect() }
+    }
+
+    /// The values in the record that have to be rewritten, added to `wrong`; false if that can't be told.
+    #[inline]
+    pub fn find_wrong(&self, document: &[u8], found: &Found, wrong: &mut Vec<(Range<usize>, Wanted)>) -> bool {
+        let Some(all) = found.all().filter(|_| !self.members.is_empty()) else { return false };
+        for it in all {
+            let value = it.value();
+            // What is found behind the record is not part of it.
+            let Some(text) = document.get(value.start..).filter(|it| !it.is_empty()) else { break };
+            let Some(member) = self.member(it.name) else { continue };
+            if it.at_top {
+                if member.top.are_right(text) {
+                    continue;
+                }
+                match member.wanted {
+                    Some(wanted) if is_scalar(text) => wrong.push((value, wanted)),
+                    _ => return false,
+                }
+            } else if !member.inside.are_right(text) {
+                return false;
+            }
+        }
+        true
+    }
+
+    #[inline]
+    fn member(&self, name: NameId) -> Option<&Member> {
+        self.members.binary_search_by_key(&name, |it| it.name).ok().map(|it| &self.members[it])
     }
 }
 
-/// Whether JSON writes a name in one way only, apart from [`ESCAPE`]. It must not contain what separates two strings
-/// either: then the text between two strings would look like a name in quotes.
-fn is_plain(name: &str) -> bool {
-    name.bytes().all(|it| matches!(it, b' '..=b'~') && !matches!(it, b'"' | b'\\' | b'/' | b',' | b':'))
+fn is_scalar(text: &[u8]) -> bool {
+    !matches!(text.first(), Some(b'[' | b'{'))
 }
 
-impl Member {
+impl Values {
+    const ANY: Self = Self { scalar: Right::ANY, item: Right::ANY, object: true };
+
     fn of(schema: &DateSchema, node: &Node) -> Self {
         let (mut item, mut object) = (Right::ANY, true);
         if node.unnamed {
@@ -147,20 +147,18 @@ impl Member {
         }
     }
 
-    /// Whether `rest`, the text after a name or after a string that equals one, begins with a value that needs no rewrite.
+    /// Whether `text` begins with a value that needs no rewrite.
     #[inline]
-    fn is_right_before(&self, rest: &[u8]) -> bool {
-        let Some(value) = trim_start(rest).strip_prefix(b":") else { return true };
-        let value = trim_start(value);
-        match value.first() {
-            Some(b'[') => self.item == Right::ANY || self.are_right(&value[1..]),
+    fn are_right(&self, text: &[u8]) -> bool {
+        match text.first() {
+            Some(b'[') => self.item == Right::ANY || self.items_are_right(&text[1..]),
             Some(b'{') => self.object,
-            _ => self.scalar.takes(value),
+            _ => self.scalar.takes(text),
         }
     }
 
     /// Whether all items need no rewrite. Items that are objects or arrays are inconclusive.
-    fn are_right(&self, items: &[u8]) -> bool {
+    fn items_are_right(&self, items: &[u8]) -> bool {
         let mut rest = trim_start(items);
         while self.item.takes(rest) {
             let Some(end) = rest.iter().position(|it| matches!(it, b',' | b']')) else { return false };

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::date_schema::{DateSchema, NodeId, ROOT};
+use super::value::Wanted;
 use crate::json::hints::Hints;
 use crate::json::scan::inside::Inside;
 use crate::json::scan::{Fault, Kind, Scanner};
@@ -14,7 +15,8 @@ pub struct Rewriter {
     open: Vec<Container>,
     value: Vec<u8>,
     text: Vec<u8>,
-    edits: Vec<Edit>,
+    /// Where the last value that was replaced ends in the document; none if none was.
+    replaced: Option<usize>,
 }
 
 struct Container {
@@ -24,29 +26,32 @@ struct Container {
     count: usize,
 }
 
-struct Edit {
-    /// The end of the old value in the document.
-    end: usize,
-    /// By how much the text up to there has grown.
-    growth: isize,
-}
-
 impl Rewriter {
-    /// The document with its dates in the wanted forms; none if that changes nothing. Moves `marks`, positions in the
-    /// document in ascending order, with the text.
-    pub fn rewrite(&mut self, schema: &DateSchema, document: &[u8], marks: &mut [usize]) -> Option<&[u8]> {
+    /// The document with its dates in the wanted forms; none if that changes nothing.
+    pub fn rewrite(&mut self, schema: &DateSchema, document: &[u8]) -> Option<&[u8]> {
+        self.start();
         self.open.clear();
-        self.text.clear();
-        self.edits.clear();
         // The document was scanned before, so this does not fail.
         self.traverse(schema, document).ok()?;
-        let last = self.edits.last()?;
-        self.text.extend_from_slice(&document[last.end..]);
-        for mark in marks {
-            if let Some(edit) = self.edits.iter().rev().find(|it| it.end <= *mark) {
-                *mark = mark.saturating_add_signed(edit.growth);
-            }
+        self.end(document)
+    }
+
+    /// The same, where these are the values that may not be in the wanted forms, in the order of the text.
+    pub fn rewrite_values(&mut self, values: &[(Range<usize>, Wanted)], document: &[u8]) -> Option<&[u8]> {
+        self.start();
+        for (range, wanted) in values {
+            self.rewrite_value(*wanted, document, range.clone());
         }
+        self.end(document)
+    }
+
+    fn start(&mut self) {
+        self.text.clear();
+        self.replaced = None;
+    }
+
+    fn end(&mut self, document: &[u8]) -> Option<&[u8]> {
+        self.text.extend_from_slice(&document[self.replaced?..]);
         Some(&self.text)
     }
 
@@ -83,9 +88,7 @@ impl Rewriter {
             (Some(Kind::Array), _) if node.has_items() => self.enter(scanner, id, false),
             (Some(Kind::String | Kind::Number), Some(wanted)) => {
                 let range = scanner.value()?;
-                if wanted.rewrite(&document[range.clone()], &mut self.value) {
-                    self.replace(document, range);
-                }
+                self.rewrite_value(wanted, document, range);
             }
             _ => {
                 scanner.value()?;
@@ -113,11 +116,11 @@ impl Rewriter {
         Ok(None)
     }
 
-    fn replace(&mut self, document: &[u8], range: Range<usize>) {
-        let (from, growth) = self.edits.last().map_or((0, 0), |it| (it.end, it.growth));
-        self.text.extend_from_slice(&document[from..range.start]);
-        self.text.extend_from_slice(&self.value);
-        let growth = growth + self.value.len() as isize - range.len() as isize;
-        self.edits.push(Edit { end: range.end, growth });
+    fn rewrite_value(&mut self, wanted: Wanted, document: &[u8], range: Range<usize>) {
+        if wanted.rewrite(&document[range.clone()], &mut self.value) {
+            self.text.extend_from_slice(&document[self.replaced.unwrap_or(0)..range.start]);
+            self.text.extend_from_slice(&self.value);
+            self.replaced = Some(range.end);
+        }
     }
 }

@@ -1,13 +1,18 @@
 //! Member names of earlier texts: a connector mostly prints objects with the same names in the same order. An expected name
-//! is compared instead of scanned.
+//! is compared instead of scanned, and it is known whether it is watched.
 
 use wide::u8x16;
+
+use super::watch::{Found, NameId, Watchlist};
 
 /// Member names in the order of their first text, each with its quotes and colon.
 #[derive(Default)]
 pub struct Hints {
     names: Vec<Name>,
     next: usize,
+    watched: Watchlist,
+    /// The watched members of the last text that [`Scanner`](super::scan::Scanner) took note of.
+    pub found: Found,
 }
 
 /// Longer names are always scanned.
@@ -23,10 +28,17 @@ const AHEAD: usize = 2;
 struct Name {
     text: [u8x16; 2],
     ignored: [u32; 2],
-    length: usize,
+    length: u32,
+    watched: Option<NameId>,
 }
 
 impl Hints {
+    /// Watches these names instead of earlier ones.
+    pub fn watch(&mut self, names: Watchlist) {
+        self.watched = names;
+        self.names.clear();
+    }
+
     /// Starts a new text.
     pub fn rewind(&mut self) {
         self.next = 0;
@@ -38,30 +50,35 @@ impl Hints {
         self.next = usize::MAX;
     }
 
-    /// The length of the expected name, if `rest` begins with it.
+    /// The id of a watched name. In a text of another kind, none is of interest.
+    pub fn id(&self, name: &[u8]) -> Option<NameId> {
+        if self.next == usize::MAX { None } else { self.watched.find(name) }
+    }
+
+    /// The length of the expected name, and its id if it is watched, if `rest` begins with it.
     #[inline]
-    pub fn guess(&mut self, rest: &[u8]) -> Option<usize> {
+    pub fn guess(&mut self, rest: &[u8]) -> Option<(usize, Option<NameId>)> {
         let name = self.names.get(self.next)?;
         if name.begins(rest) {
             self.next += 1;
-            return Some(name.length);
+            return Some((name.length as usize, name.watched));
         }
         self.guess_ahead(rest)
     }
 
-    fn guess_ahead(&mut self, rest: &[u8]) -> Option<usize> {
+    fn guess_ahead(&mut self, rest: &[u8]) -> Option<(usize, Option<NameId>)> {
         let later = self.names.get(self.next + 1..)?;
         let skipped = later.iter().take(AHEAD).position(|name| name.begins(rest))?;
         self.next += skipped + 2;
-        Some(later[skipped].length)
+        Some((later[skipped].length as usize, later[skipped].watched))
     }
 
     /// Replaces the expected name by the one that was found.
-    pub fn learn(&mut self, text: &[u8]) {
+    pub fn learn(&mut self, text: &[u8], watched: Option<NameId>) {
         if self.next == usize::MAX {
             return;
         }
-        let name = Name::new(text);
+        let name = Name::new(text, watched);
         if let Some(expected) = self.names.get_mut(self.next) {
             *expected = name;
         } else if self.names.len() < MOST {
@@ -72,7 +89,7 @@ impl Hints {
 }
 
 impl Name {
-    fn new(text: &[u8]) -> Self {
+    fn new(text: &[u8], watched: Option<NameId>) -> Self {
         let mut bytes = [0; LONGEST];
         let mut length = LONGEST;
         if let Some(place) = bytes.get_mut(..text.len()) {
@@ -81,7 +98,7 @@ impl Name {
         }
         let half = |from: usize| u8x16::new(std::array::from_fn(|i| bytes[from + i]));
         let ignored = |from: usize| u32::MAX.unbounded_shl(length.saturating_sub(from) as u32) | 0xFFFF_0000;
-        Self { text: [half(0), half(16)], ignored: [ignored(0), ignored(16)], length }
+        Self { text: [half(0), half(16)], ignored: [ignored(0), ignored(16)], length: length as u32, watched }
     }
 
     #[inline]
@@ -109,10 +126,10 @@ mod tests {
         fn compares_like_bytes(name in "[ab]{1,34}", rest in "[ab]{0,40}", same in any::<bool>()) {
             let rest = if same { format!("{name}{rest}") } else { rest } + "................................";
             let mut hints = Hints::default();
-            hints.learn(name.as_bytes());
+            hints.learn(name.as_bytes(), None);
             hints.rewind();
             let want = (rest.starts_with(&name) && name.len() <= LONGEST).then_some(name.len());
-            prop_assert_eq!(hints.guess(rest.as_bytes()), want);
+            prop_assert_eq!(hints.guess(rest.as_bytes()).map(|it| it.0), want);
         }
     }
 
@@ -120,24 +137,24 @@ mod tests {
     fn a_text_of_another_kind_changes_nothing() {
         let texts = ["\"type\":", "\"record\":", "\"data\":"].map(|it| format!("{it:16}"));
         let mut hints = Hints::default();
-        texts.iter().for_each(|it| hints.learn(it.trim_end().as_bytes()));
+        texts.iter().for_each(|it| hints.learn(it.trim_end().as_bytes(), None));
         hints.rewind();
-        assert_eq!(hints.guess(texts[0].as_bytes()), Some(7));
+        assert_eq!(hints.guess(texts[0].as_bytes()), Some((7, None)));
         hints.pause();
         assert_eq!(hints.guess(texts[1].as_bytes()), None);
-        hints.learn(b"\"state\":");
+        hints.learn(b"\"state\":", None);
         hints.rewind();
-        assert_eq!(texts.each_ref().map(|it| hints.guess(it.as_bytes())), [Some(7), Some(9), Some(7)]);
+        assert_eq!(texts.each_ref().map(|it| hints.guess(it.as_bytes())), [7, 9, 7].map(|it| Some((it, None))));
     }
 
     #[test]
     fn optional_members_may_be_missing() {
         let texts = ["\"a\":", "\"b\":", "\"c\":", "\"d\":"].map(|it| format!("{it:16}"));
         let mut hints = Hints::default();
-        texts.iter().for_each(|it| hints.learn(it.trim_end().as_bytes()));
+        texts.iter().for_each(|it| hints.learn(it.trim_end().as_bytes(), None));
         hints.rewind();
-        assert_eq!(hints.guess(texts[0].as_bytes()), Some(4));
-        assert_eq!(hints.guess(texts[3].as_bytes()), Some(4));
+        assert_eq!(hints.guess(texts[0].as_bytes()), Some((4, None)));
+        assert_eq!(hints.guess(texts[3].as_bytes()), Some((4, None)));
         assert_eq!(hints.guess(texts[0].as_bytes()), None);
     }
 }

@@ -9,3 +9,4 @@ pub mod merge;
 pub mod pointer;
 pub mod repair;
 pub mod scan;
+pub mod watch;

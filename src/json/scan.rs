@@ -12,7 +12,8 @@ use std::ops::Range;
 use wide::u8x16;
 
 use super::hints::Hints;
-use super::lexical::{hex4, is_infinite, leading_digits, low_surrogate, same};
+use super::lexical::{hex4, is_infinite, leading_digits, low_surrogate};
+use super::watch::NameId;
 use nesting::Nesting;
 
 /// The reason why a text is not JSON, and the byte at which it was found.
@@ -29,6 +30,8 @@ pub struct Key<'a> {
     raw: &'a [u8],
     escaped: bool,
     at: usize,
+    /// Its id if it is watched.
+    pub watched: Option<NameId>,
 }
 
 impl<'a> Key<'a> {
@@ -38,28 +41,16 @@ impl<'a> Key<'a> {
         if self.escaped { self.text() == name } else { self.raw == name.as_bytes() }
     }
 
-    /// [`Key::is`], for a name that is not known at compile time.
-    #[inline]
-    pub fn is_same(&self, name: &str) -> bool {
-        if self.escaped { self.text() == name } else { same(self.raw, name.as_bytes()) }
-    }
-
     /// False if the name can't begin with this byte.
     #[inline]
     pub fn may_begin_with(&self, byte: u8) -> bool {
         self.escaped || self.raw.first() == Some(&byte)
     }
 
-    /// The byte that the name begins with; `None` if it is empty or escaped.
-    #[inline]
-    pub fn first(&self) -> Option<u8> {
-        if self.escaped { None } else { self.raw.first().copied() }
-    }
-
     /// The name, unescaped.
     #[inline]
     pub fn name(&self) -> Cow<'a, [u8]> {
-        if self.escaped { Cow::Owned(self.text().into_owned().into_bytes()) } else { Cow::Borrowed(self.raw) }
+        unquote_bytes(self.raw, self.escaped)
     }
 
     /// The position of the name's opening quote in the scanned text.
@@ -79,6 +70,11 @@ fn unquote(raw: &[u8], escaped: bool) -> Cow<'_, str> {
     }
     let quoted = [b"\"", raw, b"\""].concat();
     serde_json::from_slice(&quoted).map(Cow::Owned).unwrap_or_else(|_| Cow::Owned(super::repair::string(raw)))
+}
+
+/// The same; a string without escapes stays as it is, whether it is valid or not.
+fn unquote_bytes(raw: &[u8], escaped: bool) -> Cow<'_, [u8]> {
+    if escaped { Cow::Owned(unquote(raw, escaped).into_owned().into_bytes()) } else { Cow::Borrowed(raw) }
 }
 
 /// Unescapes a scanned string value that includes its quotes.
@@ -119,6 +115,23 @@ impl<'a, 'h> Scanner<'a, 'h> {
 
     pub fn position(&self) -> usize {
         self.at
+    }
+
+    /// Forgets the watched members that were noted so far.
+    pub fn forget_found(&mut self) {
+        self.hints.found.clear();
+    }
+
+    /// Notes the value of a watched member. The members of the values that [`Scanner::value`] scans are noted by themselves.
+    #[inline]
+    pub fn note(&mut self, name: NameId, value: Range<usize>) {
+        self.hints.found.note(name, value);
+    }
+
+    /// What was noted counts from `start`.
+    #[inline]
+    pub fn rebase_found(&mut self, start: usize) {
+        self.hints.found.rebase(start);
     }
 
     /// The rest of this text is of another kind than those that the hints are from.
@@ -209,9 +222,9 @@ impl<'a, 'h> Scanner<'a, 'h> {
         }
         let at = self.at;
         match self.hints.guess(&self.bytes[at..]) {
-            Some(length) => {
+            Some((length, watched)) => {
                 self.at += length;
-                Ok(Key { raw: &self.bytes[at + 1..at + length - 2], escaped: false, at })
+                Ok(Key { raw: &self.bytes[at + 1..at + length - 2], escaped: false, at, watched })
             }
             None => self.new_key(),
         }
@@ -223,12 +236,24 @@ impl<'a, 'h> Scanner<'a, 'h> {
         let escaped = self.string()?;
         let end = self.at;
         self.expect(b':', "expected ':'")?;
+        let raw = &self.bytes[at + 1..end - 1];
+        let watched = self.hints.id(&unquote_bytes(raw, escaped));
         // Hints are compared and not scanned again, so learn only valid names that are followed directly by the colon.
         if !escaped && !self.flawed && self.at == end + 1 {
-            self.hints.learn(&self.bytes[at..self.at]);
+            self.hints.learn(&self.bytes[at..self.at], watched);
         }
         self.flawed |= was_flawed;
-        Ok(Key { raw: &self.bytes[at + 1..end - 1], escaped, at })
+        Ok(Key { raw, escaped, at, watched })
+    }
+
+    /// Scans the name of a member of an object that is scanned as one value, and notes it if it is watched.
+    #[inline]
+    fn inner_key(&mut self) -> Result<(), Fault> {
+        if let Some(name) = self.key()?.watched {
+            self.peek();
+            self.hints.found.note_inside(name, self.at);
+        }
+        Ok(())
     }
 
     /// Scans an object or array with its contents, without recursion, so the depth is not limited.
@@ -244,7 +269,7 @@ impl<'a, 'h> Scanner<'a, 'h> {
                         self.at += 1;
                     } else {
                         open.push(true);
-                        self.key()?;
+                        self.inner_key()?;
                         continue;
                     }
                 }
@@ -267,7 +292,7 @@ impl<'a, 'h> Scanner<'a, 'h> {
                 match (self.peek(), in_object) {
                     (Some(b','), true) => {
                         self.at += 1;
-                        self.key()?;
+                        self.inner_key()?;
                         break;
                     }
                     (Some(b','), false) => {

@@ -11,7 +11,7 @@ use super::catalog;
 use crate::json::hints::Hints;
 use crate::json::members::Members;
 use crate::json::scan::{Kind, Scanner, string_text};
-use crate::upstream::{Broken, Payload, Watch, damage, line, line::DeletionMark};
+use crate::upstream::{Broken, Payload, damage, line, line::DeletionMark};
 
 /// CDC taps set this in rows that were deleted at the source. Some set it in all rows, to an empty text or false.
 pub const DELETION: DeletionMark =
@@ -49,22 +49,22 @@ fn is_record(kind: &[u8]) -> bool {
 
 /// A function of its own, so that [`message`] is not recursive and can be inlined.
 #[cold]
-fn message_within<'a>(line: &'a [u8], hints: &mut Hints, watch: &mut Watch) -> Result<Message<'a>, Broken> {
-    message(damage::message_within(line)?, hints, watch)
+fn message_within<'a>(line: &'a [u8], hints: &mut Hints) -> Result<Message<'a>, Broken> {
+    message(damage::message_within(line)?, hints)
 }
 
 /// Scans a line once, in whatever order its members are.
 #[inline]
-pub fn message<'a>(line: &'a [u8], hints: &mut Hints, watch: &mut Watch) -> Result<Message<'a>, Broken> {
+pub fn message<'a>(line: &'a [u8], hints: &mut Hints) -> Result<Message<'a>, Broken> {
     let (mut kind, mut stream, mut data, mut is_ambiguous) = (None, None, None, false);
     let mut scanner = Scanner::new(line, hints);
     if scanner.kind() != Some(Kind::Object) {
-        return message_within(line, hints, watch);
+        return message_within(line, hints);
     }
     let scanned = scanner.object(|it, key| {
         if key.is("record") && it.kind() == Some(Kind::Object) {
             is_ambiguous |= data.is_some();
-            data = Some(line::payload(line, it, watch, &DELETION)?);
+            data = Some(line::payload(line, it, &DELETION)?);
         } else if key.is("type") && it.kind() == Some(Kind::String) {
             let text = &line[it.value()?];
             kind = Some(text);

@@ -18,13 +18,14 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::json::hints::Hints;
+use crate::json::watch::Watchlist;
 use crate::logging::{Fields, Level};
 use crate::process::files::Files;
 use crate::process::launch::Launcher;
 use crate::settings::CatalogOption;
 use crate::upstream::{
     Batch, Broken, Decoder, Discovery, Event, FullRefreshPolicy, Legacy, LegacyCell, LegacyState, LineFeed, Opened,
-    Protocol, Record, Resource, Rows, Spec, Stream, StreamId, StreamSchema, SyncRequest, Upstream, Watch,
+    Protocol, Record, Resource, Rows, Spec, Stream, StreamId, StreamSchema, SyncRequest, Upstream,
 };
 
 use catalog::Entry;
@@ -137,7 +138,7 @@ impl Upstream for Singer {
     async fn open(&self, launcher: &Launcher, sync: &SyncRequest<'_>) -> Result<Opened> {
         let names = Names::new(sync, self.catalog == CatalogOption::None, &self.aliases)?;
         let mut connector = command::read(self, launcher, sync).await?;
-        let messages = Messages { names, hints: Hints::default(), watch: Watch::new(sync.watched) };
+        let messages = Messages { names, hints: Hints::default() };
         let feed = LineFeed::new(connector.take_stdout()?, messages, sync.activity.clone());
         Ok(Opened { connector, feed: Box::new(feed) })
     }
@@ -151,13 +152,16 @@ impl Upstream for Singer {
 struct Messages {
     names: Names,
     hints: Hints,
-    watch: Watch,
 }
 
 impl Decoder for Messages {
+    fn watch(&mut self, names: &Watchlist) {
+        self.hints.watch(names.clone());
+    }
+
     #[inline]
     fn decode<'a>(&'a mut self, line: &'a [u8]) -> Result<Event<'a>, Broken> {
-        match message::message(line, &mut self.hints, &mut self.watch)? {
+        match message::message(line, &mut self.hints)? {
             Message::Record { stream, data } => {
                 let stream = self.names.resolve_quoted(stream)?;
                 Ok(Event::Record(Record {
@@ -166,7 +170,7 @@ impl Decoder for Messages {
                     data,
                     changes: None,
                     file: None,
-                    watched: self.watch.found(),
+                    found: &self.hints.found,
                     repairs: &[],
                 }))
             }

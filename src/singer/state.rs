@@ -171,7 +171,6 @@ mod tests {
             shared_state: update.shared.as_deref(),
             spec: None,
             activity: Default::default(),
-            watched: &[],
         })
     }
 

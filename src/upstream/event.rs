@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use super::line::DeletionMark;
 use super::stream::StreamId;
 use crate::json::repair::Repair;
 use crate::json::scan::Fault;
+use crate::json::watch::Found;
 use crate::logging::{self, Fields, Level};
 
 pub enum Event<'a> {
@@ -52,8 +52,8 @@ pub struct Record<'a> {
     pub changes: Option<&'a [u8]>,
     /// The description of a file that the source transfers, a JSON object (A14).
     pub file: Option<&'a [u8]>,
-    /// Where the payload has the value of each of [`super::SyncRequest::watched`]; empty if it does not have it.
-    pub watched: &'a [Range<usize>],
+    /// Where the payload has the watched members ([`super::Feed::watch`]).
+    pub found: &'a Found,
     /// What the feed had to repair before the record was JSON; almost always empty.
     pub repairs: &'a [Repair],
 }

@@ -3,7 +3,7 @@
 
 use serde::Deserialize;
 
-use super::{Broken, Payload, Watch};
+use super::{Broken, Payload};
 use crate::json::hints::Hints;
 use crate::json::members::Members;
 use crate::json::scan::{Fault, Scanner};
@@ -16,42 +16,44 @@ pub struct DeletionMark {
     pub is_set: fn(&[u8]) -> bool,
 }
 
-/// Scans a record's payload, an object. Notes in `watch` which of the watched members it has.
+/// Scans a record's payload, an object. Afterwards the scanner's hints have found the watched members in it.
 #[inline]
 pub fn payload<'a>(
     line: &'a [u8],
     scanner: &mut Scanner<'a, '_>,
-    watch: &mut Watch,
     deletion: &DeletionMark,
 ) -> Result<Payload<'a>, Fault> {
     let start = scanner.position();
     let (mut has_meta, mut deleted) = (false, false);
-    watch.rewind();
+    scanner.forget_found();
     scanner.object(|it, key| {
-        if !watch.may_be(&key) {
+        // `_meta` and the markers of deleted rows begin like this.
+        let is_special = key.may_begin_with(b'_');
+        if !is_special && key.watched.is_none() {
             return it.value().map(drop);
         }
-        has_meta |= key.is("_meta");
-        let name = watch.index_of(&key);
         let value = it.value()?;
-        if key.is(deletion.member) {
-            deleted = (deletion.is_set)(&line[value.clone()]);
+        if is_special {
+            has_meta |= key.is("_meta");
+            if key.is(deletion.member) {
+                deleted = (deletion.is_set)(&line[value.clone()]);
+            }
         }
-        if let Some(name) = name {
-            watch.note(name, value.start - start..value.end - start);
+        if let Some(name) = key.watched {
+            it.note(name, value);
         }
         Ok(())
     })?;
+    scanner.rebase_found(start);
     Ok(Payload { bytes: &line[start..scanner.position()], has_meta, deleted })
 }
 
 /// A line that is a payload and nothing else.
-pub fn bare_payload<'a>(line: &'a [u8], watch: &mut Watch, deletion: &DeletionMark) -> Result<Payload<'a>, Broken> {
-    let mut hints = Hints::default();
-    let mut scanner = Scanner::new(line, &mut hints);
+pub fn bare_payload<'a>(line: &'a [u8], hints: &mut Hints, deletion: &DeletionMark) -> Result<Payload<'a>, Broken> {
+    let mut scanner = Scanner::new(line, hints);
     // Skips white space: the payload begins at its brace.
     scanner.kind();
-    let data = payload(line, &mut scanner, watch, deletion)?;
+    let data = payload(line, &mut scanner, deletion)?;
     scanner.end()?;
     if scanner.flawed() { Err(Broken::Repairable) } else { Ok(data) }
 }

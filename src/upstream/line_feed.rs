@@ -10,12 +10,16 @@ use super::error_log::LOGGED;
 use super::event::{Broken, Event};
 use super::{Feed, FeedError};
 use crate::json::repair::{Repair, What, repair};
+use crate::json::watch::Watchlist;
 use crate::process::activity::Activity;
 use crate::process::lines::{Line, Lines};
 use crate::secrets;
 
 /// Decodes the lines of one sync, and remembers what it needs for the following ones.
 pub trait Decoder: Send {
+    /// [`Feed::watch`].
+    fn watch(&mut self, names: &Watchlist);
+
     fn decode<'a>(&'a mut self, line: &'a [u8]) -> Result<Event<'a>, Broken>;
 }
 
@@ -98,6 +102,10 @@ impl<R: Read + AsFd, D: Decoder> LineFeed<R, D> {
 }
 
 impl<R: Read + AsFd + Send, D: Decoder> Feed for LineFeed<R, D> {
+    fn watch(&mut self, names: &Watchlist) {
+        self.decoder.watch(names);
+    }
+
     #[inline]
     fn next(&mut self, idle: &mut dyn FnMut() -> io::Result<()>) -> Result<Option<Event<'_>>, FeedError> {
         if let Some(pending) = &self.pending {

@@ -11,7 +11,6 @@ mod event;
 pub mod line;
 mod line_feed;
 mod stream;
-mod watch;
 
 use std::io;
 
@@ -21,6 +20,7 @@ use async_trait::async_trait;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use crate::json::watch::Watchlist;
 use crate::process::files::Files;
 use crate::process::launch::Launcher;
 use crate::process::supervise::Connector;
@@ -31,7 +31,6 @@ pub use line_feed::{Decoder, LineFeed};
 pub use stream::{
     FullRefreshPolicy, LegacyCell, LegacyState, Mode, Resource, Rows, Selected, Spec, Stream, StreamId, SyncRequest,
 };
-pub use watch::Watch;
 
 /// What a protocol means by its configs and states. Runs nothing.
 pub trait Protocol: Send + Sync {
@@ -114,6 +113,9 @@ pub struct Opened {
 
 /// The events of one sync. A feed blocks, so its reader runs on a thread of its own.
 pub trait Feed: Send {
+    /// The names of the members that the capture has to see in each record from now on ([`Record::found`]).
+    fn watch(&mut self, names: &Watchlist);
+
     /// The next event; `None` at the end. The event borrows from the feed's buffer. `idle` is called before the feed waits
     /// for the connector.
     fn next(&mut self, idle: &mut dyn FnMut() -> io::Result<()>) -> Result<Option<Event<'_>>, FeedError>;

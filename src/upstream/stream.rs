@@ -108,8 +108,6 @@ pub struct SyncRequest<'a> {
     pub shared_state: Option<&'a RawValue>,
     /// The connector's spec, if that takes no start of the connector.
     pub spec: Option<&'a Spec>,
-    /// Names of top-level members that the capture wants to see in each record.
-    pub watched: &'a [String],
     /// Where the feed reports that it waits for the connector.
     pub activity: Activity,
 }

@@ -14,11 +14,11 @@ fn check(schema: &Value, document: &str) {
 fn check_with(schema: &Value, key: &[String], document: &str) {
     let given = document.replace(['@', '~'], RAW);
     let want = document.replace('@', "2023-01-30T02:34:15Z").replace('~', RAW);
-    let mut dates = Dates::of(schema, Typed::Key(key), &[]);
-    let got = dates.as_mut().map_or(given.clone(), |it| normalized(it, &given));
+    let mut dates = Stream::of(schema, Typed::Key(key), &[]);
+    let got = dates.as_mut().map_or(given.clone(), |it| it.normalized(&given));
     assert_eq!(got, want, "{schema}");
     if let Some(dates) = &mut dates {
-        assert_eq!(rewritten(dates, &want).as_deref().unwrap_or(&want), want);
+        assert_eq!(dates.rewritten(&want).as_deref().unwrap_or(&want), want);
     }
 }
 
@@ -136,7 +136,7 @@ fn a_branch_that_does_not_mention_a_member_allows_anything() {
     for schema in cases {
         for value in ["1234567890", r#""1234567890""#, r#""2023-01-30 02:34:15""#] {
             let document = format!(r#"{{"phone":{value}}}"#);
-            let got = dates(&schema).map_or(document.clone(), |mut it| normalized(&mut it, &document));
+            let got = dates(&schema).map_or(document.clone(), |mut it| it.normalized(&document));
             assert_eq!(got, document, "{schema}");
         }
     }
@@ -187,7 +187,7 @@ fn numbers_of_other_branches_stay() {
     ];
     for (schema, value, becomes) in cases {
         let document = format!(r#"{{"at":{value}}}"#);
-        let got = dates(&schema).map_or(document.clone(), |mut it| normalized(&mut it, &document));
+        let got = dates(&schema).map_or(document.clone(), |mut it| it.normalized(&document));
         assert_eq!(got, format!(r#"{{"at":{becomes}}}"#), "{schema}");
     }
 }
@@ -203,8 +203,8 @@ fn typed_values_keep_their_type() {
     ] {
         let schema = at(&json!({"type": types, "format": "date-time"}));
         for typed in [Typed::Key(&key), Typed::All] {
-            let mut dates = Dates::of(&schema, typed, &[]).unwrap();
-            assert_eq!(normalized(&mut dates, r#"{"at":1675045055}"#), format!(r#"{{"at":{becomes}}}"#));
+            let mut dates = Stream::of(&schema, typed, &[]).unwrap();
+            assert_eq!(dates.normalized(r#"{"at":1675045055}"#), format!(r#"{{"at":{becomes}}}"#));
         }
     }
     check_with(&json!({"properties": {"id": {}, "at": stamp()}}), &["/id".to_owned()], r#"{"id":"~","at":"@"}"#);
@@ -214,13 +214,13 @@ fn typed_values_keep_their_type() {
 fn cut_dates_need_no_declaration() {
     let schema = json!({"properties": {"properties": {"properties": {"a": stamp()}}}});
     let cut = ["/properties/hs~1at", "/properties/a", "nowhere", ""].map(str::to_owned);
-    let mut dates = Dates::of(&schema, Typed::Key(&[]), &cut).unwrap();
+    let mut dates = Stream::of(&schema, Typed::Key(&[]), &cut).unwrap();
     let given =
         r#"{"properties":{"hs/at":"2023-01-30T02:34:15Z","a":"2023-01-30 02:34:15"},"a":"2023-01-30T02:34:15Z"}"#;
     let want = r#"{"properties":{"hs/at":"2023-01-30","a":"2023-01-30"},"a":"2023-01-30T02:34:15Z"}"#;
-    assert_eq!(normalized(&mut dates, given), want);
-    assert!(Dates::of(&schema, Typed::Key(&[]), &["/b".to_owned()]).is_some());
-    assert!(Dates::of(&json!({}), Typed::Key(&[]), &["/b".to_owned()]).is_some());
+    assert_eq!(dates.normalized(given), want);
+    assert!(Stream::of(&schema, Typed::Key(&[]), &["/b".to_owned()]).is_some());
+    assert!(Stream::of(&json!({}), Typed::Key(&[]), &["/b".to_owned()]).is_some());
 }
 
 #[test]
@@ -253,27 +253,17 @@ fn one_name_in_several_objects() {
 }
 
 #[test]
-fn marks_move_with_the_text() {
-    let mut dates = dates(&json!({"properties": {"a": stamp(), "_meta": {"properties": {"at": stamp()}}}})).unwrap();
-    let given = format!(r#"{{"a":"{RAW}","_meta":{{"at":"{RAW}"}},"b":1,"a":20230130}}"#);
-    let find = |text: &str| [text.find("\"_meta"), text.find("{\"at"), text.find(",\"b")].map(Option::unwrap);
-    let mut marks = find(&given);
-    let got = dates.normalize(given.as_bytes(), &mut marks).unwrap();
-    assert_eq!(marks, find(std::str::from_utf8(got).unwrap()));
-}
-
-#[test]
 fn any_depth_is_traversed() {
     let schema = json!({"properties": {"at": stamp(), "next": {"items": {"$ref": "#"}}}});
     let mut dates = dates(&schema).unwrap();
     let (open, close) = (r#"{"next":["#.repeat(20_000), "]}".repeat(20_000));
     let given = format!(r#"{open}{{"at":"{RAW}"}}{close}"#);
-    assert_eq!(normalized(&mut dates, &given), given.replace(RAW, "2023-01-30T02:34:15Z"));
+    assert_eq!(dates.normalized(&given), given.replace(RAW, "2023-01-30T02:34:15Z"));
 }
 
 #[test]
-fn many_names_are_searched() {
-    for count in [1, 31, 32, 200, 2000] {
+fn many_names_are_watched() {
+    for count in [1, 31, 200, 5000] {
         let names: Vec<String> = (0..count).map(|it| format!("{it}")).collect();
         let properties: Map<String, Value> = names.iter().map(|it| (it.clone(), stamp())).collect();
         let schema = json!({"properties": properties});
@@ -282,7 +272,7 @@ fn many_names_are_searched() {
             format!("{{{}}}", members.join(","))
         };
         check(&schema, &document("@"));
-        assert_eq!(is_right(&dates(&schema).unwrap(), &document("2023-01-30T02:34:15Z")), count < 2000);
+        assert_eq!(dates(&schema).unwrap().is_right(&document("2023-01-30T02:34:15Z")), count < 5000);
     }
 }
 

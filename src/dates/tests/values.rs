@@ -170,7 +170,7 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("cut", "5", ""),
 ];
 
-fn dates_of(declared: &str) -> Dates {
+fn dates_of(declared: &str) -> Stream {
     let schema = match declared {
         "either" => {
             at(&json!({"oneOf": [{"type": "string", "format": "date"}, {"type": "string", "format": "date-time"}]}))
@@ -179,7 +179,7 @@ fn dates_of(declared: &str) -> Dates {
         format => at(&json!({"type": ["null", "string"], "format": format})),
     };
     let cut = if declared == "cut" { vec!["/at".to_owned()] } else { Vec::new() };
-    Dates::of(&schema, Typed::Key(&[]), &cut).unwrap()
+    Stream::of(&schema, Typed::Key(&[]), &cut).unwrap()
 }
 
 #[test]
@@ -190,13 +190,13 @@ fn values_are_rewritten_as_the_table_says() {
         let becomes = if becomes.is_empty() { value } else { becomes };
         for document in [r#"{"at":VALUE}"#, r#"{"at" : VALUE , "b":1}"#, r#"{"at":1,"b":"at","at": VALUE}"#] {
             let want = document.replace("VALUE", becomes);
-            let got = normalized(&mut dates, &document.replace("VALUE", value));
+            let got = dates.normalized(&document.replace("VALUE", value));
             if got != want {
                 wrong.push(format!("{declared}: {value}: {got}, not {want}"));
             }
         }
         let once = format!(r#"{{"at":{becomes}}}"#);
-        let again = normalized(&mut dates, &once);
+        let again = dates.normalized(&once);
         if again != once {
             wrong.push(format!("{declared}: {becomes} becomes {again} the second time"));
         }
@@ -218,6 +218,6 @@ fn the_fast_check_recognizes_rfc_3339() {
         ("cut", r#""2023-01-30""#),
     ];
     for (declared, value) in right {
-        assert!(is_right(&dates_of(declared), &format!(r#"{{"a":"at","at": {value},"b":"\u00e9"}}"#)), "{value}");
+        assert!(dates_of(declared).is_right(&format!(r#"{{"a":"at","at": {value},"b":"\u00e9"}}"#)), "{value}");
     }
 }
