@@ -1,8 +1,7 @@
 //! A line of an Airbyte source: what is a record for a JSON parser is one here too or an error, and the payload is JSON.
 #![no_main]
 
-use flow_shim::airbyte::message::event;
-use flow_shim::json::hints::Hints;
+use flow_shim::airbyte::message::{Earlier, event};
 use flow_shim::json::repair::repair;
 use flow_shim::json::watch::Watchlist;
 use flow_shim::upstream::{Broken, Event};
@@ -10,16 +9,16 @@ use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
 fuzz_target!(|line: &[u8]| {
-    let (mut hints, mut watched) = (Hints::default(), Watchlist::default());
+    let (mut earlier, mut watched) = (Earlier::default(), Watchlist::default());
     let id = watched.add("id");
-    hints.watch(watched);
+    earlier.hints.watch(watched);
     // The second time with the names of the first.
-    let _ = event(line, &mut hints);
+    let _ = event(line, &mut earlier);
     let repaired;
-    let decoded = match event(line, &mut hints) {
+    let decoded = match event(line, &mut earlier) {
         Err(Broken::Repairable) => {
             repaired = repair(line).0;
-            event(&repaired, &mut hints)
+            event(&repaired, &mut earlier)
         }
         other => other,
     };

@@ -1,21 +1,20 @@
 //! A line of a Singer tap: what is a record for a JSON parser is one here too or an error, and the payload is JSON.
 #![no_main]
 
-use flow_shim::json::hints::Hints;
 use flow_shim::json::repair::repair;
-use flow_shim::singer::message::{Message, message};
+use flow_shim::singer::message::{Earlier, Message, message};
 use flow_shim::upstream::Broken;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
 fuzz_target!(|line: &[u8]| {
-    let mut hints = Hints::default();
-    let _ = message(line, &mut hints);
+    let mut earlier = Earlier::default();
+    let _ = message(line, &mut earlier);
     let repaired;
-    let decoded = match message(line, &mut hints) {
+    let decoded = match message(line, &mut earlier) {
         Err(Broken::Repairable) => {
             repaired = repair(line).0;
-            message(&repaired, &mut hints)
+            message(&repaired, &mut earlier)
         }
         other => other,
     };

@@ -1,6 +1,7 @@
 //! Messages: decodes one line of a connector's stdout (A1). Records are sliced, everything else is parsed.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
@@ -10,10 +11,11 @@ use super::lenient::{number, text};
 use super::state::{self, StateMessage};
 use crate::json::hints::Hints;
 use crate::json::members::Members;
-use crate::json::scan::{Fault, Kind, Scanner, string_text};
+use crate::json::scan::{Fault, Key, Kind, Place, Scanner, string_text};
 use crate::logging::{Fields, Level};
 use crate::upstream::{
     Broken, Event, Payload, Phase, Record, SourceError, Status, StreamId, damage, line, line::DeletionMark,
+    line::Opening,
 };
 
 /// A message that is not a record.
@@ -26,8 +28,8 @@ pub enum Message {
 
 /// Decodes a line of a sync. Inlined with [`scan`], so that a record is written once, where the caller wants it.
 #[inline(always)]
-pub fn event<'a>(line: &'a [u8], hints: &'a mut Hints) -> Result<Event<'a>, Broken> {
-    match scan(line, hints)? {
+pub fn event<'a>(line: &'a [u8], earlier: &'a mut Earlier) -> Result<Event<'a>, Broken> {
+    match scan(line, earlier)? {
         Scanned::Record(record) => Ok(Event::Record(record)),
         Scanned::Other(line) => match parse(line)? {
             Message::Event(event) => Ok(event),
@@ -38,10 +40,24 @@ pub fn event<'a>(line: &'a [u8], hints: &'a mut Hints) -> Result<Event<'a>, Brok
 
 /// Decodes a line that may answer a spec, check or discover.
 pub fn answer(line: &[u8]) -> Result<Message, Broken> {
-    match scan(line, &mut Hints::default())? {
+    match scan(line, &mut Earlier::default())? {
         Scanned::Record(_) => Ok(Message::Event(Event::Noise)),
         Scanned::Other(line) => parse(line),
     }
+}
+
+/// What is remembered of earlier lines, to expect the same again.
+#[derive(Default)]
+pub struct Earlier {
+    pub hints: Hints,
+    opening: Opening<Names>,
+}
+
+/// The stream that a record's line names, and where in the line.
+#[derive(Clone, Default)]
+struct Names {
+    stream: Option<Range<usize>>,
+    namespace: Option<Range<usize>>,
 }
 
 /// The type of a record, as in its line.
@@ -55,57 +71,52 @@ enum Scanned<'a> {
 
 /// Scans a line once, in whatever order its members are.
 #[inline(always)]
-fn scan<'a>(line: &'a [u8], hints: &'a mut Hints) -> Result<Scanned<'a>, Broken> {
+fn scan<'a>(line: &'a [u8], earlier: &'a mut Earlier) -> Result<Scanned<'a>, Broken> {
     let mut parts = Parts::default();
-    let mut scanner = Scanner::new(line, hints);
-    if scanner.kind() != Some(Kind::Object) {
-        return scan_within(line, hints);
-    }
-    let scanned = scanner.object(|it, key| {
-        if key.is("type") {
-            let kind = &line[it.value()?];
-            parts.kind = Some(kind);
-            if kind != RECORD {
-                it.pause_hints();
-            }
-            Ok(())
-        } else if key.is("record") && it.kind() == Some(Kind::Object) {
-            parts.record(line, it)
-        } else {
-            parts.has_state |= key.is("state") && it.kind() == Some(Kind::Object);
-            it.value().map(|_| ())
-        }
-    });
+    let mut scanner = Scanner::new(line, &mut earlier.hints);
+    let scanned = if let Some(names) = earlier.opening.of(line, &mut scanner) {
+        (parts.kind, parts.names) = (Some(RECORD), names.clone());
+        parts.rest_of_record(line, &mut scanner)
+    } else if scanner.kind() == Some(Kind::Object) {
+        scanner.object(|it, key| parts.member(line, it, key))
+    } else {
+        return scan_within(line, earlier);
+    };
     let length = scanner.position();
     let scanned = scanned.and_then(|()| match scanner.end() {
         Err(_) if damage::is_control_codes(&line[length..]) => Ok(()),
         other => other,
     });
-    let stream = || parts.stream.map(string_text);
+    let text = |it: &Range<usize>| &line[it.clone()];
+    let (stream, namespace) = (parts.names.stream.as_ref().map(text), parts.names.namespace.as_ref().map(text));
+    let name = || stream.map(string_text);
     if let Err(fault) = scanned {
-        let has_begun = parts.stream.is_some() || parts.data.is_some();
-        return Err(if has_begun { Broken::lost(stream(), fault) } else { damage::classify(line, None, fault) });
+        let has_begun = stream.is_some() || parts.data.is_some();
+        return Err(if has_begun { Broken::lost(name(), fault) } else { damage::classify(line, None, fault) });
     }
     if scanner.flawed() {
         return Err(Broken::Repairable);
     }
     if parts.kind != Some(RECORD) {
         return match parts.data {
-            Some(_) if parts.kind.is_none() => Err(Broken::lost(stream(), "a message has no type")),
-            Some(_) => Err(Broken::lost(stream(), "it carries a record, but is not of type RECORD")),
+            Some(_) if parts.kind.is_none() => Err(Broken::lost(name(), "a message has no type")),
+            Some(_) => Err(Broken::lost(name(), "it carries a record, but is not of type RECORD")),
             None => Ok(Scanned::Other(&line[..length])),
         };
     }
     if parts.is_ambiguous || parts.has_state {
-        return Err(Broken::lost(stream(), "a RECORD carries more than one record"));
+        return Err(Broken::lost(name(), "a RECORD carries more than one record"));
     }
-    match (parts.stream, parts.data) {
+    match (stream, parts.data) {
         (Some(stream), Some(data)) => {
-            let Parts { namespace, changes, file, .. } = parts;
-            let found = &hints.found;
+            if let Some((place, names)) = parts.opening {
+                earlier.opening.learn(line, place, names);
+            }
+            let Parts { changes, file, .. } = parts;
+            let found = &earlier.hints.found;
             Ok(Scanned::Record(Record { stream, namespace, data, changes, file, found, repairs: &[] }))
         }
-        (_, None) => Err(Broken::lost(stream(), "a RECORD has no data object")),
+        (_, None) => Err(Broken::lost(name(), "a RECORD has no data object")),
         (None, _) => Err(Broken::lost(None, "a RECORD names no stream")),
     }
 }
@@ -113,54 +124,90 @@ fn scan<'a>(line: &'a [u8], hints: &'a mut Hints) -> Result<Scanned<'a>, Broken>
 /// A function of its own, so that [`scan`] can be inlined elsewhere.
 #[cold]
 #[inline(never)]
-fn scan_within<'a>(line: &'a [u8], hints: &'a mut Hints) -> Result<Scanned<'a>, Broken> {
-    scan(damage::message_within(line)?, hints)
+fn scan_within<'a>(line: &'a [u8], earlier: &'a mut Earlier) -> Result<Scanned<'a>, Broken> {
+    scan(damage::message_within(line)?, earlier)
 }
 
 /// The parts of a RECORD found so far.
 #[derive(Default)]
 struct Parts<'a> {
     kind: Option<&'a [u8]>,
-    stream: Option<&'a [u8]>,
-    namespace: Option<&'a [u8]>,
+    names: Names,
     data: Option<Payload<'a>>,
     changes: Option<&'a [u8]>,
     file: Option<&'a [u8]>,
     /// It has two payloads, of which one would be lost.
     is_ambiguous: bool,
     has_state: bool,
+    /// Where the payload begins, and what was found before it, if the line begins as those of most records do.
+    opening: Option<(Place, Names)>,
 }
 
 impl<'a> Parts<'a> {
+    /// Whether there is nothing so far but the type and the stream of a record.
+    fn is_usual(&self) -> bool {
+        self.kind == Some(RECORD)
+            && self.data.is_none()
+            && self.changes.is_none()
+            && self.file.is_none()
+            && !self.has_state
+    }
+
+    /// From the payload on.
     #[inline]
-    fn record(&mut self, line: &'a [u8], scanner: &mut Scanner<'a, '_>) -> Result<(), Fault> {
-        scanner.object(|it, key| {
-            // The common members first.
-            if key.is("data") && it.kind() == Some(Kind::Object) {
-                self.is_ambiguous |= self.data.is_some();
-                self.data = Some(line::payload(line, it, &DELETION)?);
-            } else if key.is("stream") && it.kind() == Some(Kind::String) {
-                self.stream = Some(&line[it.value()?]);
-            } else if key.is("emitted_at") {
-                it.value()?;
-            } else if key.is("namespace") && it.kind() == Some(Kind::String) {
-                self.namespace = Some(&line[it.value()?]);
-            } else if key.is("meta") && it.kind() == Some(Kind::Object) {
-                it.object(|it, key| {
-                    let changes = key.is("changes") && it.kind() == Some(Kind::Array);
-                    let value = &line[it.value()?];
-                    if changes && value != b"[]" {
-                        self.changes = Some(value);
-                    }
-                    Ok(())
-                })?;
-            } else if (key.is("file") || key.is("file_reference")) && it.kind() == Some(Kind::Object) {
-                self.file = Some(&line[it.value()?]);
-            } else {
-                it.value()?;
+    fn rest_of_record(&mut self, line: &'a [u8], scanner: &mut Scanner<'a, '_>) -> Result<(), Fault> {
+        self.data = Some(line::payload(line, scanner, &DELETION)?);
+        scanner.rest_of_object(|it, key| self.member_of_record(line, it, key))?;
+        scanner.rest_of_object(|it, key| self.member(line, it, key))
+    }
+
+    #[inline]
+    fn member(&mut self, line: &'a [u8], scanner: &mut Scanner<'a, '_>, key: Key<'a>) -> Result<(), Fault> {
+        if key.is("type") {
+            let kind = &line[scanner.value()?];
+            self.kind = Some(kind);
+            if kind != RECORD {
+                scanner.pause_hints();
             }
             Ok(())
-        })
+        } else if key.is("record") && scanner.kind() == Some(Kind::Object) {
+            scanner.object(|it, key| self.member_of_record(line, it, key))
+        } else {
+            self.has_state |= key.is("state") && scanner.kind() == Some(Kind::Object);
+            scanner.value().map(drop)
+        }
+    }
+
+    #[inline]
+    fn member_of_record(&mut self, line: &'a [u8], scanner: &mut Scanner<'a, '_>, key: Key<'a>) -> Result<(), Fault> {
+        // The common members first.
+        if key.is("data") && scanner.kind() == Some(Kind::Object) {
+            if self.is_usual() && !scanner.flawed() {
+                self.opening = Some((scanner.place(), self.names.clone()));
+            }
+            self.is_ambiguous |= self.data.is_some();
+            self.data = Some(line::payload(line, scanner, &DELETION)?);
+        } else if key.is("stream") && scanner.kind() == Some(Kind::String) {
+            self.names.stream = Some(scanner.value()?);
+        } else if key.is("emitted_at") {
+            scanner.value()?;
+        } else if key.is("namespace") && scanner.kind() == Some(Kind::String) {
+            self.names.namespace = Some(scanner.value()?);
+        } else if key.is("meta") && scanner.kind() == Some(Kind::Object) {
+            scanner.object(|it, key| {
+                let changes = key.is("changes") && it.kind() == Some(Kind::Array);
+                let value = &line[it.value()?];
+                if changes && value != b"[]" {
+                    self.changes = Some(value);
+                }
+                Ok(())
+            })?;
+        } else if (key.is("file") || key.is("file_reference")) && scanner.kind() == Some(Kind::Object) {
+            self.file = Some(&line[scanner.value()?]);
+        } else {
+            scanner.value()?;
+        }
+        Ok(())
     }
 }
 

@@ -12,7 +12,6 @@ use async_trait::async_trait;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use crate::json::hints::Hints;
 use crate::json::watch::Watchlist;
 use crate::process::launch::Launcher;
 use crate::settings::StateFormat;
@@ -20,6 +19,7 @@ use crate::upstream::{
     Broken, Decoder, Discovery, Event, FullRefreshPolicy, Legacy, LegacyCell, LegacyState, LineFeed, Opened, Protocol,
     Resource, Rows, Spec, Stream, StreamId, SyncRequest, Upstream,
 };
+use message::Earlier;
 
 #[derive(Default)]
 pub struct Airbyte {
@@ -29,18 +29,18 @@ pub struct Airbyte {
 /// Decodes the messages of one sync. No message depends on an earlier one.
 #[derive(Default)]
 pub struct Messages {
-    hints: Hints,
+    earlier: Earlier,
     state_format: StateFormat,
 }
 
 impl Decoder for Messages {
     fn watch(&mut self, names: &Watchlist) {
-        self.hints.watch(names.clone());
+        self.earlier.hints.watch(names.clone());
     }
 
     #[inline(always)]
     fn decode<'a>(&'a mut self, line: &'a [u8]) -> Result<Event<'a>, Broken> {
-        match message::event(line, &mut self.hints) {
+        match message::event(line, &mut self.earlier) {
             Ok(Event::State(mut update)) if self.state_format == StateFormat::Bare => {
                 state::note_format(&mut update);
                 Ok(Event::State(update))

@@ -44,6 +44,17 @@ impl Hints {
         self.next = 0;
     }
 
+    /// How many names of the present text were passed, those included that are missing in it.
+    pub fn passed(&self) -> usize {
+        self.next
+    }
+
+    /// Passes this many names at the start of a text.
+    #[inline]
+    pub fn pass(&mut self, names: usize) {
+        self.next = names;
+    }
+
     /// Neither expects nor learns names until the next text: this one is of another kind, and would have names that are
     /// skipped in each later text.
     pub fn pause(&mut self) {

@@ -83,6 +83,14 @@ pub fn string_text(quoted: &[u8]) -> Cow<'_, str> {
     unquote(raw, memchr::memchr(b'\\', raw).is_some())
 }
 
+/// How far a text was scanned.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Place {
+    pub at: usize,
+    /// How many of the expected names were passed.
+    names: usize,
+}
+
 /// The kind of a value, by its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -150,15 +158,46 @@ impl<'a, 'h> Scanner<'a, 'h> {
         loop {
             let key = self.key()?;
             member(self, key)?;
-            match self.peek() {
-                Some(b',') => self.at += 1,
-                Some(b'}') => {
-                    self.at += 1;
-                    return Ok(());
-                }
-                _ => return Err(self.fault("expected ',' or '}'")),
+            if !self.has_more_members()? {
+                return Ok(());
             }
         }
+    }
+
+    /// Scans what follows a member of an object, up to the object's end.
+    #[inline]
+    pub fn rest_of_object(
+        &mut self,
+        mut member: impl FnMut(&mut Self, Key<'a>) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        while self.has_more_members()? {
+            let key = self.key()?;
+            member(self, key)?;
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn has_more_members(&mut self) -> Result<bool, Fault> {
+        let more = match self.peek() {
+            Some(b',') => true,
+            Some(b'}') => false,
+            _ => return Err(self.fault("expected ',' or '}'")),
+        };
+        self.at += 1;
+        Ok(more)
+    }
+
+    /// How far the text was scanned.
+    pub fn place(&self) -> Place {
+        Place { at: self.at, names: self.hints.passed() }
+    }
+
+    /// Goes on from a place in another text that begins with the same bytes.
+    #[inline]
+    pub fn go_to(&mut self, place: Place) {
+        self.at = place.at;
+        self.hints.pass(place.names);
     }
 
     /// Scans one value of any kind and returns its range.

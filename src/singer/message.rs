@@ -1,5 +1,6 @@
 //! Messages: decodes one line of a tap's stdout (S1). Records are sliced, everything else is parsed.
 
+use std::ops::Range;
 use std::path::PathBuf;
 
 use percent_encoding::percent_decode_str;
@@ -10,8 +11,8 @@ use serde_json::value::RawValue;
 use super::catalog;
 use crate::json::hints::Hints;
 use crate::json::members::Members;
-use crate::json::scan::{Kind, Scanner, string_text};
-use crate::upstream::{Broken, Payload, damage, line, line::DeletionMark};
+use crate::json::scan::{Fault, Key, Kind, Place, Scanner, string_text};
+use crate::upstream::{Broken, Payload, damage, line, line::DeletionMark, line::Opening};
 
 /// CDC taps set this in rows that were deleted at the source. Some set it in all rows, to an empty text or false.
 pub const DELETION: DeletionMark =
@@ -47,43 +48,82 @@ fn is_record(kind: &[u8]) -> bool {
     kind.eq_ignore_ascii_case(br#""RECORD""#)
 }
 
+/// What is remembered of earlier lines, to expect the same again.
+#[derive(Default)]
+pub struct Earlier {
+    pub hints: Hints,
+    /// Where the line of a record names its type and stream.
+    opening: Opening<[Option<Range<usize>>; 2]>,
+}
+
 /// A function of its own, so that [`message`] is not recursive and can be inlined.
 #[cold]
-fn message_within<'a>(line: &'a [u8], hints: &mut Hints) -> Result<Message<'a>, Broken> {
-    message(damage::message_within(line)?, hints)
+fn message_within<'a>(line: &'a [u8], earlier: &mut Earlier) -> Result<Message<'a>, Broken> {
+    message(damage::message_within(line)?, earlier)
+}
+
+/// The parts of a message found so far.
+#[derive(Default)]
+struct Parts<'a> {
+    kind: Option<Range<usize>>,
+    stream: Option<Range<usize>>,
+    data: Option<Payload<'a>>,
+    /// It has two payloads, of which one would be lost.
+    is_ambiguous: bool,
+    /// Where the payload begins, and what was found before it.
+    opening: Option<(Place, [Option<Range<usize>>; 2])>,
+}
+
+impl<'a> Parts<'a> {
+    #[inline]
+    fn member(&mut self, line: &'a [u8], scanner: &mut Scanner<'a, '_>, key: Key<'a>) -> Result<(), Fault> {
+        if key.is("record") && scanner.kind() == Some(Kind::Object) {
+            self.is_ambiguous |= self.data.is_some();
+            let is_usual = self.kind.clone().is_some_and(|it| is_record(&line[it])) && self.data.is_none();
+            if is_usual && !scanner.flawed() {
+                self.opening = Some((scanner.place(), [self.kind.clone(), self.stream.clone()]));
+            }
+            self.data = Some(line::payload(line, scanner, &DELETION)?);
+        } else if key.is("type") && scanner.kind() == Some(Kind::String) {
+            let kind = scanner.value()?;
+            if !is_record(&line[kind.clone()]) {
+                scanner.pause_hints();
+            }
+            self.kind = Some(kind);
+        } else if key.is("stream") && scanner.kind() == Some(Kind::String) {
+            self.stream = Some(scanner.value()?);
+        } else {
+            scanner.value()?;
+        }
+        Ok(())
+    }
 }
 
 /// Scans a line once, in whatever order its members are.
 #[inline]
-pub fn message<'a>(line: &'a [u8], hints: &mut Hints) -> Result<Message<'a>, Broken> {
-    let (mut kind, mut stream, mut data, mut is_ambiguous) = (None, None, None, false);
-    let mut scanner = Scanner::new(line, hints);
-    if scanner.kind() != Some(Kind::Object) {
-        return message_within(line, hints);
-    }
-    let scanned = scanner.object(|it, key| {
-        if key.is("record") && it.kind() == Some(Kind::Object) {
-            is_ambiguous |= data.is_some();
-            data = Some(line::payload(line, it, &DELETION)?);
-        } else if key.is("type") && it.kind() == Some(Kind::String) {
-            let text = &line[it.value()?];
-            kind = Some(text);
-            if !is_record(text) {
-                it.pause_hints();
-            }
-        } else if key.is("stream") && it.kind() == Some(Kind::String) {
-            stream = Some(&line[it.value()?]);
-        } else {
-            it.value()?;
-        }
-        Ok(())
-    });
+pub fn message<'a>(line: &'a [u8], earlier: &mut Earlier) -> Result<Message<'a>, Broken> {
+    let mut parts = Parts::default();
+    let mut scanner = Scanner::new(line, &mut earlier.hints);
+    let scanned = if let Some(names) = earlier.opening.of(line, &mut scanner) {
+        [parts.kind, parts.stream] = names.clone();
+        line::payload(line, &mut scanner, &DELETION).and_then(|data| {
+            parts.data = Some(data);
+            scanner.rest_of_object(|it, key| parts.member(line, it, key))
+        })
+    } else if scanner.kind() == Some(Kind::Object) {
+        scanner.object(|it, key| parts.member(line, it, key))
+    } else {
+        return message_within(line, earlier);
+    };
     let length = scanner.position();
     let scanned = scanned.and_then(|()| match scanner.end() {
         Err(_) if damage::is_control_codes(&line[length..]) => Ok(()),
         other => other,
     });
+    let text = |it: &Range<usize>| &line[it.clone()];
+    let (kind, stream) = (parts.kind.as_ref().map(text), parts.stream.as_ref().map(text));
     let name = || stream.map(string_text);
+    let data = parts.data;
     if let Err(fault) = scanned {
         return Err(if data.is_some() { Broken::lost(name(), fault) } else { damage::classify(line, name(), fault) });
     }
@@ -92,8 +132,13 @@ pub fn message<'a>(line: &'a [u8], hints: &mut Hints) -> Result<Message<'a>, Bro
     }
     let is_record = kind.is_some_and(is_record);
     match (stream, data) {
-        _ if is_ambiguous => Err(Broken::lost(name(), "a RECORD carries more than one record")),
-        (Some(stream), Some(data)) if is_record => Ok(Message::Record { stream, data }),
+        _ if parts.is_ambiguous => Err(Broken::lost(name(), "a RECORD carries more than one record")),
+        (Some(stream), Some(data)) if is_record => {
+            if let Some((place, names)) = parts.opening {
+                earlier.opening.learn(line, place, names);
+            }
+            Ok(Message::Record { stream, data })
+        }
         (None, Some(_)) if is_record => Err(Broken::lost(None, "a RECORD names no stream")),
         (_, Some(_)) if kind.is_none() => Err(Broken::lost(name(), "a message has no type")),
         (_, Some(_)) => Err(Broken::lost(name(), "it carries a record, but is not of type RECORD")),

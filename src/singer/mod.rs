@@ -17,7 +17,6 @@ use async_trait::async_trait;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::json::hints::Hints;
 use crate::json::watch::Watchlist;
 use crate::logging::{Fields, Level};
 use crate::process::files::Files;
@@ -29,7 +28,7 @@ use crate::upstream::{
 };
 
 use catalog::Entry;
-use message::{DELETION, Message};
+use message::{DELETION, Earlier, Message};
 use names::{Names, quoted};
 use state::stream_id;
 
@@ -138,7 +137,7 @@ impl Upstream for Singer {
     async fn open(&self, launcher: &Launcher, sync: &SyncRequest<'_>) -> Result<Opened> {
         let names = Names::new(sync, self.catalog == CatalogOption::None, &self.aliases)?;
         let mut connector = command::read(self, launcher, sync).await?;
-        let messages = Messages { names, hints: Hints::default() };
+        let messages = Messages { names, earlier: Earlier::default() };
         let feed = LineFeed::new(connector.take_stdout()?, messages, sync.activity.clone());
         Ok(Opened { connector, feed: Box::new(feed) })
     }
@@ -151,17 +150,17 @@ impl Upstream for Singer {
 /// The messages of one sync.
 struct Messages {
     names: Names,
-    hints: Hints,
+    earlier: Earlier,
 }
 
 impl Decoder for Messages {
     fn watch(&mut self, names: &Watchlist) {
-        self.hints.watch(names.clone());
+        self.earlier.hints.watch(names.clone());
     }
 
     #[inline]
     fn decode<'a>(&'a mut self, line: &'a [u8]) -> Result<Event<'a>, Broken> {
-        match message::message(line, &mut self.hints)? {
+        match message::message(line, &mut self.earlier)? {
             Message::Record { stream, data } => {
                 let stream = self.names.resolve_quoted(stream)?;
                 Ok(Event::Record(Record {
@@ -170,7 +169,7 @@ impl Decoder for Messages {
                     data,
                     changes: None,
                     file: None,
-                    found: &self.hints.found,
+                    found: &self.earlier.hints.found,
                     repairs: &[],
                 }))
             }

@@ -18,8 +18,8 @@ fn decode(line: &[u8]) -> Outcome {
         Err(Broken::Lost { .. }) => Outcome::Lost,
         Ok(_) | Err(_) => Outcome::Dropped,
     };
-    match event(line, &mut Hints::default()) {
-        Err(Broken::Repairable) => outcome(event(&repair(line).0, &mut Hints::default())),
+    match event(line, &mut Earlier::default()) {
+        Err(Broken::Repairable) => outcome(event(&repair(line).0, &mut Earlier::default())),
         other => outcome(other),
     }
 }
@@ -117,8 +117,8 @@ fn errors_and_incomplete_statuses_are_never_dropped() {
         r#"{"type":"TRACE","trace":{"type":"ERROR"}}"#,
         r#"{"type":"TRACE","trace":{"type":"STREAM_STATUS","stream_status":{"status":"INCOMPLETE"}}}"#,
     ] {
-        let mut hints = Hints::default();
-        assert!(matches!(event(line.as_bytes(), &mut hints), Ok(Event::Error(_))), "{line}");
+        let mut earlier = Earlier::default();
+        assert!(matches!(event(line.as_bytes(), &mut earlier), Ok(Event::Error(_))), "{line}");
     }
 }
 

@@ -19,8 +19,8 @@ fn is_kept(line: &[u8]) -> bool {
     let kept = |it: Result<Message, Broken>| {
         matches!(it, Ok(Message::Record { .. } | Message::State(_) | Message::Batch { .. }) | Err(Broken::Lost { .. }))
     };
-    match message(line, &mut Hints::default()) {
-        Err(Broken::Repairable) => kept(message(&repair(line).0, &mut Hints::default())),
+    match message(line, &mut Earlier::default()) {
+        Err(Broken::Repairable) => kept(message(&repair(line).0, &mut Earlier::default())),
         other => kept(other),
     }
 }
