@@ -44,6 +44,41 @@ fn no_one_byte_mutation_of_a_message_with_data_is_dropped() {
     }
 }
 
+/// What the capture sees of a record; empty for what is none.
+fn seen(line: &[u8], earlier: &mut Earlier) -> String {
+    match message(line, earlier) {
+        Ok(Message::Record { stream, data }) => {
+            let texts = [stream, data.bytes].map(String::from_utf8_lossy);
+            format!("{texts:?} {} {}", data.has_meta, data.deleted)
+        }
+        Ok(_) => String::new(),
+        Err(broken) => format!("{broken:?}"),
+    }
+}
+
+/// Lines are expected to begin like earlier ones, but nothing depends on it.
+#[test]
+fn a_line_means_the_same_after_any_other() {
+    let lines = [
+        r#"{"type":"RECORD","stream":"users","record":{"id":1,"a":"x"},"time_extracted":"2024"}"#,
+        r#"{"record": {}, "stream": "u", "type": "record"}"#,
+        r#"{"type":"record","record":{"_meta":1},"stream": "u"}"#,
+        r#"{"stream":"a","type":"Record","record":{},"stream": "u"}"#,
+    ];
+    let mut warm = Earlier::default();
+    for first in lines {
+        for line in lines {
+            for (at, byte) in (0..line.len()).flat_map(|at| (0..=u8::MAX).map(move |byte| (at, byte))).step_by(7) {
+                let mut line = line.as_bytes().to_vec();
+                line[at] = byte;
+                seen(first.as_bytes(), &mut warm);
+                let text = String::from_utf8_lossy(&line);
+                assert_eq!(seen(&line, &mut Earlier::default()), seen(&line, &mut warm), "{text}");
+            }
+        }
+    }
+}
+
 #[test]
 fn messages_without_data_may_have_any_shape() {
     for line in [
