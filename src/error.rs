@@ -17,6 +17,8 @@ pub enum Reason {
     OutputClosed,
     /// A preview has reached its limit.
     Enough,
+    /// Another process of the same capture has failed.
+    OtherFailed,
 }
 
 impl Reason {
@@ -27,6 +29,8 @@ impl Reason {
             Self::Interrupt => 128 + 2,
             Self::OutputClosed => 128 + 13,
             Self::Enough => 0,
+            // What has failed is reported instead.
+            Self::OtherFailed => 1,
         }
     }
 }
@@ -38,6 +42,7 @@ impl fmt::Display for Reason {
             Self::Interrupt => "stopped by SIGINT",
             Self::OutputClosed => "stopped: nobody reads the responses any more",
             Self::Enough => "stopped: the limit is reached",
+            Self::OtherFailed => "stopped, as another process of the connector has failed",
         })
     }
 }

@@ -16,8 +16,8 @@ use crate::json::watch::Watchlist;
 use crate::process::launch::Launcher;
 use crate::settings::StateFormat;
 use crate::upstream::{
-    Broken, Decoder, Discovery, Event, FullRefreshPolicy, Legacy, LegacyCell, LegacyState, LineFeed, Opened, Protocol,
-    Resource, Rows, Spec, Stream, StreamId, SyncRequest, Upstream,
+    Broken, Decoder, Discovery, Event, FullRefreshPolicy, Legacy, LegacyCell, LegacyState, LineFeed, Mode, Opened,
+    Protocol, Resource, Rows, Spec, Stream, StreamId, SyncRequest, Upstream,
 };
 use message::Earlier;
 
@@ -90,6 +90,14 @@ impl Protocol for Airbyte {
     /// A12; a connector that announces streams does so in statuses.
     fn full_refresh_policy(&self) -> FullRefreshPolicy {
         FullRefreshPolicy { keeps_state: false, announced: false }
+    }
+
+    fn is_divisible(&self, shared: &RawValue) -> bool {
+        state::is_divisible(shared)
+    }
+
+    fn reads_log(&self, stream: &Stream, resource: &Resource) -> bool {
+        resource.mode == Mode::Incremental && stream::reads_log(&stream.schema)
     }
 
     fn resumes(&self, stream: &Stream, state: &RawValue, _rows: Rows) -> bool {

@@ -83,11 +83,11 @@ pub fn update(message: StateMessage) -> Result<StateUpdate, Broken> {
             let streams =
                 global.stream_states.into_iter().flatten().map(|it| (it.stream_descriptor.into(), it.stream_state));
             let shared = Some(shared("GLOBAL", "shared_state", global.shared_state.as_deref()));
-            Ok(StateUpdate { streams: streams.collect(), shared, complete: true, record_count })
+            Ok(StateUpdate { streams: streams.collect(), shared, complete: true, indivisible: true, record_count })
         }
         (Some("LEGACY") | None, .., Some(data)) => {
             let shared = Some(shared("LEGACY", "data", Some(&data)));
-            Ok(StateUpdate { shared, complete: true, record_count, ..StateUpdate::default() })
+            Ok(StateUpdate { shared, complete: true, indivisible: true, record_count, ..StateUpdate::default() })
         }
         (Some("STREAM" | "GLOBAL" | "LEGACY"), ..) => lost("lacks what its type announces"),
         (Some(other), ..) => lost(&format!("has the unknown type {other:?}")),
@@ -104,6 +104,16 @@ pub fn note_format(update: &mut StateUpdate) {
 }
 
 const STREAM: &str = "STREAM";
+
+/// Whether a shared state is that of a connector with a state for each stream. A GLOBAL or LEGACY one is one state for all.
+pub fn is_divisible(shared: &RawValue) -> bool {
+    #[derive(Deserialize)]
+    struct Shared {
+        #[serde(rename = "type")]
+        kind: String,
+    }
+    serde_json::from_str::<Shared>(shared.get()).is_ok_and(|it| it.kind == STREAM)
+}
 
 /// A shared state, built as text so that the connector's own part stays byte for byte.
 fn shared(kind: &str, name: &str, value: Option<&RawValue>) -> Box<RawValue> {

@@ -17,6 +17,12 @@ pub(super) fn sync_mode(mode: Mode) -> &'static str {
     }
 }
 
+/// Whether records have the fields of sources that read a database's log (CDC). Such a source keeps one GLOBAL state.
+pub(super) fn reads_log(schema: &Value) -> bool {
+    let members = schema.get("properties").and_then(Value::as_object);
+    members.is_some_and(|it| it.keys().any(|name| name.starts_with("_ab_cdc_")))
+}
+
 pub struct AirbyteStream {
     name: String,
     namespace: Option<String>,

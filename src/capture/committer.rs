@@ -1,33 +1,105 @@
 //! Writes documents, and commits them together with the states that cover them. Owns the output and the ledger.
 //!
-//! With one worker it passes documents through: nothing is copied or held back. Knows nothing about feeds.
+//! With one worker it passes documents through: nothing is copied or held back. Several workers each have a committer of their
+//! own, which holds back what it writes until a checkpoint ends it, as Flow commits everything that precedes a checkpoint.
+//! Knows nothing about feeds.
 
 use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::CaptureError;
 use super::document::{self, Added, Op};
-use super::ledger::{BindingStates, Ledger};
+use super::ledger::{BindingStates, Ledger, ONE_STATE};
 use super::refresh;
 use super::worker::Segments;
 use crate::flow::codec::Writer;
 use crate::flow::response::{ConnectorState, Response};
+use crate::flow::spool::Spool;
 use crate::upstream::{Payload, Rows};
 
 pub struct Committer<W> {
-    out: Writer<W>,
+    out: Writer<Sink<W>>,
     ledger: Ledger,
+    /// Flow's number of each binding.
+    numbers: Vec<usize>,
     /// Documents and schemas that no checkpoint has followed yet.
     pending: u64,
     /// The bindings whose `backfillComplete` is due.
     complete: Vec<usize>,
 }
 
+/// Where messages go.
+enum Sink<W> {
+    Direct(W),
+    /// Up to a checkpoint they are held back. The output is shared with other committers.
+    HeldBack(Spool, Arc<Mutex<W>>),
+}
+
+impl<W: Write> Sink<W> {
+    /// A checkpoint ends what was written so far.
+    fn release(&mut self) -> io::Result<()> {
+        let Self::HeldBack(spool, out) = self else { return Ok(()) };
+        let mut out = out.lock().unwrap_or_else(PoisonError::into_inner);
+        spool.write_to(&mut *out).map_err(io::Error::from)
+    }
+}
+
+impl<W: Write> Write for Sink<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Direct(out) => out.write(bytes),
+            Self::HeldBack(spool, _) => spool.push(&[bytes]).map(|()| bytes.len()).map_err(io::Error::from),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Direct(out) => out.flush(),
+            Self::HeldBack(..) => Ok(()),
+        }
+    }
+}
+
 impl<W: Write> Committer<W> {
-    pub fn new(out: Writer<W>, ledger: Ledger) -> Self {
-        Self { out, ledger, pending: 0, complete: Vec::new() }
+    /// `numbers` are Flow's numbers of the ledger's bindings.
+    pub fn new(out: Writer<W>, ledger: Ledger, numbers: Vec<usize>) -> Self {
+        Self { out: out.to(Sink::Direct), ledger, numbers, pending: 0, complete: Vec::new() }
+    }
+
+    /// Committers of some of the bindings each. Everything is committed so far.
+    pub fn divide(mut self, shares: &[Vec<usize>]) -> io::Result<Vec<Self>> {
+        self.out.flush()?;
+        let codec = self.out.codec();
+        let Sink::Direct(out) = self.out.into_sink() else {
+            return Err(io::Error::other("a committer was divided twice"));
+        };
+        let out = Arc::new(Mutex::new(out));
+        let ledgers = self.ledger.divide(shares);
+        let committer = |(ledger, share): (Ledger, &Vec<usize>)| {
+            let mut writer = Writer::new(Sink::HeldBack(Spool::default(), out.clone()));
+            writer.set_codec(codec);
+            let numbers = share.iter().map(|&it| self.numbers[it]).collect();
+            Self { out: writer, ledger, numbers, pending: 0, complete: Vec::new() }
+        };
+        Ok(ledgers.into_iter().zip(shares).map(committer).collect())
+    }
+
+    /// Drops what no checkpoint has followed, and notes that the connector keeps one state for all its streams.
+    pub fn note_one_state(&mut self) -> Result<(), CaptureError> {
+        self.out.flush()?;
+        if let Sink::HeldBack(spool, _) = self.out.sink() {
+            spool.clear();
+        }
+        let patch = RawValue::from_string(format!(r#"{{"{ONE_STATE}":true}}"#)).unwrap_or_default();
+        self.send_checkpoint(&patch)
+    }
+
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 
     pub fn pending(&self) -> u64 {
@@ -40,7 +112,15 @@ impl<W: Write> Committer<W> {
             return Ok(());
         }
         let patch = self.ledger.patch()?;
-        self.out.send(&Response::Checkpoint { state: ConnectorState { updated: &patch, merge_patch: true } })?;
+        self.send_checkpoint(&patch)
+    }
+
+    fn send_checkpoint(&mut self, patch: &RawValue) -> Result<(), CaptureError> {
+        self.out.send(&Response::Checkpoint { state: ConnectorState { updated: patch, merge_patch: true } })?;
+        if let Sink::HeldBack(..) = self.out.sink() {
+            self.out.flush()?;
+            self.out.sink().release()?;
+        }
         self.pending = 0;
         Ok(())
     }
@@ -61,7 +141,7 @@ impl<W: Write> Committer<W> {
         for binding in self.ledger.due_to_begin() {
             self.checkpoint()?;
             self.ledger.begin_full_refresh(binding);
-            self.send_alone(&Response::BackfillBegin { binding })?;
+            self.send_alone(&Response::BackfillBegin { binding: self.numbers[binding] })?;
         }
         Ok(())
     }
@@ -71,7 +151,7 @@ impl<W: Write> Committer<W> {
         self.checkpoint()?;
         for binding in std::mem::take(&mut self.complete) {
             self.ledger.complete_full_refresh(binding);
-            self.send_alone(&Response::BackfillComplete { binding })?;
+            self.send_alone(&Response::BackfillComplete { binding: self.numbers[binding] })?;
         }
         Ok(())
     }
@@ -95,12 +175,12 @@ impl<W: Write> Segments for Committer<W> {
             false => Op::Update,
         };
         self.pending += 1;
-        document::write(&mut self.out, binding, row_id, op, added, payload)
+        document::write(&mut self.out, self.numbers[binding], row_id, op, added, payload)
     }
 
     fn sourced_schema(&mut self, binding: usize, schema: &Value) -> io::Result<()> {
         self.pending += 1;
-        self.out.send(&Response::SourcedSchema { binding, document_schema: schema })
+        self.out.send(&Response::SourcedSchema { binding: self.numbers[binding], document_schema: schema })
     }
 
     fn announced(&mut self, binding: usize) {
@@ -113,7 +193,7 @@ impl<W: Write> Segments for Committer<W> {
 
     fn full_refresh_completed(&mut self, binding: usize) -> Result<(), CaptureError> {
         if !self.ledger.may_truncate(binding) {
-            self.pending += refresh::complete(&mut self.ledger, binding, &mut self.out)?;
+            self.pending += refresh::complete(&mut self.ledger, binding, &mut self.out, self.numbers[binding])?;
             return Ok(());
         }
         if !self.complete.contains(&binding) {

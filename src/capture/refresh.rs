@@ -46,15 +46,16 @@ pub fn truncating(settings: &Settings, range: Option<&Range>, resources: &[Resou
     vec![false; resources.len()]
 }
 
-/// Ends a full refresh that has read everything and does not truncate. Gives the number of tombstones.
-pub fn complete<W: Write>(ledger: &mut Ledger, binding: usize, out: &mut Writer<W>) -> io::Result<u64> {
+/// Ends a full refresh that has read everything and does not truncate. `number` is Flow's of the binding. Gives the number of
+/// tombstones.
+pub fn complete<W: Write>(ledger: &mut Ledger, binding: usize, out: &mut Writer<W>, number: usize) -> io::Result<u64> {
     let surplus = ledger.complete_full_refresh(binding);
     if ledger.cells[binding].rows() != Rows::ByRowId {
         return Ok(0);
     }
     let mut count = 0;
     for row_id in surplus {
-        document::write_tombstone(out, binding, row_id)?;
+        document::write_tombstone(out, number, row_id)?;
         count += 1;
     }
     Ok(count)

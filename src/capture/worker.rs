@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Error, anyhow};
 use jiff::{SignedDuration, Timestamp};
@@ -63,12 +62,17 @@ pub trait Segments {
 /// Where rotated configs go. Only the newest counts: each replaces the one before.
 pub type Rotations = watch::Sender<Option<Box<RawValue>>>;
 
+/// A process that was given some of the streams sends a state of all.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the connector keeps one state for all its streams")]
+pub struct OneState;
+
 /// How many streams without a binding are counted by name.
 const MOST_UNBOUND: usize = 100;
 
 pub struct Worker<S> {
     pub segments: S,
-    pub statuses: Arc<Mutex<StreamStatuses>>,
+    pub statuses: StreamStatuses,
     pub activity: Activity,
     pub rotations: Rotations,
     pub errors: ErrorLog,
@@ -86,6 +90,8 @@ pub struct Worker<S> {
     unbound: BTreeMap<StreamId, u64>,
     /// Records of further streams without a binding.
     more_unbound: u64,
+    /// It reads some of the capture's streams; other processes read the others.
+    is_share: bool,
     repaired: HashMap<(usize, Repair), u64>,
 }
 
@@ -100,7 +106,7 @@ impl<S: Segments> Worker<S> {
         let statuses = StreamStatuses::new(streams.iter().map(|it| it.id.clone()), Timestamp::now());
         Self {
             segments,
-            statuses: Arc::new(Mutex::new(statuses)),
+            statuses,
             activity,
             rotations: watch::Sender::new(None),
             errors: ErrorLog::default(),
@@ -113,8 +119,30 @@ impl<S: Segments> Worker<S> {
             hints: Hints::default(),
             unbound: BTreeMap::new(),
             more_unbound: 0,
+            is_share: false,
             repaired: HashMap::new(),
         }
+    }
+
+    /// Workers that each read some of the streams, into segments of their own.
+    pub fn divide(
+        self,
+        shares: &[Vec<usize>],
+        segments: impl FnOnce(S) -> io::Result<Vec<S>>,
+    ) -> io::Result<Vec<Self>> {
+        let mut streams: Vec<Option<BoundStream>> = self.streams.into_iter().map(Some).collect();
+        let streams_of: Vec<Vec<BoundStream>> =
+            shares.iter().map(|share| share.iter().filter_map(|&it| streams.get_mut(it)?.take()).collect()).collect();
+        let ids = streams_of.iter().map(|them| them.iter().map(|it| it.id.clone()).collect()).collect();
+        let statuses = StreamStatuses::of(ids, Timestamp::now());
+        let (rotations, watched, max_document) = (self.rotations, self.watched, self.max_document);
+        let worker = |((segments, streams), statuses): ((S, Vec<BoundStream>), StreamStatuses)| Self {
+            statuses,
+            rotations: rotations.clone(),
+            is_share: true,
+            ..Self::new(segments, streams, watched.clone(), max_document, Activity::default())
+        };
+        Ok(segments(self.segments)?.into_iter().zip(streams_of).zip(statuses).map(worker).collect())
     }
 
     /// Reads the feed to its end.
@@ -160,7 +188,7 @@ impl<S: Segments> Worker<S> {
     /// Brings the status's number of rows up to date.
     fn count_rows(&mut self) {
         let rows = self.segments.rows();
-        self.statuses.lock().unwrap_or_else(PoisonError::into_inner).rows(rows);
+        self.statuses.rows(rows);
     }
 
     #[inline]
@@ -262,6 +290,9 @@ impl<S: Segments> Worker<S> {
     }
 
     fn state(&mut self, update: StateUpdate) -> Result<(), CaptureError> {
+        if update.indivisible && self.is_share {
+            return Err(Error::from(OneState).into());
+        }
         let mut streams = Vec::with_capacity(update.streams.len());
         for (id, state) in update.streams {
             match self.names.resolve(&id)? {
@@ -347,9 +378,10 @@ impl<S: Segments> Worker<S> {
         let now = Timestamp::now();
         let pause = status.pause.and_then(|it| SignedDuration::try_from(it).ok());
         let waits_until = pause.and_then(|it| now.checked_add(it).ok());
-        self.change_statuses(|statuses| statuses.phase(index, status.phase, waits_until));
-        let is_complete = || self.statuses.lock().unwrap_or_else(PoisonError::into_inner).is_complete(index);
-        if status.phase == Phase::Complete && self.streams[index].mode == Mode::FullRefresh && is_complete() {
+        self.statuses.phase(index, status.phase, waits_until);
+        self.statuses.show(now);
+        let is_complete = status.phase == Phase::Complete && self.statuses.is_complete(index);
+        if is_complete && self.streams[index].mode == Mode::FullRefresh {
             self.segments.full_refresh_completed(index)?;
         }
         Ok(())
@@ -364,14 +396,9 @@ impl<S: Segments> Worker<S> {
             logging::fields([("stream", id.to_string().into()), ("rows", number(rows)), ("bytes", number(bytes))]);
         logging::event(Level::Debug, "estimate", &format!("the connector estimates the size of stream {id}"), fields);
         if let Some(rows) = rows {
-            self.change_statuses(|statuses| statuses.estimate(index, rows));
+            self.statuses.estimate(index, rows);
+            self.statuses.show(Timestamp::now());
         }
-    }
-
-    fn change_statuses(&self, change: impl FnOnce(&mut StreamStatuses)) {
-        let mut statuses = self.statuses.lock().unwrap_or_else(PoisonError::into_inner);
-        change(&mut statuses);
-        statuses.show(Timestamp::now());
     }
 
     fn note_repaired(&mut self, index: usize, repaired: &Repair) {
@@ -448,19 +475,18 @@ impl<S: Segments> Worker<S> {
 
     /// The streams that the connector could not read completely, in a stable order.
     pub fn incomplete(&self) -> Vec<StreamId> {
-        self.statuses.lock().unwrap_or_else(PoisonError::into_inner).incomplete()
+        self.statuses.incomplete()
     }
 
     /// The full refreshes that a connector which has ended well may have completed.
     pub fn complete(&self) -> Vec<usize> {
-        let statuses = self.statuses.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_complete = |index: usize| !statuses.has_statuses || statuses.is_complete(index);
-        (0..self.streams.len()).filter(|&it| self.streams[it].mode == Mode::FullRefresh && is_complete(it)).collect()
+        let is_full = |it: &usize| self.streams[*it].mode == Mode::FullRefresh;
+        (0..self.streams.len()).filter(|it| is_full(it) && self.statuses.may_be_complete(*it)).collect()
     }
 }
 
 /// The first of some names, for a message.
-fn some_of(names: &[String]) -> String {
+pub(super) fn some_of(names: &[String]) -> String {
     const MOST: usize = 5;
     let shown = names.iter().take(MOST).map(String::as_str).collect::<Vec<_>>().join(", ");
     match names.len().saturating_sub(MOST) {

@@ -5,6 +5,7 @@ pub mod name;
 pub mod request;
 pub mod response;
 pub mod secret;
+pub mod spool;
 
 /// `spec.protocol` (F3).
 pub const PROTOCOL: u32 = 3032023;

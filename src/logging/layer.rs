@@ -8,7 +8,7 @@ use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, EnteredSpan, Id};
 use tracing::{Metadata, Span, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::registry::{LookupSpan, Registry};
 
 use super::level::{self, Level};
 use super::{Fields, Origin, send};
@@ -17,6 +17,23 @@ use super::{Fields, Origin, send};
 pub fn rpc_span(name: &'static str) -> Span {
     // Of the highest level, so that warnings have the field at each LOG_LEVEL.
     tracing::error_span!("rpc", rpc = name)
+}
+
+/// Adds the field `streams` to all lines about one of several processes of the connector, its own lines included.
+pub fn process_span(streams: &str) -> Span {
+    tracing::error_span!("process", streams)
+}
+
+/// The fields of the spans around the present code that a connector's own lines have, too.
+pub(super) fn fields_of_process() -> Fields {
+    let mut found = Fields::new();
+    Span::current().with_subscriber(|(id, subscriber)| {
+        let span = subscriber.downcast_ref::<Registry>().and_then(|it| it.span(id));
+        for span in span.iter().flat_map(|it| it.scope()).filter(|it| it.name() == "process") {
+            found.extend(span.extensions().get::<Fields>().cloned().unwrap_or_default());
+        }
+    });
+    found
 }
 
 /// Adds the field `stream` to the lines of this thread for as long as the span lives.
@@ -137,6 +154,8 @@ mod tests {
             let _stream = stream_span(&"users");
             tracing::warn!(slow = true, "another {}", "event");
             tracing::debug!("below the level");
+            let _process = process_span("users, orders").entered();
+            super::super::connector_line(Level::Info, "the connector's own", Fields::new());
         });
         let lines = lines.0.lock().unwrap();
         let ours: Vec<&String> = lines.iter().filter(|it| it.contains(r#""rpc":"open""#)).collect();
@@ -147,5 +166,6 @@ mod tests {
                 r#"warn another event {"rpc":"open","stream":"users","slow":true}"#
             ]
         );
+        assert!(lines.contains(&r#"info the connector's own {"streams":"users, orders"}"#.to_owned()), "{lines:?}");
     }
 }

@@ -18,7 +18,7 @@ use tracing_subscriber::layer::SubscriberExt;
 
 use crate::secrets;
 use json::JsonLines;
-pub use layer::{rpc_span, stream_span};
+pub use layer::{process_span, rpc_span, stream_span};
 pub use level::{Level, least as least_level, select as select_level};
 use repeats::{Repeats, Suppressed};
 pub use writer::Priority;
@@ -118,6 +118,9 @@ pub fn emit(level: Level, message: &str, fields: Fields) {
 pub fn connector_line(level: Level, message: &str, mut fields: Fields) {
     // Flow would take the line for one of our events (F7): a status, or a config to publish.
     fields.shift_remove(EVENT_TYPE);
+    if sink().is_for_flow() {
+        fields.extend(layer::fields_of_process());
+    }
     send(level, message, fields, Origin::Connector);
 }
 

@@ -6,7 +6,6 @@ mod display;
 mod import;
 mod receive;
 mod session;
-mod spool;
 mod state;
 mod table;
 mod tally;

@@ -2,7 +2,7 @@
 
 use crate::error::Stopped;
 use anyhow::{Context, Error, Result, anyhow};
-use std::io::{ErrorKind, PipeReader, Write};
+use std::io::{BufWriter, ErrorKind, PipeReader, Write};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::thread;
@@ -12,11 +12,11 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use super::spool::{Spool, Stuck};
 use super::state::StateFile;
 use super::tally::Tally;
 use super::validate::Validator;
 use crate::error::Reason;
+use crate::flow::spool::{Spool, Stuck};
 use crate::json::hints::Hints;
 use crate::json::scan::{Fault, Kind, Scanner};
 use crate::process::lines::{Line, Lines};
@@ -24,6 +24,9 @@ use crate::process::shutdown::Shutdown;
 
 /// How long to wait for the checkpoint of the last documents within a limit.
 const LAST_CHECKPOINT: Duration = Duration::from_secs(1);
+
+/// Documents are printed in pieces of this size, in bytes, or when nothing else is to be done.
+const OUTPUT: usize = 128 * 1024;
 
 /// The minimum interval between writes of the state file, as each writes the whole state.
 const STATE_AGE: Duration = Duration::from_millis(100);
@@ -46,8 +49,9 @@ struct StateUpdate {
     merge_patch: bool,
 }
 
-pub struct Receiver<W> {
-    spool: Spool<W>,
+pub struct Receiver<W: Write> {
+    spool: Spool,
+    out: BufWriter<W>,
     /// The start of each binding's output lines: `["name",`.
     heads: Vec<Vec<u8>>,
     waiting: Vec<Waiting>,
@@ -111,7 +115,8 @@ impl<W: Write> Receiver<W> {
         let head = |name: &str| format!("[{},", Value::from(name)).into_bytes();
         let heads: Vec<Vec<u8>> = tally.streams.iter().map(|it| head(&it.name)).collect();
         Self {
-            spool: Spool::new(out),
+            spool: Spool::default(),
+            out: BufWriter::with_capacity(OUTPUT, out),
             waiting: vec![Waiting::default(); heads.len()],
             left_of: limits.documents_per_stream.map(|it| vec![it; heads.len()]),
             omitted: false,
@@ -209,7 +214,7 @@ impl<W: Write> Receiver<W> {
         waiting.deletes += u64::from(captured.deleted);
         waiting.bytes += bytes;
         self.uncommitted += 1;
-        let pushed = self.spool.push([head, captured.document, b"]\n"]);
+        let pushed = self.spool.push(&[head, captured.document, b"]\n"]);
         self.written(pushed)?;
         if let Some(left) = &mut self.left {
             *left -= 1;
@@ -257,7 +262,7 @@ impl<W: Write> Receiver<W> {
             stream.deletes.add(std::mem::take(&mut waiting.deletes));
             stream.bytes.add(std::mem::take(&mut waiting.bytes));
         }
-        let released = self.spool.release();
+        let released = self.spool.write_to(&mut self.out);
         self.written(released)
     }
 
@@ -266,7 +271,7 @@ impl<W: Write> Receiver<W> {
         if self.stuck {
             return Ok(());
         }
-        let flushed = self.spool.flush();
+        let flushed = self.out.flush().map_err(Stuck::Output);
         self.written(flushed)?;
         match &mut self.state {
             Some(file) if self.changed.take().is_some() => file.write(),

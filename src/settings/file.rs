@@ -9,7 +9,9 @@ use serde_json::Value;
 
 use super::map::ConfigMap;
 use super::streams::StreamOptions;
-use super::values::{CatalogOption, Document, FullRefresh, Interval, OAuth2, SchemaMode, Size, StateFormat, Words};
+use super::values::{
+    CatalogOption, Document, FullRefresh, Interval, OAuth2, Parallel, SchemaMode, Size, StateFormat, Words,
+};
 
 pub const NAME: &str = "shim.yaml";
 
@@ -57,6 +59,9 @@ pub struct ShimFile {
     /// What is different for the streams of a name or a glob; the most specific one wins.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub streams: BTreeMap<String, StreamOptions>,
+    /// How many processes of the connector read at the same time, each some of the streams [default: 1].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parallel: Option<Parallel>,
     /// How long a capture stays up at least, once it was started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run_interval: Option<Interval>,

@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::file::ShimFile;
 use super::streams::{CursorField, Normalizations, Normalize};
-use super::values::{Document, Interval, OAuth2, Size, Words};
+use super::values::{Document, Interval, OAuth2, Parallel, Size, Words};
 
 macro_rules! schema_of {
     ($it:ty, $name:literal, $schema:tt) => {
@@ -31,6 +31,7 @@ schema_of!(Document, "Document", { "type": ["object", "string"] });
 schema_of!(OAuth2, "OAuth2", { "anyOf": [{ "type": ["object", "string"] }, { "const": false }] });
 schema_of!(Words, "Words", { "type": "array", "items": { "type": "string" }, "minItems": 1 });
 schema_of!(Interval, "Interval", { "type": "string", "examples": ["90s", "15m", "1h"] });
+schema_of!(Parallel, "Parallel", { "anyOf": [{ "type": "integer", "minimum": 1 }, { "const": "auto" }] });
 schema_of!(Size, "Size", { "type": "string", "examples": ["16MiB", "500kB"] });
 schema_of!(CursorField, "CursorField", {
     "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" }, "minItems": 1 }]

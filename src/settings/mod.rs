@@ -31,7 +31,7 @@ use file::{ShimFile, SpecChanges};
 pub use map::ConfigMap;
 use streams::StreamRules;
 use values::OAuth2;
-pub use values::{CatalogOption, FullRefresh, Interval, SchemaMode, StateFormat};
+pub use values::{CatalogOption, FullRefresh, Interval, Parallel, SchemaMode, StateFormat};
 
 /// Everything that is set for a connector.
 pub struct Settings {
@@ -44,6 +44,8 @@ pub struct Settings {
     pub max_document: usize,
     /// How long a connector may be silent.
     pub idle_timeout: Interval,
+    /// How many processes of the connector read at the same time.
+    pub parallel: Parallel,
     /// How long a capture stays up at least.
     pub run_interval: Option<Interval>,
     /// What ends a full refresh, where `streams` does not say otherwise.
@@ -145,6 +147,7 @@ impl Settings {
             documentation_url: file.documentation_url,
             max_document: file.max_document.map_or(MAX_DOCUMENT, |it| it.0),
             idle_timeout: file.idle_timeout.unwrap_or(IDLE_TIMEOUT),
+            parallel: file.parallel.unwrap_or_default(),
             run_interval: file.run_interval,
             full_refresh: file.full_refresh.unwrap_or_default(),
             streams: StreamRules::new(file.schema.unwrap_or_default(), file.streams, dir)?,

@@ -3,6 +3,7 @@
 
 use anyhow::{Context, Result, anyhow};
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -42,6 +43,30 @@ pub struct Interval(pub Duration);
 /// A number of bytes, written `16MiB`, `500kB`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Size(pub usize);
+
+/// How many processes of a connector read at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parallel {
+    Processes(NonZeroUsize),
+    /// As many as there are cores.
+    Auto,
+}
+
+impl Default for Parallel {
+    fn default() -> Self {
+        Self::Processes(NonZeroUsize::MIN)
+    }
+}
+
+impl Parallel {
+    /// The number of processes on this machine.
+    pub fn processes(self) -> usize {
+        match self {
+            Self::Processes(count) => count.get(),
+            Self::Auto => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+        }
+    }
+}
 
 /// What a collection's schema is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -246,6 +271,29 @@ impl<'de> Deserialize<'de> for Size {
             .parse()
             .map_err(|_| de::Error::custom(format!("{text:?} is not a size: write it like 16MiB or 500kB")))?;
         usize::try_from(size.as_u64()).map(Self).map_err(de::Error::custom)
+    }
+}
+
+impl<'de> Deserialize<'de> for Parallel {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let wrong = || de::Error::custom("parallel is a number of processes, at least 1, or auto");
+        match Value::deserialize(deserializer)? {
+            Value::String(text) if text == "auto" => Ok(Self::Auto),
+            Value::Number(number) => {
+                let count = number.as_u64().and_then(|it| usize::try_from(it).ok()).and_then(NonZeroUsize::new);
+                count.map(Self::Processes).ok_or_else(wrong)
+            }
+            _ => Err(wrong()),
+        }
+    }
+}
+
+impl Serialize for Parallel {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Processes(count) => count.serialize(serializer),
+            Self::Auto => serializer.serialize_str("auto"),
+        }
     }
 }
 

@@ -62,6 +62,14 @@ impl Protocol for Singer {
         FullRefreshPolicy { keeps_state: true, announced: true }
     }
 
+    fn is_divisible(&self, shared: &RawValue) -> bool {
+        state::is_divisible(shared)
+    }
+
+    fn reads_log(&self, _stream: &Stream, resource: &Resource) -> bool {
+        resource.method == Some(method::Method::LogBased.name())
+    }
+
     fn resumes(&self, _stream: &Stream, _state: &RawValue, rows: Rows) -> bool {
         state::resumes(rows)
     }

@@ -29,7 +29,12 @@ pub fn currently_syncing(value: &RawValue) -> Option<String> {
 
 /// Splits a STATE's value into the changes of Flow's state.
 pub fn split(value: &RawValue, is_bound: impl Fn(&str) -> bool) -> StateUpdate {
-    let whole = || StateUpdate { shared: Some(value.to_owned()), complete: true, ..StateUpdate::default() };
+    let whole = || StateUpdate {
+        shared: Some(value.to_owned()),
+        complete: true,
+        indivisible: !is_divisible(value),
+        ..StateUpdate::default()
+    };
     let Some(mut members) = Members::of(value) else { return whole() };
     let Some(mut bookmarks) = members.get(BOOKMARKS).and_then(Members::of) else { return whole() };
     let mut streams = Vec::new();
@@ -75,6 +80,15 @@ pub fn join(sync: &SyncRequest) -> Option<Box<RawValue>> {
     let bookmarks = bookmarks.to_raw();
     value.set(BOOKMARKS, &bookmarks);
     Some(value.to_raw())
+}
+
+/// Whether a shared state is that of a tap which keeps a map of bookmarks, or has none yet.
+pub fn is_divisible(shared: &RawValue) -> bool {
+    let Some(members) = Members::of(shared) else { return false };
+    match members.get(BOOKMARKS) {
+        Some(bookmarks) => Members::of(bookmarks).is_some(),
+        None => members.0.iter().all(|(name, _)| name == CURRENTLY_SYNCING),
+    }
 }
 
 /// Of each stream, given by its names, whether the shared state may be, or contain, its bookmark. A value without `bookmarks`

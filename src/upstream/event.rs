@@ -91,6 +91,8 @@ pub struct StateUpdate {
     pub shared: Option<Box<RawValue>>,
     /// Streams that are not named have no state any more.
     pub complete: bool,
+    /// It is one state for all streams ([`super::Protocol::is_divisible`]).
+    pub indivisible: bool,
     /// How many records the source says it sent since its last state (A15).
     pub record_count: Option<f64>,
 }

@@ -48,6 +48,13 @@ pub trait Protocol: Send + Sync {
     /// Whether an interrupted full refresh continues from this state instead of starting over.
     fn resumes(&self, stream: &Stream, state: &RawValue, rows: Rows) -> bool;
 
+    /// Whether several processes, each with some of the streams, may each continue from this shared state: the streams have
+    /// states of their own beside it.
+    fn is_divisible(&self, shared: &RawValue) -> bool;
+
+    /// Whether a stream is read from a log of all changes at the source: one process has to read it for all streams.
+    fn reads_log(&self, stream: &Stream, resource: &Resource) -> bool;
+
     /// Of each stream of a capture, whether the shared state may be, or contain, its bookmark.
     fn may_be_bookmarks(&self, _shared: &RawValue, streams: &[&Stream]) -> Vec<bool> {
         vec![false; streams.len()]

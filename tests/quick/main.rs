@@ -20,6 +20,7 @@ mod inspect;
 mod manual;
 mod memory;
 mod overlays;
+mod parallel;
 mod preview;
 mod processes;
 mod prove;

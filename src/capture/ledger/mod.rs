@@ -24,7 +24,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::error;
-use crate::upstream::{FullRefreshPolicy, Mode, Rows, Stream, StreamId, Upstream};
+use crate::upstream::{FullRefreshPolicy, Mode, Protocol, Rows, Stream, StreamId, Upstream};
 
 pub use cell::Cell;
 use cell::{StoredCell, Truncation, number, raw_text, text, unwrap_cell, wrap_cell};
@@ -44,6 +44,9 @@ pub const BINDINGS: &str = "bindingStateV1";
 pub const SHARED: &str = "sharedStateV1";
 pub const CATALOG: &str = "catalogV1";
 
+/// Present once the connector has shown that it keeps one state for all its streams.
+pub const ONE_STATE: &str = "oneStateV1";
+
 /// Reads a part of the state. The error does not quote it.
 fn parse<T: DeserializeOwned>(raw: &RawValue) -> Result<T> {
     serde_json::from_str(raw.get()).map_err(|it| error::without_input(&it))
@@ -54,6 +57,8 @@ pub struct Stored {
     cells: HashMap<String, Box<RawValue>>,
     shared: Option<Box<RawValue>>,
     catalog: Option<Box<RawValue>>,
+    /// The connector has shown that it keeps one state for all its streams.
+    has_one_state: bool,
     /// Everything else: the state of an earlier wrapper.
     legacy: BTreeMap<String, Box<RawValue>>,
     /// What [`Stored::take_over`] has changed.
@@ -78,12 +83,18 @@ impl Stored {
         };
         // A damaged catalog is discovered again.
         let catalog = legacy.remove(CATALOG).and_then(|it| unwrap_cell(&it));
-        Ok(Self { cells, shared, catalog, legacy, taken_over: TakenOver::default() })
+        let has_one_state = legacy.remove(ONE_STATE).is_some();
+        Ok(Self { cells, shared, catalog, has_one_state, legacy, taken_over: TakenOver::default() })
     }
 
     /// The catalog that an earlier session kept.
     pub fn catalog(&self) -> Option<&RawValue> {
         self.catalog.as_deref()
+    }
+
+    /// Whether a process of the connector can be given some of the streams alone.
+    pub fn is_divisible(&self, source: &dyn Protocol) -> bool {
+        !self.has_one_state && self.shared.as_deref().is_none_or(|it| source.is_divisible(it))
     }
 
     /// What was taken over, for Flow's state.
@@ -122,6 +133,7 @@ pub struct Ledger {
 }
 
 /// A binding, for the ledger.
+#[derive(Clone, Copy)]
 pub struct Entry<'a> {
     pub state_key: &'a str,
     pub mode: Mode,
@@ -170,6 +182,28 @@ impl Ledger {
             }
         }
         Ok(ledger)
+    }
+
+    /// The ledgers of some of the bindings each. Nothing may be left for a patch.
+    pub fn divide(self, shares: &[Vec<usize>]) -> Vec<Self> {
+        let mut cells: Vec<Option<Cell>> = self.cells.into_iter().map(Some).collect();
+        let ledger_of = |share: &Vec<usize>| Self {
+            cells: share.iter().filter_map(|&it| cells.get_mut(it)?.take()).collect(),
+            policy: self.policy,
+            dirty: Vec::new(),
+            rows: 0,
+            shared: self.shared.clone(),
+            shared_changed: false,
+            catalog: None,
+            taken_over: TakenOver::default(),
+        };
+        shares.iter().map(ledger_of).collect()
+    }
+
+    /// How many rows a binding had until now: that many it may have again.
+    pub fn size(&self, index: usize) -> u64 {
+        let cell = &self.cells[index];
+        cell.row_id.max(cell.high_row_id)
     }
 
     pub fn state(&self, index: usize) -> Option<&RawValue> {

@@ -140,7 +140,7 @@ fn run(flow: &Flow, (steps, ends_well, _): &Session, started: &mut u64) -> (Vec<
         Refresh { number, read, is_complete: false }
     });
     let mut output = Vec::new();
-    let mut out = Committer::new(Writer::new(&mut output), ledger);
+    let mut out = Committer::new(Writer::new(&mut output), ledger, vec![0, 1]);
     let fine = |it: Result<(), CaptureError>| assert!(it.is_ok(), "memory can be written");
     fine(out.begin_full_refreshes());
     for (binding, step) in steps {

@@ -78,6 +78,24 @@ impl<W: Write> Writer<W> {
         Self { sink, buffer: Vec::with_capacity(PIECE + PIECE / 8), codec: Codec::Json, head: json::Head::default() }
     }
 
+    /// A writer to another sink, in the same codec. Nothing may be left to flush.
+    pub fn to<V>(self, sink: impl FnOnce(W) -> V) -> Writer<V> {
+        Writer { sink: sink(self.sink), buffer: self.buffer, codec: self.codec, head: self.head }
+    }
+
+    pub fn codec(&self) -> Codec {
+        self.codec
+    }
+
+    pub fn sink(&mut self) -> &mut W {
+        &mut self.sink
+    }
+
+    /// What is not flushed is lost.
+    pub fn into_sink(self) -> W {
+        self.sink
+    }
+
     /// The codec of what is sent from now on.
     pub fn set_codec(&mut self, codec: Codec) {
         self.codec = codec;
