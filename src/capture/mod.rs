@@ -96,7 +96,7 @@ async fn wait_for_interval(session: &Session, open: &Open, since: Instant) {
 async fn sync<W: Write + Send + 'static>(session: &Session, open: &Open, out: Writer<W>) -> Result<(), Ended> {
     let (plan, mut worker) = match Plan::find(session, open, out).await.map_err(Ended::BeforeTheStart)? {
         Task::Nothing => return Ok(()),
-        Task::Read(plan, worker) => (plan, worker),
+        Task::Read(found) => *found,
         Task::Idle => {
             // F20: a shard that ended would be started again and again.
             return Err(Ended::BeforeTheStart(Stopped(session.launcher.shutdown.requested().await).into()));

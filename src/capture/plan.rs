@@ -49,7 +49,7 @@ pub enum Task<W> {
     /// Other shards read everything.
     Idle,
     /// The worker has everything that is to be read.
-    Read(Box<Plan>, Worker<Committer<W>>),
+    Read(Box<(Plan, Worker<Committer<W>>)>),
 }
 
 impl Plan {
@@ -137,7 +137,7 @@ impl Plan {
         let worker = Worker::new(committer, bound_streams, watched, max_document, Activity::default());
         let config = session.endpoint.to_connector(&spec.config, &catalog.way)?;
         let plan = Self { config, way: catalog.way, resources, streams, others, divisible, is_partial };
-        Ok(Task::Read(Box::new(plan), worker))
+        Ok(Task::Read(Box::new((plan, worker))))
     }
 
     /// How the streams are divided among processes; none if one process reads them all and need not be held back.
