@@ -1,5 +1,7 @@
 //! Catalogs: the discovered one, and the configured one that says what to read.
 
+use std::collections::HashSet;
+
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -34,6 +36,7 @@ fn full_refresh_mode() -> String {
 pub fn streams(catalog: &RawValue) -> Result<Vec<Stream>> {
     let catalog: Catalog = serde_json::from_str(catalog.get()).context("the connector's CATALOG can't be read")?;
     let mut streams: Vec<Stream> = Vec::new();
+    let mut found = HashSet::new();
     for (index, declared) in catalog.streams.into_iter().enumerate() {
         let entry = match AirbyteStream::parse(&declared) {
             Ok(it) => it,
@@ -43,7 +46,7 @@ pub fn streams(catalog: &RawValue) -> Result<Vec<Stream>> {
             }
         };
         let id = entry.id();
-        if streams.iter().any(|it| it.id == id) {
+        if !found.insert(id.clone()) {
             warn!("stream {id}: the connector's CATALOG names it twice; the first entry counts");
             continue;
         }

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
+use std::ops::RangeInclusive;
 
 use anyhow::{Result, bail};
 use sha2::{Digest, Sha256};
@@ -10,19 +11,27 @@ use crate::flow::request::Range;
 use crate::upstream::Resource;
 
 pub fn begins_at_zero(range: Option<&Range>) -> bool {
-    range.is_none_or(|it| it.key_begin == 0)
+    *keys(range).start() == 0
 }
 
 /// Whether a shard of this key range has all keys.
 pub fn has_all_keys(range: Option<&Range>) -> bool {
-    range.is_none_or(|it| it.key_begin == 0 && it.key_end == u32::MAX)
+    keys(range) == (0..=u32::MAX)
+}
+
+/// The keys of a shard. A range without an end, or none, is that of all keys.
+fn keys(range: Option<&Range>) -> RangeInclusive<u32> {
+    match range {
+        Some(range) if range.key_end > 0 => range.key_begin..=range.key_end,
+        Some(range) => range.key_begin..=u32::MAX,
+        None => 0..=u32::MAX,
+    }
 }
 
 /// The bindings that the shard of this key range reads. A connector that keeps one state for all its streams (`is_divisible`
 /// is false) is read by the shard that begins at key 0.
 pub fn of_range(range: Option<&Range>, resources: &[Resource], is_divisible: bool) -> Vec<usize> {
-    let Some(range) = range else { return (0..resources.len()).collect() };
-    let keys = range.key_begin..=range.key_end;
+    let keys = keys(range);
     let is_read = |it: &Resource| keys.contains(&if is_divisible { point(&it.path) } else { 0 });
     (0..resources.len()).filter(|&it| is_read(&resources[it])).collect()
 }
@@ -78,6 +87,16 @@ mod tests {
         // printf '["users"]' | sha256sum | cut -c-8
         assert_eq!(point(&["users"]), 0xea44_5426);
         assert_eq!(point(&["public", "users"]), 0xb5e5_52ed);
+    }
+
+    #[test]
+    fn a_range_without_an_end_has_all_keys() {
+        for (key_begin, key_end, all) in
+            [(0, 0, true), (0, u32::MAX, true), (0, 1, false), (1, 0, false), (1, u32::MAX, false)]
+        {
+            assert_eq!(has_all_keys(Some(&Range { key_begin, key_end })), all, "{key_begin} to {key_end}");
+        }
+        assert!(has_all_keys(None));
     }
 
     proptest! {

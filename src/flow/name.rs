@@ -3,7 +3,7 @@
 //! Flow compares names after decomposing them (NFD), folding their case and composing them again (NFKC), and no
 //! collection's name may be a path prefix of another's (`a` of `a/b`).
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
@@ -14,6 +14,8 @@ pub struct Names {
     taken: HashSet<String>,
     /// The proper path prefixes of the taken names.
     folders: HashSet<String>,
+    /// How many names were made of each base, so that the next one need not try them all.
+    counts: HashMap<String, usize>,
 }
 
 impl Names {
@@ -25,12 +27,16 @@ impl Names {
             base = normalise(&base).replace('/', "_");
         }
         let mut name = base.clone();
-        let mut count = 1;
-        while self.taken.contains(&compared(&name)) || self.folders.contains(&compared(&name)) {
-            count += 1;
-            name = format!("{base}_{count}");
+        let is_taken = |name: &str| self.taken.contains(name) || self.folders.contains(name);
+        let mut compared = compared(&name);
+        if is_taken(&compared) {
+            let count = self.counts.entry(compared.clone()).or_insert(1);
+            while is_taken(&compared) {
+                *count += 1;
+                name = format!("{base}_{count}");
+                compared = self::compared(&name);
+            }
         }
-        let compared = compared(&name);
         self.folders.extend(folders(&compared).map(str::to_owned));
         self.taken.insert(compared);
         name

@@ -1,5 +1,7 @@
 //! Catalogs as taps discover them. [`super::selection`] writes the catalog of a sync.
 
+use std::collections::HashSet;
+
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -182,6 +184,7 @@ pub fn streams(catalog: &RawValue) -> Result<Vec<Stream>> {
     }
     let catalog: Catalog = serde_json::from_str(catalog.get()).context("the tap's catalog can't be read")?;
     let mut streams: Vec<Stream> = Vec::new();
+    let mut found = HashSet::new();
     for (index, declared) in catalog.streams.into_iter().enumerate() {
         let entry = match Entry::parse(&declared) {
             Ok(it) => it,
@@ -191,7 +194,7 @@ pub fn streams(catalog: &RawValue) -> Result<Vec<Stream>> {
             }
         };
         let id = stream_id(entry.id());
-        if streams.iter().any(|it| it.id == id) {
+        if !found.insert(id.clone()) {
             warn!("stream {id}: the tap's catalog has several entries with this tap_stream_id; the first one counts");
             continue;
         }

@@ -141,6 +141,27 @@ mod tests {
     const BOUND: [&str; 3] = ["a", "b", "c d"];
 
     #[test]
+    fn a_map_of_bookmarks_can_be_divided() {
+        for (value, want) in [
+            (r#"{"bookmarks": {"a": {"at": 1}}, "currently_syncing": "a"}"#, true),
+            (r#"{"bookmarks": {"other": {"at": 1}}, "version": 2}"#, true),
+            (r#"{"bookmarks": {}}"#, true),
+            (r#"{"currently_syncing": null}"#, true),
+            ("{}", true),
+            (r#"{"a": {"at": 1}}"#, false),
+            (r#"{"bookmarks": "2024-01-01"}"#, false),
+            (r#""2024-01-01""#, false),
+            ("null", false),
+        ] {
+            let raw = RawValue::from_string(value.to_owned()).unwrap();
+            assert_eq!(is_divisible(&raw), want, "{value}");
+            let update = split(&raw, |it| it == "a");
+            assert_eq!(update.indivisible, !want, "{value}");
+            assert!(update.indivisible || is_divisible(&update.shared.unwrap()), "the shared state of {value}");
+        }
+    }
+
+    #[test]
     fn shared_state_may_be_a_bookmark_of_any_stream() {
         for (shared, may_be) in [
             (r#""2024-01-01""#, true),
