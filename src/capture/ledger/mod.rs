@@ -12,6 +12,8 @@
 //! incremental ways. A state of the connector's is in an array of one: merge patches replace arrays as a whole and keep
 //! the nulls in them (F8). A patch contains only what has changed since the previous one.
 //!
+//! `oneStateV1` is there once a connector whose streams were divided among processes or shards has sent a state of all.
+//!
 //! A cell that is neither ours nor a known legacy form is an error that names it, never a fresh start.
 
 mod cell;
