@@ -1,0 +1,52 @@
+//! The fault harness: a scripted connector and a scripted runtime around the built binary, an oracle that knows neither, and a
+//! table of faults ([`table::FAULTS`]). `cargo test` makes one try of most faults, `tests/run --faults` many of all and prints the
+//! table. `FAULT=TEXT` selects faults by name, `FAULTS=all` makes every try that the table has.
+
+#[path = "../command/mod.rs"]
+mod command;
+#[path = "../runtime/mod.rs"]
+mod runtime;
+#[path = "../services/mod.rs"]
+mod services;
+
+mod damage;
+mod fault;
+mod memory;
+mod model;
+mod oracle;
+mod report;
+mod requests;
+mod rotated;
+mod run;
+mod script;
+mod secrets;
+mod session;
+mod states;
+mod table;
+mod tries;
+mod wire;
+mod world;
+
+use run::Effort;
+
+#[test]
+fn one_try_of_most_faults() {
+    run::all(Effort::Slice);
+}
+
+#[test]
+fn random_conversations() {
+    model::check(6);
+}
+
+#[test]
+#[ignore = "needs faults: tests/run --faults"]
+fn many_tries_of_every_fault() {
+    run::all(if std::env::var_os("FAULTS").is_some_and(|it| it == "all") { Effort::All } else { Effort::Many });
+}
+
+#[test]
+#[ignore = "needs faults: tests/run --faults"]
+fn many_random_conversations() {
+    model::check(if std::env::var_os("FAULTS").is_some_and(|it| it == "all") { 3000 } else { 250 });
+}
