@@ -42,11 +42,20 @@ fn random_conversations() {
 #[test]
 #[ignore = "needs faults: tests/run --faults"]
 fn many_tries_of_every_fault() {
-    run::all(if std::env::var_os("FAULTS").is_some_and(|it| it == "all") { Effort::All } else { Effort::Many });
+    run::all(Effort::Many(tries_of_each()));
 }
 
 #[test]
 #[ignore = "needs faults: tests/run --faults"]
 fn many_random_conversations() {
-    model::check(if std::env::var_os("FAULTS").is_some_and(|it| it == "all") { 3000 } else { 250 });
+    model::check(u32::try_from(tries_of_each()).map_or(10_000, |it| it * 8));
+}
+
+/// `FAULTS=N`, `FAULTS=all`, or what fits into ten minutes.
+fn tries_of_each() -> usize {
+    match std::env::var("FAULTS").ok().as_deref() {
+        None => 16,
+        Some("all") => usize::MAX,
+        Some(number) => number.parse().expect("FAULTS is a number or `all`"),
+    }
 }

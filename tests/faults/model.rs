@@ -8,6 +8,7 @@ use proptest::sample::Index;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
 use super::fault::{Fault, Group, Places};
+use super::report::Tried;
 use super::script::{MODES, STREAMS, Script, Step};
 use super::table::FAULTS;
 use super::tries::{Thrown, Try};
@@ -45,21 +46,41 @@ pub fn check(cases: u32) {
         if tried.wrong.is_empty() { Ok(()) } else { Err(TestCaseError::fail(tried.wrong.join("\n  "))) }
     });
     if let Err(proptest::test_runner::TestError::Fail(why, it)) = &result {
-        let case = it.run().case.map(|it| keep("model", &it));
-        panic!("a random conversation goes wrong: {it:?}\n  {why}\n{}", case.unwrap_or_default());
+        panic!("a random conversation goes wrong: {it:?}\n  {why}\n{}", keep(&it.run()));
     }
     result.expect("a random conversation");
 }
 
-/// Writes a conversation that goes wrong to where `cargo test` plays it again, and says where that is.
-pub fn keep(name: &str, case: &str) -> String {
-    let mut hasher = std::hash::DefaultHasher::new();
-    name.hash(&mut hasher);
-    let words: Vec<&str> = name.split(|it: char| !it.is_ascii_alphanumeric()).filter(|it| !it.is_empty()).collect();
-    let name: String = words.join("_").to_lowercase().chars().take(80).collect();
-    let path = repository().join(format!("fixtures/conversations/found_{name}_{:04x}.case", hasher.finish() & 0xffff));
-    match fs::write(&path, case) {
-        Ok(()) => format!("  it is kept: {}", path.display()),
-        Err(e) => format!("  it can't be kept in {}: {e}", path.display()),
+/// Tries that went wrong once, by their names. They are always made again.
+pub fn found() -> Vec<Try> {
+    let lines = fs::read_to_string(repository().join(FOUND)).unwrap_or_default();
+    lines.lines().filter_map(Try::named).filter(|it| it.thrown.iter().all(|it| it.fault.world.needs.lacking().is_none())).collect()
+}
+
+const FOUND: &str = "fixtures/faults-found";
+
+/// Keeps a try that went wrong, and says where: its name, and a conversation that shows it, if there is one.
+pub fn keep(tried: &Tried) -> String {
+    let name = &tried.name;
+    if Try::named(name).is_none() {
+        return String::new();
     }
+    let path = repository().join(FOUND);
+    let mut lines = fs::read_to_string(&path).unwrap_or_default();
+    if !lines.lines().any(|it| it == name) {
+        lines += &format!("{name}\n");
+    }
+    let mut text = match fs::write(&path, lines) {
+        Ok(()) => format!("  it is kept in {FOUND}\n"),
+        Err(e) => format!("  it can't be kept in {FOUND}: {e}\n"),
+    };
+    if let Some(case) = &tried.case {
+        let mut hasher = std::hash::DefaultHasher::new();
+        name.hash(&mut hasher);
+        let path = std::env::temp_dir().join(format!("fault-{:08x}.case", hasher.finish() as u32));
+        if fs::write(&path, case).is_ok() {
+            text += &format!("  as a conversation: {}\n", path.display());
+        }
+    }
+    text
 }

@@ -1,31 +1,26 @@
 //! Runs the table: tries in parallel, their result as rows, and what goes wrong as files that are played again.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
 use super::fault::{Fault, Throw};
-use super::model::keep;
+use super::model::{found, keep};
 use super::report::{Row, Tried, groups, table};
 use super::table::FAULTS;
 use super::tries::{self, Try};
-use crate::runtime::repository;
 
 /// Tries that wait more than they compute run beside the others, so many at once.
 const WAITING: usize = 8;
-
-/// Lines `MODE | FAULT | PLACE | VARIANT`: tries that went wrong once and are always made again.
-const FOUND: &str = "fixtures/faults-found";
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Effort {
     /// What `cargo test` has time for.
     Slice,
-    Many,
-    All,
+    /// So many tries of each fault.
+    Many(usize),
 }
 
 impl Effort {
@@ -33,8 +28,7 @@ impl Effort {
     fn most(self) -> usize {
         match self {
             Self::Slice => 1,
-            Self::Many => 40,
-            Self::All => usize::MAX,
+            Self::Many(most) => most,
         }
     }
 }
@@ -48,17 +42,16 @@ enum Job {
 pub fn all(effort: Effort) {
     let only = std::env::var("FAULT").unwrap_or_default();
     let start = Instant::now();
-    let selected = |it: &&Fault| it.name.contains(&only) && (effort != Effort::Slice || !it.heavy && !it.slow);
+    let selected = |it: &&Fault| format!("{:?}: {}", it.group, it.name).contains(&only) && (effort != Effort::Slice || !it.heavy && !it.slow);
     let faults: Vec<&'static Fault> = FAULTS.iter().filter(selected).collect();
     assert!(!faults.is_empty(), "no fault is called {only}");
-    let found = fs::read_to_string(repository().join(FOUND)).unwrap_or_default();
+    let found = found();
     let mut jobs: Vec<(usize, bool, Job)> = Vec::new();
     for (index, fault) in faults.iter().enumerate().filter(|(_, it)| it.world.needs.lacking().is_none()) {
         match fault.throw {
             Throw::Own(make) => jobs.push((index, fault.slow, Job::Own(make))),
             _ => {
-                let again =
-                    tries::of(fault, usize::MAX).into_iter().filter(|it| found.lines().any(|line| line == it.name()));
+                let again = found.iter().filter(|it| std::ptr::eq(it.thrown[0].fault, *fault)).cloned();
                 let all = tries::of(fault, effort.most()).into_iter().chain(again);
                 jobs.extend(all.map(|it| (index, fault.slow, Job::Try(Box::new(it)))));
             }
@@ -79,6 +72,9 @@ pub fn all(effort: Effort) {
                             Job::Try(it) => vec![it.run()],
                             Job::Own(make) => make(effort.most()),
                         };
+                        for it in tried.iter().filter(|it| !it.wrong.is_empty()) {
+                            println!("WRONG {}\n  {}", it.name, it.wrong.join("\n  "));
+                        }
                         results.lock().expect("no try panics").entry(*index).or_default().extend(tried);
                     }
                 });
@@ -108,11 +104,7 @@ fn conclude(rows: &[Row], effort: Effort, start: Instant) {
     let mut report = String::new();
     for it in &wrong {
         report += &format!("\n{}\n  {}\n", it.name, it.wrong.join("\n  "));
-        match &it.case {
-            Some(case) => report += &keep(&it.name, case),
-            None if it.name.contains(" | ") => report += &format!("  add this line to {FOUND}: {}\n", it.name),
-            None => {}
-        }
+        report += &keep(it);
     }
     assert!(wrong.is_empty(), "{} of {count} tries went wrong:\n{report}", wrong.len());
     let empty: Vec<&str> =

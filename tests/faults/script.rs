@@ -9,6 +9,12 @@ use super::wire::{Airbyte, Singer, Wire};
 /// The streams of every script.
 pub const STREAMS: [&str; 2] = ["alpha", "beta"];
 
+/// The letters of their rows.
+const ROWS: [char; 2] = ['a', 'b'];
+
+/// Stands for the rows and states of a long script.
+const LONG: &str = "long";
+
 /// How a connector says where it is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum States {
@@ -105,25 +111,32 @@ impl Script {
 
     /// Both streams in turns, with states between them and rows after the last one.
     pub fn short(mode: &'static Mode) -> Self {
-        use Step::{Row, State};
-        Self::of(
-            mode,
-            [
-                Row(0),
-                Row(0),
-                State(0),
-                Row(1),
-                Row(0),
-                State(1),
-                Row(1),
-                Row(0),
-                State(0),
-                Row(1),
-                State(1),
-                Row(0),
-                Row(1),
-            ],
-        )
+        Self::of_body(mode, "aaAbaBbaAbBab")
+    }
+
+    /// The rows and states as letters: `a` is a row of the first stream, `A` a state of it.
+    pub fn body(&self) -> String {
+        if self.pad > 0 {
+            return LONG.to_owned();
+        }
+        let letter = |step: &Step| match step {
+            Step::Row(stream) => Some(ROWS[*stream]),
+            Step::State(stream) => Some(ROWS[*stream].to_ascii_uppercase()),
+            _ => None,
+        };
+        self.steps.iter().filter_map(letter).collect()
+    }
+
+    /// The script with these rows and states.
+    pub fn of_body(mode: &'static Mode, body: &str) -> Self {
+        if body == LONG {
+            return Self::long(mode);
+        }
+        let step = |letter: char| {
+            let stream = ROWS.iter().position(|it| it.eq_ignore_ascii_case(&letter))?;
+            Some(if letter.is_ascii_uppercase() { Step::State(stream) } else { Step::Row(stream) })
+        };
+        Self::of(mode, body.chars().filter_map(step))
     }
 
     /// More than fits into all pipes and queues between connector and runtime.

@@ -104,10 +104,10 @@ pub static FAULTS: &[Fault] = &[
     // Death of the keeper, and of pairs.
     connector(Death, "SIGKILL to the keeper, at each boundary", &["%shell kill -KILL $KEEPER", "%wait"], fails("keeper process was killed")).at(Every).in_modes(All),
     connector(Death, "SIGTERM and SIGINT to the keeper", &["%shell kill -TERM $KEEPER; kill -INT $KEEPER"], WHOLE),
-    connector(Death, "SIGKILL to flow-shim and its keeper", &["%shell kill -KILL $KEEPER $SHIM", "%wait"], KILLED.stays()).at(Every).in_modes(All),
+    connector(Death, "SIGKILL to flow-shim and its keeper", &["%shell kill -STOP $KEEPER; kill -KILL $SHIM; kill -KILL $KEEPER", "%wait"], KILLED.stays()).at(Every).in_modes(All),
     connector(Death, "SIGKILL to flow-shim and the connector", &["%shell kill -KILL $SHIM $CONNECTOR", "%wait"], KILLED).at(Every).in_modes(All),
     connector(Death, "SIGKILL to the keeper and the connector", &["%shell kill -KILL $KEEPER $CONNECTOR", "%wait"], fails("keeper process was killed")).at(Every),
-    connector(Death, "SIGKILL to all three", &["%shell kill -KILL $KEEPER $SHIM $CONNECTOR", "%wait"], KILLED.stays()).at(Every),
+    connector(Death, "SIGKILL to all three", &["%shell kill -STOP $KEEPER; kill -KILL $CONNECTOR; kill -KILL $SHIM; kill -KILL $KEEPER", "%wait"], KILLED.stays()).at(Every),
     connector(Death, "SIGKILL to the keeper, with a daemon that the connector has started", &["%grandchild deaf session", "%shell kill -KILL $KEEPER", "%wait"], fails("keeper process was killed")),
     connector(Death, "SIGTERM to all three", &["%shell kill -TERM $SHIM $KEEPER $CONNECTOR", "%wait"], STOPPED.within(IN_TIME)).at(Every),
     fault(Death, "SIGSTOP to the keeper, then SIGTERM to flow-shim", Held(&[Send(KEEPER, STOP), Send(SHIM, TERM)]), STOPPED.within(IN_TIME)).slow(),
@@ -123,7 +123,7 @@ pub static FAULTS: &[Fault] = &[
     connector(Death, "SIGTERM to the connector", &["%kill TERM"], fails("killed by signal 15")),
     connector(Death, "SIGSEGV to the connector", &["%kill SEGV"], fails("killed by signal 11")),
     connector(Death, "the connector closes stdout and stays", &["%drop", "%wait"], fails("closed its output but did not exit").within(25)).slow(),
-    connector(Death, "the connector ignores SIGTERM", &["%on TERM ignore", "%shell kill -TERM $SHIM", "%wait"], STOPPED.within(IN_TIME)).slow(),
+    connector(Death, "the connector ignores SIGTERM", &["%on TERM ignore", "%shell kill -TERM $SHIM", "%wait"], STOPPED.within(IN_TIME + 2)).slow(),
     connector(Death, "a grandchild holds the pipe", &["%grandchild"], WHOLE.within(10)),
     connector(Death, "a daemon holds the pipe and ignores SIGTERM", &["%grandchild deaf session"], WHOLE.within(10)),
     connector(Death, "a daemon holds the pipe where there is no subreaper", &["%grandchild deaf session"], WHOLE.within(20)).world(needing(Needs::Seccomp, r#"exec "$DENY" 157 "$@""#)).slow(),
@@ -140,8 +140,8 @@ pub static FAULTS: &[Fault] = &[
     unstartable("the connector is not executable", file("#!/bin/sh\n", 0o644), "is not executable"),
     unstartable("the connector's interpreter is missing", file("#!/nowhere/python\n", 0o755), "its interpreter /nowhere/python does not exist"),
     unstartable("the connector is a directory", World { connector: Path("/tmp"), ..PLAIN }, "is a directory"),
-    unstartable("the connector has no first line that names a shell", file("echo\n", 0o755), "is not a program of this machine"),
-    unstartable("the connector is an empty file", file("", 0o755), "is not a program of this machine"),
+    unstartable("the connector has no first line that names a shell", file("echo\n", 0o755), "can't discover the streams"),
+    unstartable("the connector is an empty file", file("", 0o755), "can't discover the streams"),
     fault(Death, "a container engine that hangs, then SIGTERM", NoThrow, STOPPED.within(IN_TIME + 1).kept(Nothing)).in_modes(One)
         .world(World { connector: Image("an-image"), env: &[("PATH", "$DIR/bin:/usr/bin:/bin")], ..shell(r#"mkdir -p "$DIR/bin"; printf '#!/bin/sh\nexec sleep 600\n' >"$DIR/bin/docker"; chmod 755 "$DIR/bin/docker"; (sleep 1; kill -TERM $$) & exec "$@""#) }).slow(),
     // Modes.

@@ -14,7 +14,8 @@ use super::oracle::{Commits, Oracle};
 use super::report::Tried;
 use super::script::{MODES, Mode, Script, Step};
 use super::session::{Act, Desk, HELD, Seen, Setup, When};
-use super::world::World;
+use super::table::FAULTS;
+use super::world::{Connector, World};
 
 /// How much longer than wanted a session may take before it is killed.
 const MARGIN: Duration = Duration::from_secs(30);
@@ -37,7 +38,7 @@ pub struct Try {
 
 impl fmt::Debug for Try {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}\n  {:?}", self.name(), self.script.steps)
+        f.write_str(&self.name())
     }
 }
 
@@ -75,9 +76,22 @@ fn places(places: Places, script: &Script) -> Vec<usize> {
 }
 
 impl Try {
+    /// `MODE | STEPS | FAULT | PLACE | VARIANT | ...`: all that there is to know of it.
     pub fn name(&self) -> String {
-        let all = self.thrown.iter().map(|it| format!("{} | {} | {}", it.fault.name, it.place, it.variant));
-        format!("{} | {}", self.script.mode.name, all.collect::<Vec<_>>().join(" | "))
+        let all = self.thrown.iter().map(|it| format!(" | {} | {} | {}", it.fault.name, it.place, it.variant));
+        format!("{} | {}{}", self.script.mode.name, self.script.body(), all.collect::<String>())
+    }
+
+    /// The try of that name; none where the table has no such fault any more.
+    pub fn named(name: &str) -> Option<Self> {
+        let parts: Vec<&str> = name.split(" | ").collect();
+        let (&[mode, body], thrown) = parts.split_first_chunk()?;
+        let mode = MODES.iter().find(|it| it.name == mode)?;
+        let thrown = thrown.chunks_exact(3).map(|it| {
+            let fault = FAULTS.iter().find(|fault| fault.name == it[0])?;
+            Some(Thrown { fault, place: it[1].parse().ok()?, variant: it[2].parse().ok()? })
+        });
+        Some(Self { script: Script::of_body(mode, body), thrown: thrown.collect::<Option<_>>()? })
     }
 
     pub fn run(&self) -> Tried {
@@ -99,7 +113,10 @@ impl Try {
             oracle.session(script, thrown.commits(&seen), seen.given.as_deref(), &seen.documents);
             let mut session = of_session(String::new(), &seen);
             thrown.check(&seen, &mut session);
-            if !want.stays && desk.left() > 0 && seen.files == 0 {
+            if want.stays {
+                // The next start removes the files, which is counted there.
+                (session.files, session.processes) = (0, 0);
+            } else if desk.left() > 0 && seen.files == 0 {
                 session.files += desk.left();
                 session.wrong.push("files are left in TMPDIR".to_owned());
             }
@@ -186,12 +203,12 @@ impl Thrown {
         let ends_well = seen.exit.success() && matches!(self.fault.throw, Throw::Nothing | Throw::Line(_));
         match self.fault.want.kept {
             Kept::All => Commits::All,
+            Kept::Nothing => Commits::LastStateBefore(0),
             _ if ends_well => Commits::All,
             Kept::Last => Commits::LastStateBefore(self.place),
             Kept::Any if matches!(self.fault.throw, Throw::Meanwhile(_)) => Commits::AnyState,
             Kept::Any => Commits::AnyStateBefore(self.place),
             Kept::Some => Commits::AnyState,
-            Kept::Nothing => Commits::LastStateBefore(0),
         }
     }
 
@@ -213,8 +230,9 @@ impl Thrown {
 
     /// Whether a conversation's runtime can do the same.
     fn is_in_a_conversation(&self) -> bool {
-        let World { shell, env, shim_yaml, .. } = self.fault.world;
-        let is_plain = shell.is_empty() && env.is_empty() && shim_yaml.is_none();
+        let World { shell, env, shim_yaml, connector, .. } = self.fault.world;
+        let is_scripted = matches!(connector, Connector::Script);
+        let is_plain = shell.is_empty() && env.is_empty() && shim_yaml.is_none() && is_scripted;
         is_plain && self.hook(0).is_none_or(|(_, acts)| acts.iter().all(|it| as_hook(it).is_some()))
     }
 }
