@@ -155,7 +155,11 @@ pub fn remove(root: &Path) -> io::Result<()> {
             let _ = fs::remove_file(entry.path());
         }
     }
-    if absent(fs::remove_dir_all(root)).is_ok() {
+    // Empty directories need no file descriptor to be removed, and there may be none.
+    for folder in [SCRATCH, FILES] {
+        let _ = fs::remove_dir(root.join(folder));
+    }
+    if absent(fs::remove_dir(root)).is_ok() || absent(fs::remove_dir_all(root)).is_ok() {
         return Ok(());
     }
     make_writable(root);

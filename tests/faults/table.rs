@@ -195,6 +195,8 @@ pub static FAULTS: &[Fault] = &[
     fault(Space, "any user id", NoThrow, WHOLE).world(needing(Needs::OtherUsers, as_user!(4000000000, ""))),
     fault(Space, "at most 32 open files", NoThrow, WHOLE).world(shell(r#"exec prlimit --nofile=32:32 "$@""#)),
     fault(Space, "at most 16 open files", NoThrow, WHOLE_OR_FAILS.kept(Some)).world(shell(r#"exec prlimit --nofile=16:16 "$@""#)),
+    fault(Space, "at most 20 open files", NoThrow, WHOLE_OR_FAILS.kept(Some)).world(shell(r#"exec prlimit --nofile=20:20 "$@""#)),
+    fault(Space, "at most 24 open files", NoThrow, WHOLE_OR_FAILS.kept(Some)).world(shell(r#"exec prlimit --nofile=24:24 "$@""#)),
     fault(Space, "at most 1 process", NoThrow, fails("").kept(Nothing)).world(needing(Needs::OtherUsers, as_user!(50201, "", "prlimit --nproc=1:1 "))),
     fault(Space, "at most 3 processes", NoThrow, fails("").kept(Nothing)).world(needing(Needs::OtherUsers, as_user!(50203, "", "prlimit --nproc=3:3 "))),
     fault(Space, "at most 5 processes", NoThrow, WHOLE_OR_FAILS).world(needing(Needs::OtherUsers, as_user!(50205, "", "prlimit --nproc=5:5 "))),
