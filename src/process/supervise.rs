@@ -5,7 +5,8 @@ use std::process::{ChildStderr, ChildStdout};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
 use tracing::warn;
 
 use super::activity::Activity;
@@ -31,6 +32,9 @@ const HELD: Duration = Duration::from_secs(5);
 
 /// How long what was killed may take to end.
 const KILL: Duration = Duration::from_millis(700);
+
+/// How much later than the connector we may get a signal that is meant for all processes: of a service, a terminal.
+const SAME_SIGNAL: Duration = Duration::from_millis(200);
 
 /// How often progress is shown and silence is measured.
 const TICK: Duration = Duration::from_secs(1);
@@ -189,6 +193,12 @@ impl Connector {
         }
         if exit.is_none() {
             files.keeper.kill_connector();
+        }
+        if ended_by_us.is_none()
+            && matches!(exit, Some(Exit::Signal(SIGTERM | SIGINT)))
+            && let Ok(reason) = timeout(SAME_SIGNAL, shutdown.requested()).await
+        {
+            ended_by_us = Some(End::Stopped(reason));
         }
         let end = ended_by_us.unwrap_or(End::Exited(exit.unwrap_or(Exit::KeeperKilled)));
         Ok(Finished { end, output, stderr: said.unwrap_or_default(), files })

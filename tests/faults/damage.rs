@@ -158,7 +158,8 @@ fn mutated_logs(mode: &'static Mode) -> Tried {
     let text = mode.wire.log("page done").to_string();
     let places = (0..text.len()).flat_map(|at| (0..CHANGES.len()).map(move |change| (at, change)));
     // The beginning of a line may be that of a record.
-    let logs = places.filter(|(_, change)| CHANGES[*change] != b"\n").map(|(at, change)| bytes(changed(&text, at, change)));
+    let logs =
+        places.filter(|(_, change)| CHANGES[*change] != b"\n").map(|(at, change)| bytes(changed(&text, at, change)));
     let lines: Vec<String> = rows(mode, &[1]).into_iter().chain(logs).chain(rows(mode, &[2])).collect();
     let desk = Desk::new();
     let case = desk.case(mode, &lines);

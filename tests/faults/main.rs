@@ -48,13 +48,13 @@ fn many_tries_of_every_fault() {
 #[test]
 #[ignore = "needs faults: tests/run --faults"]
 fn many_random_conversations() {
-    model::check(u32::try_from(tries_of_each()).map_or(10_000, |it| it * 8));
+    model::check(u32::try_from(tries_of_each()).map_or(10_000, |it| it * 6));
 }
 
 /// `FAULTS=N`, `FAULTS=all`, or what fits into ten minutes.
 fn tries_of_each() -> usize {
     match std::env::var("FAULTS").ok().as_deref() {
-        None => 16,
+        None => 12,
         Some("all") => usize::MAX,
         Some(number) => number.parse().expect("FAULTS is a number or `all`"),
     }

@@ -61,7 +61,7 @@ pub fn large_states(_: usize) -> Vec<Tried> {
         let slow: Option<(When, &'static [super::session::Act])> =
             Some((When::Documents(1), &[super::session::Act::Stall(3)]));
         let row = mode.wire.row("alpha", json!({"id": 1})).to_string();
-        judge("50 MB, three times", mode, seen(mode, &[row, format!("%repeat 3 {state}")], slow), 1, 260)
+        judge("50 MB, three times", mode, seen(mode, &[row, format!("%repeat 3 {state}")], slow), 1, 300)
     });
     each.collect()
 }

@@ -2,13 +2,15 @@
 
 use std::fs;
 use std::hash::{Hash, Hasher};
+use std::thread;
 
 use proptest::prelude::*;
 use proptest::sample::Index;
-use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 
 use super::fault::{Fault, Group, Places};
 use super::report::Tried;
+use super::run::at_once;
 use super::script::{MODES, STREAMS, Script, Step};
 use super::table::FAULTS;
 use super::tries::{Thrown, Try};
@@ -38,23 +40,37 @@ fn tries() -> impl Strategy<Value = Try> {
     })
 }
 
-/// Makes so many tries; panics with the smallest one that goes wrong, which is then in a file.
+/// Makes so many tries, some at once; panics with the smallest one that goes wrong.
 pub fn check(cases: u32) {
-    let config = Config { cases, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
-    let result = TestRunner::new(config).run(&tries(), |it| {
-        let tried = it.run();
-        if tried.wrong.is_empty() { Ok(()) } else { Err(TestCaseError::fail(tried.wrong.join("\n  "))) }
+    let at_once = u32::try_from(at_once()).unwrap_or(1).min(cases);
+    let run = || {
+        let config =
+            Config { cases: cases / at_once, failure_persistence: None, max_shrink_iters: 60, ..Config::default() };
+        TestRunner::new(config).run(&tries(), |it| {
+            let tried = it.run();
+            if tried.wrong.is_empty() { Ok(()) } else { Err(TestCaseError::fail(tried.wrong.join("\n  "))) }
+        })
+    };
+    let results: Vec<_> = thread::scope(|scope| {
+        let all: Vec<_> = (0..at_once).map(|_| scope.spawn(run)).collect();
+        all.into_iter().map(|it| it.join().expect("no try panics")).collect()
     });
-    if let Err(proptest::test_runner::TestError::Fail(why, it)) = &result {
-        panic!("a random conversation goes wrong: {it:?}\n  {why}\n{}", keep(&it.run()));
+    for result in results {
+        if let Err(TestError::Fail(why, it)) = &result {
+            panic!("a random conversation goes wrong: {it:?}\n  {why}\n{}", keep(&it.run()));
+        }
+        result.expect("a random conversation");
     }
-    result.expect("a random conversation");
 }
 
 /// Tries that went wrong once, by their names. They are always made again.
 pub fn found() -> Vec<Try> {
     let lines = fs::read_to_string(repository().join(FOUND)).unwrap_or_default();
-    lines.lines().filter_map(Try::named).filter(|it| it.thrown.iter().all(|it| it.fault.world.needs.lacking().is_none())).collect()
+    lines
+        .lines()
+        .filter_map(Try::named)
+        .filter(|it| it.thrown.iter().all(|it| it.fault.world.needs.lacking().is_none()))
+        .collect()
 }
 
 const FOUND: &str = "fixtures/faults-found";

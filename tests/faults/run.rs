@@ -42,7 +42,9 @@ enum Job {
 pub fn all(effort: Effort) {
     let only = std::env::var("FAULT").unwrap_or_default();
     let start = Instant::now();
-    let selected = |it: &&Fault| format!("{:?}: {}", it.group, it.name).contains(&only) && (effort != Effort::Slice || !it.heavy && !it.slow);
+    let selected = |it: &&Fault| {
+        format!("{:?}: {}", it.group, it.name).contains(&only) && (effort != Effort::Slice || !it.heavy && !it.slow)
+    };
     let faults: Vec<&'static Fault> = FAULTS.iter().filter(selected).collect();
     assert!(!faults.is_empty(), "no fault is called {only}");
     let found = found();
@@ -59,8 +61,7 @@ pub fn all(effort: Effort) {
     }
     let results = Mutex::new(BTreeMap::<usize, Vec<Tried>>::new());
     let (slow, quick): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|it| it.1);
-    let at_once = thread::available_parallelism().map_or(2, usize::from) + 1;
-    let at_once = if effort == Effort::Slice { 2 } else { at_once };
+    let at_once = if effort == Effort::Slice { 2 } else { at_once() };
     thread::scope(|scope| {
         for (jobs, workers) in [(&quick, at_once), (&slow, WAITING)] {
             let next = std::sync::Arc::new(AtomicUsize::new(0));
@@ -92,6 +93,11 @@ pub fn all(effort: Effort) {
         })
         .collect();
     conclude(&rows, effort, start);
+}
+
+/// How many tries are made at once: they wait for processes as long as they compute.
+pub fn at_once() -> usize {
+    thread::available_parallelism().map_or(2, usize::from) + 1
 }
 
 fn conclude(rows: &[Row], effort: Effort, start: Instant) {
