@@ -73,7 +73,7 @@ impl Launcher {
         };
         let (command, engine) = match &self.target {
             Target::Command(command) => (program::find(command)?, None),
-            Target::Image(_) => (Vec::new(), Some(container::engine().await?)),
+            Target::Image(_) => (Vec::new(), Some(container::engine(&self.shutdown).await?)),
         };
         let folder =
             Folder::new(access).context("can't make a private folder for the connector's files (set TMPDIR)")?;

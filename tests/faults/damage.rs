@@ -149,7 +149,10 @@ fn mutated(mode: &'static Mode, kind: &str, text: &str, at: usize, change: usize
 
 /// Whether a damaged record is a valid one of a stream that has no binding.
 fn is_of_another_stream(message: &[u8]) -> bool {
-    let message: Value = serde_json::from_slice(message).unwrap_or_default();
+    // flow-shim repairs raw control characters and what is not UTF-8.
+    let message: String =
+        String::from_utf8_lossy(message).chars().map(|it| if it.is_control() { ' ' } else { it }).collect();
+    let message: Value = serde_json::from_str(&message).unwrap_or_default();
     let stream = message["record"].get("stream").or(message.get("stream"));
     stream.is_some_and(|it| it.as_str().is_some_and(|it| it != STREAMS[0]))
 }

@@ -199,6 +199,11 @@ impl Fault {
     }
 }
 
+/// How many cases of a list are tried: all of them, or a few in the slice.
+pub fn few(most: usize) -> usize {
+    if most == 1 { 2 } else { usize::MAX }
+}
+
 pub const KILL: Signal = Signal::KILL;
 pub const TERM: Signal = Signal::TERM;
 pub const INT: Signal = Signal::INT;

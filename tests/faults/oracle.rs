@@ -81,7 +81,7 @@ impl Oracle {
                 STREAMS[row.stream]
             ));
         }
-        let ends = ends(script, commits, &printed, count);
+        let ends = ends(script, commits, &start, &printed, count);
         if ends.is_empty() {
             self.wrong
                 .push(format!("{} documents were committed, which is not where the connector said so", rows.len()));
@@ -198,11 +198,21 @@ fn printed(script: &Script, start: &[u64]) -> Vec<(usize, usize, u64)> {
     rows
 }
 
+/// Whether a step is a state that a connector prints which continues from these positions.
+fn is_printed_state(script: &Script, step: usize, start: &[u64]) -> bool {
+    let Step::State(stream) = script.steps[step] else { return false };
+    let positions = script.positions(step);
+    let is_its = |it: &usize| positions[*it] > 0 && (*it == stream || script.mode.states != States::Stream);
+    let mut its = (0..STREAMS.len()).filter(is_its).peekable();
+    its.peek().is_none() || its.any(|it| positions[it] > start[it])
+}
+
 /// The ends that fit the number of committed rows.
-fn ends(script: &Script, commits: Commits, printed: &[(usize, usize, u64)], count: usize) -> Vec<End> {
+fn ends(script: &Script, commits: Commits, start: &[u64], printed: &[(usize, usize, u64)], count: usize) -> Vec<End> {
+    let is_state = |step: &usize| is_printed_state(script, *step, start);
     let rows_before = |step: usize| printed.iter().filter(|it| it.0 < step).count();
     let states = |before: usize| {
-        let states = (0..before).filter(|it| matches!(script.steps[*it], Step::State(_))).map(|it| it + 1);
+        let states = (0..before).filter(is_state).map(|it| it + 1);
         // Nothing at all is the state that the session began with.
         [0].into_iter().chain(states).filter(|it| rows_before(*it) == count).map(End::Step).collect::<Vec<_>>()
     };
@@ -212,7 +222,7 @@ fn ends(script: &Script, commits: Commits, printed: &[(usize, usize, u64)], coun
         Commits::AnyStateBefore(step) => states(step),
         Commits::AnyState => [states(script.steps.len()), whole].concat(),
         Commits::LastStateBefore(step) => {
-            let last = (0..step).rev().find(|it| matches!(script.steps[*it], Step::State(_))).map_or(0, |it| it + 1);
+            let last = (0..step).rev().find(is_state).map_or(0, |it| it + 1);
             if rows_before(last) == count { vec![End::Step(last)] } else { Vec::new() }
         }
     }

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use super::fault::few;
 use super::report::Tried;
 use super::script::{MODES, Script};
 use super::session::Desk;
@@ -86,7 +87,7 @@ pub fn malformed(most: usize) -> Vec<Tried> {
         ("a binding whose stream is gone", line(open(&[vanished]))),
         ("a binding without a resource config", line(open(&[json!({"stateKey": "x"})]))),
     ];
-    let each = all.iter().take(most.max(3)).map(|(name, stdin)| {
+    let each = all.iter().take(few(most)).map(|(name, stdin)| {
         let (mut tried, output) = ask(name, stdin);
         if output.status.code() != Some(1) || tried.last.is_empty() || tried.last.contains("has failed at") {
             tried.wrong.push(format!("{name}: {}: {}", output.status, tried.last));
@@ -122,7 +123,7 @@ pub fn unusual(most: usize) -> Vec<Tried> {
         ("Open twice", line(&open(&[binding()])).repeat(2), vec!["opened", "captured", "checkpoint"]),
         ("nothing", String::new(), vec![]),
     ];
-    let each = all.iter().take(most.max(3)).map(|(name, stdin, wanted)| {
+    let each = all.iter().take(few(most)).map(|(name, stdin, wanted)| {
         let (mut tried, output) = ask(name, stdin.as_bytes());
         let kinds = kinds(&output);
         let lacks = wanted.iter().find(|it| !kinds.iter().any(|kind| kind == *it));

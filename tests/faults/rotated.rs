@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::fault::few;
 use super::report::Tried;
 use super::script::MODES;
 use super::session::{Desk, SECRET, Setup};
@@ -26,7 +27,7 @@ pub fn tries(most: usize) -> Vec<Tried> {
         "connectorConfig": {"config": {"api_key": ROTATED}}}});
     CASES
         .iter()
-        .take(most.max(2))
+        .take(few(most))
         .map(|(name, times, answer, end, code)| {
             let (times, answer) = (*times, *answer);
             let services = Services::start(move |_, earlier| if earlier < times { answer() } else { Answer::Well });

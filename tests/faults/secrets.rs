@@ -5,6 +5,7 @@ use base64::prelude::BASE64_STANDARD;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
+use super::fault::few;
 use super::report::Tried;
 use super::script::MODES;
 use super::session::{Desk, Seen, Setup};
@@ -128,14 +129,14 @@ pub fn encodings(most: usize) -> Vec<Tried> {
         places(text).into_iter().map(move |(place, lines)| (format!("{form} in {place}"), lines, hidden.as_str()))
     });
     // One session for all forms at a place would be faster, but the first error would end it.
-    all.step_by((140 / most.min(140)).max(1) | 1)
+    all.step_by((140 / most.saturating_mul(5).min(140)).max(1) | 1)
         .map(|(name, lines, hidden)| judge(name, session(&lines), &[hidden]))
         .collect()
 }
 
 pub fn cuts(most: usize) -> Vec<Tried> {
     let pads = [4070, 4080, 4090, 4095, 8190, 65_500, 65_520, 65_530, 65_535, 131_060];
-    let each = pads.into_iter().take(most.max(2)).map(|pad| {
+    let each = pads.into_iter().take(few(most)).map(|pad| {
         let lines = [format!("%stderr $x({pad}){LONG} more"), format!("$x({pad}){LONG} more")].map(|it| {
             // Only some directions know $x.
             it.replace(&format!("$x({pad})"), &"z".repeat(pad))
@@ -150,7 +151,7 @@ pub fn cuts(most: usize) -> Vec<Tried> {
 pub fn words(most: usize) -> Vec<Tried> {
     let mode = &MODES[0];
     let words = ["connector", "message", "error", "type", "RECORD", "alpha", "level", "true"];
-    let each = words.iter().take(most.max(2)).map(|word| {
+    let each = words.iter().take(few(most)).map(|word| {
         let desk = Desk::new();
         let lines = [mode.wire.row("alpha", json!({"id": 1})), mode.wire.state(0, &[1, 0], mode.states)];
         let case = desk.case(mode, &lines.map(|it| it.to_string()));

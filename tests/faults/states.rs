@@ -5,6 +5,7 @@ use std::fs;
 use flow_shim::strict::Binding;
 use serde_json::{Value, json};
 
+use super::fault::few;
 use super::report::Tried;
 use super::script::{MODES, Mode, Script};
 use super::session::{Desk, Setup};
@@ -46,8 +47,10 @@ fn sources() -> Vec<(&'static str, Value)> {
 pub fn damaged(most: usize) -> Vec<Tried> {
     let in_a_cell = |(name, cell)| (name, json!({"bindingStateV1": {"alpha.v0": cell}}));
     let of_both = MODES[..2].iter().flat_map(|mode| cells().into_iter().map(in_a_cell).map(move |it| (mode, it)));
+    let tap = json!({"bindingStateV1": {"alpha.v0": {"replication_key": "id", "estuary.dev/rowCounter": "x"}}});
     let all = of_both.chain(sources().into_iter().map(|it| (&MODES[0], it)));
-    let each = all.take(most.max(2)).map(|(mode, (name, state))| {
+    let all = all.chain([(&MODES[1], ("a row counter of flow_sdk that is a text", tap))]);
+    let each = all.take(few(most)).map(|(mode, (name, state))| {
         let desk = Desk::new();
         let case = desk.case(mode, &[mode.wire.row("alpha", json!({"id": 8})).to_string()]);
         let seen = Setup { state: &state, ..Setup::new(mode, &desk, &case) }.run();
@@ -109,7 +112,7 @@ pub fn shapes(most: usize) -> Vec<Tried> {
         json!({}),
     ];
     let all = MODES[..2].iter().flat_map(|mode| shapes.iter().map(move |it| (mode, it)));
-    let each = all.take(most.max(2)).map(|(mode, shape)| {
+    let each = all.take(few(most)).map(|(mode, shape)| {
         let stranger = mode.wire.row("gamma", json!({"id": 1})).to_string();
         let lines = [
             stranger,
