@@ -203,8 +203,7 @@ fn is_printed_state(script: &Script, step: usize, start: &[u64]) -> bool {
     let Step::State(stream) = script.steps[step] else { return false };
     let positions = script.positions(step);
     let is_its = |it: &usize| positions[*it] > 0 && (*it == stream || script.mode.states != States::Stream);
-    let mut its = (0..STREAMS.len()).filter(is_its).peekable();
-    its.peek().is_none() || its.any(|it| positions[it] > start[it])
+    (0..STREAMS.len()).filter(is_its).any(|it| positions[it] > start[it])
 }
 
 /// The ends that fit the number of committed rows.

@@ -77,7 +77,7 @@ pub fn malformed(most: usize) -> Vec<Tried> {
         ("a list", b"[1,2,3]\n".to_vec()),
         ("an empty object", b"{}   \n".to_vec()),
         ("a NUL", b"{\"a\0\":{}}\n".to_vec()),
-        ("invalid UTF-8", b"{\"spec\":{\"config\":\"\xff\"}}\n".to_vec()),
+        ("invalid UTF-8", b"{\"validate\":{\"config\":\"\xff\"}}\n".to_vec()),
         ("a frame that is cut", vec![200, 0, 0, 0, 1, 2, 3]),
         ("a frame that is not a request", frame(&[0xff; 20])),
         ("a frame of 600 MB that never comes", (600_u32 << 20).to_le_bytes().to_vec()),

@@ -104,7 +104,18 @@ impl Script {
     /// A script with these rows and states between the announcements of the streams.
     pub fn of(mode: &'static Mode, body: impl IntoIterator<Item = Step>) -> Self {
         let streams = 0..STREAMS.len();
-        let body = body.into_iter().filter(|it| mode.states != States::Never || !matches!(it, Step::State(_)));
+        let mut positions = vec![0; STREAMS.len()];
+        // A state covers something: one that does not would take a connector back that has resumed.
+        let body = body.into_iter().filter(|step| match step {
+            Step::Row(stream) => {
+                positions[*stream] += 1;
+                true
+            }
+            Step::State(_) if mode.states == States::Never => false,
+            Step::State(stream) if mode.states == States::Stream => positions[*stream] > 0,
+            Step::State(_) => positions.iter().any(|it| *it > 0),
+            _ => true,
+        });
         let steps = streams.clone().map(Step::Started).chain(body).chain(streams.map(Step::Complete)).collect();
         Self { mode, steps, pad: 0 }
     }

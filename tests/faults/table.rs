@@ -123,7 +123,7 @@ pub static FAULTS: &[Fault] = &[
     connector(Death, "SIGTERM to the connector", &["%kill TERM"], fails("killed by signal 15")),
     connector(Death, "SIGSEGV to the connector", &["%kill SEGV"], fails("killed by signal 11")),
     connector(Death, "the connector closes stdout and stays", &["%drop", "%wait"], fails("closed its output but did not exit").within(25)).slow(),
-    connector(Death, "the connector ignores SIGTERM", &["%on TERM ignore", "%shell kill -TERM $SHIM", "%wait"], STOPPED.within(IN_TIME + 2)).slow(),
+    connector(Death, "the connector ignores SIGTERM", &["%on TERM ignore", "%shell kill -TERM $SHIM", "%wait"], STOPPED.within(IN_TIME + 9)).slow(),
     connector(Death, "a grandchild holds the pipe", &["%grandchild"], WHOLE.within(10)),
     connector(Death, "a daemon holds the pipe and ignores SIGTERM", &["%grandchild deaf session"], WHOLE.within(10)),
     connector(Death, "a daemon holds the pipe where there is no subreaper", &["%grandchild deaf session"], WHOLE.within(20)).world(needing(Needs::Seccomp, r#"exec "$DENY" 157 "$@""#)).slow(),
@@ -142,7 +142,7 @@ pub static FAULTS: &[Fault] = &[
     unstartable("the connector is a directory", World { connector: Path("/tmp"), ..PLAIN }, "is a directory"),
     unstartable("the connector has no first line that names a shell", file("echo\n", 0o755), "can't discover the streams"),
     unstartable("the connector is an empty file", file("", 0o755), "can't discover the streams"),
-    fault(Death, "a container engine that hangs, then SIGTERM", NoThrow, STOPPED.within(IN_TIME + 1).kept(Nothing)).in_modes(One)
+    fault(Death, "a container engine that hangs, then SIGTERM", NoThrow, STOPPED.within(IN_TIME + 9).kept(Nothing)).in_modes(One)
         .world(World { connector: Image("an-image"), env: &[("PATH", "$DIR/bin:/usr/bin:/bin")], ..shell(r#"mkdir -p "$DIR/bin"; printf '#!/bin/sh\nexec sleep 600\n' >"$DIR/bin/docker"; chmod 755 "$DIR/bin/docker"; (sleep 1; kill -TERM $$) & exec "$@""#) }).slow(),
     // Modes.
     fault(InModes, "undisturbed, then resumed, then with fewer rows", NoThrow, WHOLE).in_modes(All),
@@ -158,7 +158,7 @@ pub static FAULTS: &[Fault] = &[
     connector(Stalls, "100 MB of stderr while stdout is quiet", &["%shell yes $(head -c 4000 /dev/zero | tr '\\0' x) | head -c 100000000 >&2"], WHOLE.within(60)).heavy(),
     connector(Stalls, "100 MB of noise on stdout while stderr is quiet", &["%repeat 25000 noise $x(4000)"], WHOLE.within(60)).heavy(),
     connector(Stalls, "nobody reads stderr", &["%shell yes $(head -c 400 /dev/zero | tr '\\0' x) | head -c 10000000 >&2"], WHOLE.within(30).silent()).world(shell(r#"mkfifo -m 666 "$DIR/stderr"; exec "$@" 2<>"$DIR/stderr""#)),
-    connector(Stalls, "nobody reads stderr, then SIGTERM", &["%shell yes $(head -c 400 /dev/zero | tr '\\0' x) | head -c 10000000 >&2; kill -TERM $SHIM", "%wait"], STOPPED.within(IN_TIME + 5).silent()).slow().world(shell(r#"mkfifo -m 666 "$DIR/stderr"; exec "$@" 2<>"$DIR/stderr""#)),
+    connector(Stalls, "nobody reads stderr, then SIGTERM", &["%shell yes $(head -c 400 /dev/zero | tr '\\0' x) | head -c 10000000 >&2; kill -TERM $SHIM", "%wait"], STOPPED.within(IN_TIME + 9).silent()).slow().world(shell(r#"mkfifo -m 666 "$DIR/stderr"; exec "$@" 2<>"$DIR/stderr""#)),
     fault(Stalls, "services for a rotated token hang, fail, close in mid-answer", Own(rotated::tries), WHOLE).slow(),
     // Lines.
     fault(Lines, "the last line is cut at each byte, exit code 0", Line(damage::cut_and_end), fails("")).variants(120),

@@ -86,12 +86,14 @@ impl Try {
     pub fn named(name: &str) -> Option<Self> {
         let parts: Vec<&str> = name.split(" | ").collect();
         let (&[mode, body], thrown) = parts.split_first_chunk()?;
-        let mode = MODES.iter().find(|it| it.name == mode)?;
+        let script = Script::of_body(MODES.iter().find(|it| it.name == mode)?, body);
         let thrown = thrown.chunks_exact(3).map(|it| {
             let fault = FAULTS.iter().find(|fault| fault.name == it[0])?;
-            Some(Thrown { fault, place: it[1].parse().ok()?, variant: it[2].parse().ok()? })
+            let place = it[1].parse::<usize>().ok()?.min(script.steps.len());
+            Some(Thrown { fault, place, variant: it[2].parse().ok()? })
         });
-        Some(Self { script: Script::of_body(mode, body), thrown: thrown.collect::<Option<_>>()? })
+        let thrown = thrown.collect::<Option<_>>()?;
+        Some(Self { script, thrown })
     }
 
     pub fn run(&self) -> Tried {
