@@ -103,7 +103,7 @@ pub struct Fault {
 }
 
 const fn want(exits: &'static [i32], last: &'static str, kept: Kept) -> Want {
-    Want { exits, last, kept, within: 20, stays: false, is_silent: false }
+    Want { exits, last, kept, within: 60, stays: false, is_silent: false }
 }
 
 /// Everything is captured.

@@ -88,7 +88,7 @@ fn line(name: &str, row: &Row) -> String {
 /// One line per group, for the README.
 pub fn groups(rows: &[Row]) -> String {
     let mut text = "| group | faults | tries | as it must be | lost | doubled | processes left | files left |\n|---|---|---|---|---|---|---|---|\n".to_owned();
-    let all: BTreeSet<Group> = rows.iter().map(|it| it.fault.group).collect();
+    let all: BTreeSet<Group> = rows.iter().filter(|it| it.left_out.is_none()).map(|it| it.fault.group).collect();
     for group in all {
         let rows = || rows.iter().filter(move |it| it.fault.group == group && it.left_out.is_none());
         let tries = || rows().flat_map(|it| &it.tries);
