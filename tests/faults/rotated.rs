@@ -11,8 +11,10 @@ use crate::services::{Answer, ENCRYPT_CONFIG, Services};
 
 const ROTATED: &str = "r0tated-t0ken";
 
-/// What the service does to its first requests, the connector's end, and the exit code.
-const CASES: [(&str, usize, fn() -> Answer, &str, i32); 6] = [
+/// What the service does to so many requests, the connector's end, and the exit code.
+type Case = (&'static str, usize, fn() -> Answer, &'static str, i32);
+
+const CASES: [Case; 6] = [
     ("answers", 0, || Answer::Well, "%exit 0", 0),
     ("hangs once", 1, || Answer::Hang, "%exit 0", 0),
     ("closes in mid-answer once", 1, || Answer::Broken, "%exit 0", 0),

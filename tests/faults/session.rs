@@ -146,7 +146,7 @@ impl<'a> Setup<'a> {
         fs::create_dir(&received).expect("a directory");
         fs::set_permissions(&received, std::os::unix::fs::PermissionsExt::from_mode(0o777)).expect("permissions");
         let mut runtime = self.runtime(&received);
-        runtime.codec = if self.act % 2 == 0 { Codec::Proto } else { Codec::Json };
+        runtime.codec = if self.act.is_multiple_of(2) { Codec::Proto } else { Codec::Json };
         let mut watch = Watch { hook: self.hook, ..Watch::default() };
         let start = Instant::now();
         let session = runtime.open(bindings, self.state).run(&mut watch).expect("flow-shim starts");

@@ -59,7 +59,7 @@ pub fn of(fault: &'static Fault, most: usize) -> Vec<Try> {
     }
     // An odd step reaches other places in each mode.
     let step = all.len().div_ceil(most).max(1);
-    let step = if step > 1 && step % 2 == 0 { step + 1 } else { step };
+    let step = if step > 1 && step.is_multiple_of(2) { step + 1 } else { step };
     let first = fault.name.len() % step.min(all.len());
     all.into_iter().skip(first).step_by(step).collect()
 }
