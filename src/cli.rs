@@ -110,6 +110,7 @@ fn run_async(command: Command) -> Result<ExitCode> {
     logging::init();
     guard::reset_signals()?;
     guard::forbid_core_dumps();
+    guard::adopt_orphans();
     let shutdown = Shutdown::default();
     // Unbuffered, past the standard library's line buffer.
     let stdout = std::io::stdout().as_fd().try_clone_to_owned().context("can't use stdout")?;

@@ -14,37 +14,36 @@ mod process;
 mod record_key;
 mod refresh;
 mod reset;
+mod rotated;
 mod stream_names;
 mod stream_statuses;
 mod worker;
 
 use std::io::{self, Write};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Error, Result};
 use tokio::sync::Notify;
-use tracing::{error, info};
+use tokio::time::{Instant, timeout_at};
+use tracing::info;
 
 use crate::error::{self, Reason, Stopped};
 use crate::flow::codec::Writer;
 use crate::flow::request::Open;
 use crate::flow::response::Response;
+use crate::process::shutdown::Shutdown;
 use crate::process::supervise::Finished;
-use crate::session::mapping::ConfigMapping;
 use crate::session::{Session, mapping};
 use crate::upstream::Stream;
 
 use committer::Committer;
 use plan::{Plan, Task};
-use worker::{Rotations, Worker};
+use worker::Worker;
 
 pub use assign::one_binding_per_stream;
 pub use ledger::{BINDINGS, CATALOG, SHARED};
 pub use migrate::migrate;
 pub use reset::reset_bindings;
-
-/// When a rotated config that could not be published is tried again.
-const PUBLISH_AGAIN: Duration = Duration::from_secs(60);
 
 /// Runs one sync. Ends well only when all that the connector sent is committed (F8).
 pub async fn run<W: Write + Send + 'static>(session: &Session, open: &Open, mut out: Writer<W>) -> Result<()> {
@@ -86,11 +85,16 @@ async fn wait_for_interval(session: &Session, open: &Open, since: Instant) {
     else {
         return;
     };
-    let left = interval.0.saturating_sub(since.elapsed());
-    if !left.is_zero() && session.launcher.shutdown.reason().is_none() {
+    let shutdown = &session.launcher.shutdown;
+    if since.elapsed() < interval.0 && shutdown.reason().is_none() {
         info!("staying up until {interval} have gone by since the start");
-        let _ = tokio::time::timeout(left, session.launcher.shutdown.requested()).await;
+        stay_up(since, interval.0, shutdown).await;
     }
+}
+
+/// Waits until so long after `since`, or for a shutdown request.
+async fn stay_up(since: Instant, interval: Duration, shutdown: &Shutdown) {
+    let _ = timeout_at(since + interval, shutdown.requested()).await;
 }
 
 async fn sync<W: Write + Send + 'static>(session: &Session, open: &Open, out: Writer<W>) -> Result<(), Ended> {
@@ -104,7 +108,7 @@ async fn sync<W: Write + Send + 'static>(session: &Session, open: &Open, out: Wr
     };
     let rotations = worker.rotations.clone();
     let ended = Notify::new();
-    let publishing = publish_rotated(session, open, &plan.way, &rotations, &ended);
+    let publishing = rotated::publish(session, open, &plan.way, &rotations, &ended);
     let result = match plan.shares(session, worker.segments.ledger()) {
         None => {
             let all: Vec<usize> = (0..plan.resources.len()).collect();
@@ -152,41 +156,6 @@ fn begin<W: Write>(worker: &mut Worker<Committer<W>>, streams: &[Stream]) -> Res
     Ok(worker.segments.begin_full_refreshes()?)
 }
 
-/// Publishes the configs that the connector rotates, until it has ended. One that could not be published is tried again, also
-/// once more at the end. Only the newest counts: it replaces those before it.
-async fn publish_rotated(
-    session: &Session,
-    open: &Open,
-    way: &ConfigMapping,
-    rotations: &Rotations,
-    ended: &Notify,
-) -> Result<()> {
-    let mut rotations = rotations.subscribe();
-    // A config may have been rotated before this.
-    rotations.mark_changed();
-    let (mut published, mut has_ended) = (Ok(()), false);
-    while !has_ended {
-        tokio::select! {
-            biased;
-            () = ended.notified() => has_ended = true,
-            _ = rotations.changed() => {}
-            () = tokio::time::sleep(PUBLISH_AGAIN), if published.is_err() => {}
-        }
-        // Else one that discovery left, which may not have been published.
-        let newest = rotations.borrow_and_update().clone().or_else(|| session.endpoint.rotated(&open.capture.config));
-        // Nothing happens if it has been published.
-        if let Some(config) = newest {
-            published = session.publish(&config, &open.capture.config, way).await;
-        }
-        if let Err(failure) = &published
-            && !has_ended
-        {
-            error!("{failure:#}; it is tried again while the connector runs");
-        }
-    }
-    published
-}
-
 /// What ends a worker or its committer.
 pub(crate) enum CaptureError {
     Failed(Error),
@@ -214,5 +183,23 @@ impl From<CaptureError> for Error {
             }
             CaptureError::Output(error) => Self::new(error).context("can't write to Flow"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_capture_stays_up_for_its_interval_or_until_a_shutdown() {
+        const EIGHT_HOURS: Duration = Duration::from_secs(8 * 3600);
+        let (since, shutdown) = (Instant::now(), Shutdown::default());
+        tokio::time::advance(EIGHT_HOURS / 2).await;
+        stay_up(since, EIGHT_HOURS, &shutdown).await;
+        let took = since.elapsed();
+        assert!(took >= EIGHT_HOURS && took < EIGHT_HOURS + Duration::from_secs(1), "{took:?}");
+        shutdown.request(Reason::Terminate);
+        stay_up(Instant::now(), EIGHT_HOURS, &shutdown).await;
+        assert!(since.elapsed() < EIGHT_HOURS + Duration::from_secs(2));
     }
 }

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use serde::Deserialize;
 
 use crate::process::container;
+use crate::process::shutdown::Shutdown;
 use crate::settings::AIRBYTE_ENTRYPOINT;
 
 /// The base image of a shim's image.
@@ -44,8 +45,8 @@ struct Config {
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// Inspects a local image; the connector in it has just run.
-pub async fn inspect(name: &str) -> Result<Image> {
-    let engine = container::engine().await?;
+pub async fn inspect(name: &str, shutdown: &Shutdown) -> Result<Image> {
+    let engine = container::engine(shutdown).await?;
     let failed = || format!("can't inspect the image {name}");
     let answer = Command::new(engine).args(["image", "inspect", name]).kill_on_drop(true).output();
     let output = timeout(LIMIT, answer).await.with_context(failed)?.with_context(failed)?;

@@ -173,7 +173,7 @@ async fn ask(
     screen.status("asking the connector for its spec");
     let Described { config_schema, oauth2, missing, documentation_url, .. } = session.describe().await?;
     let base = match found.base {
-        Base::Image(image) => Base::Image(image::inspect(&image.name).await?),
+        Base::Image(image) => Base::Image(image::inspect(&image.name, shutdown).await?),
         package @ Base::Package(_) => package,
     };
     let bindings = match given {

@@ -257,3 +257,32 @@ fn report_dropped() {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    const VARIABLE: &str = "FLOW_SHIM_TEST_PANICS";
+
+    /// The panic hook belongs to the whole process, so a process of its own panics.
+    #[test]
+    fn a_panic_is_one_line_without_secrets() {
+        if std::env::var_os(VARIABLE).is_some() {
+            init();
+            secrets::redact_text("s3cret-of-a-panic");
+            panic!("it was {}", "s3cret-of-a-panic");
+        }
+        let name = "logging::tests::a_panic_is_one_line_without_secrets";
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        let output = command.args(["--exact", name, "--nocapture"]).env(VARIABLE, "1").output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        let lines: Vec<Value> = text.lines().filter_map(|it| serde_json::from_str(it).ok()).collect();
+        let [line] = lines.as_slice() else { panic!("not one log line: {text}") };
+        let message = line["message"].as_str().unwrap();
+        assert!(message.starts_with("flow-shim has failed at src/logging/mod.rs:"), "{message}");
+        assert!(message.ends_with(": it was ***; please report this bug"), "{message}");
+        assert!(!output.status.success() && !text.contains("s3cret"), "{text}");
+    }
+}

@@ -142,6 +142,25 @@ mod tests {
     }
 
     #[test]
+    fn eight_hours_of_similar_lines_are_two_a_second() {
+        const HOURS: u64 = 8 * 3600;
+        let start = Instant::now();
+        let mut repeats = Repeats::new(start);
+        let (mut logged, mut suppressed, mut reports) = (0, 0, 0);
+        for tenth in 0..HOURS * 10 {
+            let now = start + Duration::from_millis(tenth * 100);
+            logged += u64::from(allowed(&mut repeats, Level::Info, &format!("page {tenth}"), now));
+            let due = repeats.due(now);
+            reports += due.len() as u64;
+            suppressed += due.iter().map(|it| it.count).sum::<u64>();
+        }
+        suppressed += repeats.report(start).iter().map(|it| it.count).sum::<u64>();
+        assert_eq!(logged + suppressed, HOURS * 10, "each line is logged or counted");
+        assert!((HOURS * 2..=HOURS * 2 + 200).contains(&logged), "{logged}");
+        assert!(reports <= HOURS / 10, "{reports}");
+    }
+
+    #[test]
     fn words_with_digits_are_alike() {
         let of = |message: &str| shape(Level::Info, message);
         for (one, other) in [

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// The longest pause that a connector may announce. Rate limits reset within a day or so; more is a mistake.
 const LONGEST_PAUSE: Duration = Duration::from_secs(7 * 24 * 60 * 60);

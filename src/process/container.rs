@@ -8,14 +8,22 @@ use anyhow::{Result, anyhow};
 
 use super::null;
 use super::program::search_path;
+use super::shutdown::Shutdown;
+use crate::error::Stopped;
 
 /// How long an engine's client may take to answer. A daemon may hang.
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// The engine to use. If both are installed, the one that works: a docker client may be there without a daemon.
-pub async fn engine() -> Result<String> {
+pub async fn engine(shutdown: &Shutdown) -> Result<String> {
     let engine = match (search_path("docker"), search_path("podman")) {
-        (Some(docker), Some(podman)) => Some(if has_daemon(&docker).await { docker } else { podman }),
+        (Some(docker), Some(podman)) => {
+            let works = tokio::select! {
+                works = has_daemon(&docker) => works,
+                reason = shutdown.requested() => return Err(Stopped(reason).into()),
+            };
+            Some(if works { docker } else { podman })
+        }
         (docker, podman) => docker.or(podman),
     };
     engine.ok_or_else(|| anyhow!("an image needs docker or podman: neither is in PATH"))

@@ -2,10 +2,20 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, getpid, kill_process};
+
+/// The variable by which a connector's descendants are recognised where they have another parent now. It holds the path
+/// of the private folder.
+pub const MARK: &str = "FLOW_SHIM_CONNECTOR";
+
+/// The entry of the environment of everything that a connector with this private folder has started.
+pub fn mark(folder: &Path) -> String {
+    format!("{MARK}={}", folder.display())
+}
 
 /// How long killed processes may take to end. One that belongs to another user, or hangs in the kernel, never does.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -13,18 +23,24 @@ const LIMIT: Duration = Duration::from_secs(5);
 pub struct Descendants {
     /// The entry `NAME=VALUE` of the environment that marks descendants which have another parent now.
     mark: Option<String>,
+    /// This process, if its own descendants count.
+    ourselves: Option<i32>,
 }
 
 impl Descendants {
     pub fn new(mark: Option<String>) -> Self {
-        Self { mark }
+        Self { mark, ourselves: Some(getpid().as_raw_nonzero().get()) }
+    }
+
+    /// Those with a mark, whoever started them.
+    pub fn marked(mark: String) -> Self {
+        Self { mark: Some(mark), ourselves: None }
     }
 
     /// All descendants that have not ended.
     pub fn find(&self) -> Vec<Pid> {
         let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
         let mut found: HashSet<i32> = HashSet::new();
-        let ourselves = getpid().as_raw_nonzero().get();
         for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
             let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
             let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else { continue };
@@ -35,13 +51,12 @@ impl Descendants {
                 && !matches!(state, "Z" | "X")
             {
                 children.entry(parent).or_default().push(pid);
-                if pid != ourselves && self.is_marked(&entry.path().join("environ")) {
+                if Some(pid) != self.ourselves && self.is_marked(&entry.path().join("environ")) {
                     found.insert(pid);
                 }
             }
         }
-        let mut next = vec![ourselves];
-        next.extend(&found);
+        let mut next: Vec<i32> = self.ourselves.iter().chain(&found).copied().collect();
         while let Some(parent) = next.pop() {
             for child in children.remove(&parent).unwrap_or_default() {
                 found.insert(child);

@@ -11,6 +11,7 @@ use tokio::process::Child;
 use tokio::time::timeout_at;
 use tracing::warn;
 
+use super::descendants::{Descendants, mark};
 use super::keeper::{Report, STOP};
 use super::private::Folder;
 
@@ -42,10 +43,18 @@ impl Files {
         self.folder.read(name)
     }
 
+    /// Kills what is left of a connector whose keeper was killed.
+    pub(super) fn kill_orphans(&self) {
+        self.keeper.kill_connector();
+        warn_of_unkillable(&Descendants::new(Some(mark(self.folder.root()))).kill());
+    }
+
     /// Ends whatever is left of the connector and removes its files. It takes 10 s at most, and ends before `deadline`.
     pub async fn close(mut self, deadline: Option<Instant>) {
         let limit = Instant::now() + CLEAN_UP;
-        self.keeper.close(deadline.map_or(limit, |it| it.min(limit))).await;
+        if !self.keeper.close(deadline.map_or(limit, |it| it.min(limit))).await {
+            self.kill_orphans();
+        }
     }
 }
 
@@ -76,8 +85,7 @@ impl KeeperHandle {
                 Report::Started(pid) => self.connector = Pid::from_raw(pid),
                 Report::Exited(_) | Report::Killed(_) => self.connector = None,
                 Report::Unkillable(pids) => {
-                    let pids = pids.iter().map(i32::to_string).collect::<Vec<_>>().join(", ");
-                    warn!("can't kill processes that the connector started: {pids} (do they belong to another user?)");
+                    warn_of_unkillable(&pids.into_iter().filter_map(Pid::from_raw).collect::<Vec<_>>());
                     continue;
                 }
                 Report::NotRemoved(what) => {
@@ -109,15 +117,15 @@ impl KeeperHandle {
         }
     }
 
-    /// Waits for the keeper's end; at the limit it is killed.
-    async fn close(&mut self, limit: Instant) {
+    /// Waits for the keeper's end; at the limit it is killed. Whether it ended by itself.
+    async fn close(&mut self, limit: Instant) -> bool {
         self.shutdown().await;
         let ended = async {
             while self.report().await.is_some() {}
             let _ = self.child.wait().await;
         };
         if timeout_at(limit.into(), ended).await.is_ok() {
-            return;
+            return true;
         }
         warn!("the connector's keeper process does not end: it is killed");
         self.kill_connector();
@@ -126,5 +134,13 @@ impl KeeperHandle {
             let _ = kill_process_group(keeper, Signal::KILL);
         }
         let _ = tokio::time::timeout(KILL, self.child.wait()).await;
+        false
+    }
+}
+
+fn warn_of_unkillable(pids: &[Pid]) {
+    if !pids.is_empty() {
+        let pids = pids.iter().map(|it| it.as_raw_nonzero().to_string()).collect::<Vec<_>>().join(", ");
+        warn!("can't kill processes that the connector started: {pids} (do they belong to another user?)");
     }
 }

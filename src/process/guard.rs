@@ -28,6 +28,11 @@ pub fn reset_signals() -> Result<()> {
     Ok(())
 }
 
+/// Makes this process the parent of whatever a killed keeper leaves behind. Best effort: a sandbox may forbid it.
+pub fn adopt_orphans() {
+    let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
+}
+
 /// Keeps secrets in memory out of core files. The limit is inherited by the connector; the flag is not.
 pub fn forbid_core_dumps() {
     use rustix::process::{DumpableBehavior, Resource, getrlimit, set_dumpable_behavior, setrlimit};

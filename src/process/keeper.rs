@@ -24,17 +24,13 @@ use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getpid, getppid, kil
 use serde::{Deserialize, Serialize};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 
-use super::descendants::Descendants;
+use super::descendants::{Descendants, MARK, mark};
 use super::guard;
 use super::null;
 use super::private;
 
 /// The hidden subcommand that runs a keeper.
 pub const SUBCOMMAND: &str = "keeper";
-
-/// The variable by which a connector's descendants are recognised where there is no subreaper. It holds the path of
-/// the private folder.
-pub const MARK: &str = "FLOW_SHIM_CONNECTOR";
 
 /// The request that the connector be asked to stop.
 pub const STOP: &[u8] = b"stop\n";
@@ -79,8 +75,7 @@ pub fn run(args: Args) -> u8 {
     let _lock = private::hold(&args.folder);
     // Without a subreaper orphans go to init instead; they are then recognised by their environment.
     let is_subreaper = rustix::process::set_child_subreaper(Some(getpid())).is_ok();
-    let mark = format!("{MARK}={}", args.folder.display());
-    let descendants = Descendants::new((!is_subreaper).then_some(mark));
+    let descendants = Descendants::new((!is_subreaper).then(|| mark(&args.folder)));
     let socket = io::stdin().as_fd().try_clone_to_owned().map(UnixStream::from);
     // Before the connector exists: a signal that ended the keeper now would leave the connector alone.
     if let (Ok(socket), Ok(exits)) = (socket, take_signals()) {

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use rustix::io::Errno;
 use serde_json::value::RawValue;
 use tokio::io::AsyncWriteExt;
 
@@ -72,7 +73,7 @@ impl Launcher {
         };
         let (command, engine) = match &self.target {
             Target::Command(command) => (program::find(command)?, None),
-            Target::Image(_) => (Vec::new(), Some(container::engine().await?)),
+            Target::Image(_) => (Vec::new(), Some(container::engine(&self.shutdown).await?)),
         };
         let folder =
             Folder::new(access).context("can't make a private folder for the connector's files (set TMPDIR)")?;
@@ -136,6 +137,9 @@ fn keeper_failed(error: io::Error) -> anyhow::Error {
         }
         io::ErrorKind::WouldBlock => {
             anyhow::anyhow!("{what}: {error} (raise the limit on processes: `ulimit -u`, or the container's PIDs)")
+        }
+        _ if error.raw_os_error() == Some(Errno::MFILE.raw_os_error()) => {
+            anyhow::anyhow!("{what}: {error} (raise the limit on open files: `ulimit -n`)")
         }
         _ => anyhow::Error::new(error).context(what),
     }

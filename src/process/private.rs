@@ -12,6 +12,8 @@ use rustix::fs::{FlockOperation, flock};
 use tempfile::Builder;
 use tracing::warn;
 
+use super::descendants::{Descendants, mark};
+
 /// Where a container finds the folder: not at a place that an image may have a file at, this binary least of all.
 const MOUNT: &str = "/run/flow-shim";
 
@@ -126,8 +128,8 @@ pub fn hold(root: &Path) -> Option<File> {
     Some(folder)
 }
 
-/// Removes the folders of this user's shims that were killed together with their keepers. Errors are ignored: the
-/// next start tries again.
+/// Removes the folders of this user's shims that were killed together with their keepers, and ends what their connectors
+/// have left running. Errors are ignored: the next start tries again.
 pub fn sweep() {
     let user = rustix::process::geteuid().as_raw();
     for place in [std::env::temp_dir(), PathBuf::from(SHARED_MEMORY)] {
@@ -136,6 +138,8 @@ pub fn sweep() {
                 && entry.metadata().is_ok_and(|it| it.is_dir() && it.uid() == user);
             let Some(folder) = is_ours.then(|| File::open(entry.path()).ok()).flatten() else { continue };
             if flock(&folder, FlockOperation::NonBlockingLockExclusive).is_ok() {
+                // A daemon of the connector's may have survived them, too.
+                Descendants::marked(mark(&entry.path())).kill();
                 let _ = remove(&entry.path());
             }
         }
@@ -151,7 +155,11 @@ pub fn remove(root: &Path) -> io::Result<()> {
             let _ = fs::remove_file(entry.path());
         }
     }
-    if absent(fs::remove_dir_all(root)).is_ok() {
+    // Empty directories need no file descriptor to be removed, and there may be none.
+    for folder in [SCRATCH, FILES] {
+        let _ = fs::remove_dir(root.join(folder));
+    }
+    if absent(fs::remove_dir(root)).is_ok() || absent(fs::remove_dir_all(root)).is_ok() {
         return Ok(());
     }
     make_writable(root);

@@ -2,10 +2,11 @@
 
 use std::future::Future;
 use std::process::{ChildStderr, ChildStdout};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, anyhow};
-use tokio::time::{MissedTickBehavior, interval_at, sleep_until};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
 use tracing::warn;
 
 use super::activity::Activity;
@@ -31,6 +32,9 @@ const HELD: Duration = Duration::from_secs(5);
 
 /// How long what was killed may take to end.
 const KILL: Duration = Duration::from_millis(700);
+
+/// How much later than the connector we may get a signal that is meant for all processes: of a service, a terminal.
+const SAME_SIGNAL: Duration = Duration::from_millis(200);
 
 /// How often progress is shown and silence is measured.
 const TICK: Duration = Duration::from_secs(1);
@@ -114,7 +118,7 @@ impl Connector {
         let seen = activity.clone();
         let logged = thread::spawn("stderr", move || stderr::forward(stderr, || seen.touch()))?;
         let (mut reader, mut logged) = (std::pin::pin!(reader), std::pin::pin!(logged));
-        let mut tick = interval_at(tokio::time::Instant::now() + TICK, TICK);
+        let mut tick = interval_at(Instant::now() + TICK, TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
 
         let (mut output, mut is_read, mut said, mut exit) = (None, false, None, None);
@@ -145,7 +149,7 @@ impl Connector {
                     Some(Report::Killed(signal)) => exit = Some(Exit::Signal(signal)),
                     Some(_) => {}
                     None => {
-                        files.keeper.kill_connector();
+                        files.kill_orphans();
                         exit = Some(Exit::KeeperKilled);
                     }
                 },
@@ -153,7 +157,7 @@ impl Connector {
                     ended_by_us = Some(End::Stopped(reason));
                     grant = Some(if reason == Reason::OutputClosed { Duration::ZERO } else { DRAIN });
                 }
-                () = sleep_until(deadline.0.unwrap_or_else(Instant::now).into()), if deadline.0.is_some() => {
+                () = sleep_until(deadline.0.unwrap_or_else(Instant::now)), if deadline.0.is_some() => {
                     if is_read && exit.is_none() {
                         ended_by_us = ended_by_us.or(Some(End::NotExiting));
                     }
@@ -190,6 +194,12 @@ impl Connector {
         if exit.is_none() {
             files.keeper.kill_connector();
         }
+        if ended_by_us.is_none()
+            && matches!(exit, Some(Exit::Signal(SIGTERM | SIGINT)))
+            && let Ok(reason) = timeout(SAME_SIGNAL, shutdown.requested()).await
+        {
+            ended_by_us = Some(End::Stopped(reason));
+        }
         let end = ended_by_us.unwrap_or(End::Exited(exit.unwrap_or(Exit::KeeperKilled)));
         Ok(Finished { end, output, stderr: said.unwrap_or_default(), files })
     }
@@ -208,5 +218,97 @@ impl Deadline {
     fn advance(&mut self, limit: Duration) {
         let limit = Instant::now() + limit;
         self.0 = Some(self.0.map_or(limit, |it| it.min(limit)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{PipeWriter, Write};
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::super::files::KeeperHandle;
+    use super::super::private::{FileAccess, Folder};
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    /// What a test holds of a connector: the keeper's end of the socket, and its stdout and stderr.
+    struct Played {
+        keeper: UnixStream,
+        _stdout: PipeWriter,
+        stderr: PipeWriter,
+    }
+
+    /// A connector without a process. The clock of these tests jumps whenever nothing else is to be done.
+    fn connector() -> (Connector, Played) {
+        let (ours, keeper) = UnixStream::pair().unwrap();
+        let (stdout, played_stdout) = std::io::pipe().unwrap();
+        let (stderr, played_stderr) = std::io::pipe().unwrap();
+        let child = tokio::process::Command::new("true").spawn().unwrap();
+        let files = Files::new(Folder::new(FileAccess::OwnUser).unwrap(), KeeperHandle::new(child, ours).unwrap());
+        let pipes = Pipes { stdout: OwnedFd::from(stdout).into(), stderr: OwnedFd::from(stderr).into() };
+        (Connector::new("x".to_owned(), files, pipes), Played { keeper, _stdout: played_stdout, stderr: played_stderr })
+    }
+
+    /// The end of a connector that gives no sign of life but what `live` does each second, and how long it took.
+    async fn supervised(
+        activity: &Activity,
+        mut live: impl FnMut(u64, &mut Option<Played>) -> bool,
+    ) -> (End, Duration) {
+        let (connector, played) = connector();
+        let (mut played, mut seconds) = (Some(played), 0);
+        let (end_reading, reading_ended) = tokio::sync::oneshot::channel::<()>();
+        let mut end_reading = Some(end_reading);
+        let on_tick = || {
+            seconds += 1;
+            if !live(seconds, &mut played) {
+                drop(end_reading.take());
+            }
+        };
+        let reader = async {
+            let _ = reading_ended.await;
+            Some(((), Reading::Ended))
+        };
+        let start = Instant::now();
+        let finished = connector.supervise(&Shutdown::default(), activity, Some(HOUR), on_tick, reader).await.unwrap();
+        (finished.end, start.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn eight_hours_with_a_sign_of_life_an_hour_are_not_silence() {
+        let activity = Activity::default();
+        let live = |seconds: u64, played: &mut Option<Played>| {
+            if seconds.is_multiple_of(3590) {
+                activity.touch();
+            }
+            if seconds == 8 * 3600
+                && let Some(mut it) = played.take()
+            {
+                let _ = it.stderr.write_all(b"done\n");
+                it.keeper.write_all(b"{\"Exited\":0}\n").unwrap();
+            }
+            played.is_some()
+        };
+        let (end, took) = supervised(&activity, live).await;
+        assert_eq!(end, End::Exited(Exit::Code(0)));
+        assert!(took >= 8 * HOUR && took < 8 * HOUR + Duration::from_secs(10), "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_ends_after_the_idle_timeout_whoever_hangs() {
+        // The keeper does not answer either.
+        let (end, took) = supervised(&Activity::default(), |_, _| true).await;
+        assert_eq!(end, End::Silent);
+        assert!(took > HOUR && took < HOUR + Duration::from_secs(12), "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_announced_pause_of_seven_hours_is_not_silence() {
+        let activity = Activity::default();
+        activity.touch_until(7 * HOUR);
+        let (end, took) = supervised(&activity, |_, _| true).await;
+        assert_eq!(end, End::Silent);
+        assert!(took > 8 * HOUR && took < 8 * HOUR + Duration::from_secs(12), "{took:?}");
     }
 }

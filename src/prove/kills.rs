@@ -1,5 +1,5 @@
-//! When what is killed: spread over an undisturbed run, in turns flow-shim and the connector, between checkpoints and right
-//! after one.
+//! When what is killed: spread over an undisturbed run, in turns flow-shim, the connector, and flow-shim with its keeper, between
+//! checkpoints and right after one.
 
 use super::run::{Kill, Point, Victim};
 
@@ -10,7 +10,7 @@ pub fn spread(kills: u32, documents: u64, checkpoints: &[u64]) -> Vec<Kill> {
     }
     let plan = |index: u32| {
         let at = (documents * u64::from(index + 1) / u64::from(kills + 1)).max(1);
-        let victim = if index.is_multiple_of(2) { Victim::Shim } else { Victim::Connector };
+        let victim = [Victim::Shim, Victim::Connector, Victim::ShimAndKeeper][index as usize % 3];
         // The first checkpoints may come before any document.
         let checkpoint = checkpoints.iter().zip(1..).find(|(it, _)| **it >= at).filter(|_| index % 4 >= 2);
         match checkpoint {
@@ -33,8 +33,8 @@ mod tests {
             [
                 kill(Victim::Shim, Point::Documents(20), 20),
                 kill(Victim::Connector, Point::Documents(40), 40),
+                kill(Victim::ShimAndKeeper, Point::Checkpoints(4), 90),
                 kill(Victim::Shim, Point::Checkpoints(4), 90),
-                kill(Victim::Connector, Point::Checkpoints(4), 90),
             ]
         );
         assert_eq!(spread(1, 1, &[1]), [kill(Victim::Shim, Point::Documents(1), 1)]);

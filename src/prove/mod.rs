@@ -18,6 +18,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use globset::GlobMatcher;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tracing::info;
 
 use crate::error::{Reason, Stopped};
@@ -53,7 +54,7 @@ pub struct Args {
     /// Prove only matching streams; can be repeated [default: all]
     #[arg(long, value_name = "GLOB", value_parser = selection::glob)]
     select: Vec<GlobMatcher>,
-    /// Kill N runs, in turns flow-shim and the connector
+    /// Kill N runs, in turns flow-shim, the connector, and flow-shim with its keeper
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=100))]
     kills: u32,
     /// End each run at the first checkpoint after N documents
@@ -71,8 +72,8 @@ pub struct Args {
 
 const HELP: &str = "\
 Shows before production whether a connector loses data in Flow: it is asked for its spec, its streams and a check, then read \
-twice without disturbance, once more from its final state, and N times with a kill (SIGKILL) of flow-shim or the connector \
-and a run that resumes from what was committed. All answers are checked against Flow's rules. The result is compared by \
+twice without disturbance, once more from its final state, and N times with a kill (SIGKILL) of flow-shim, the connector, or \
+flow-shim with its keeper, and a run that resumes from what was committed. All answers are checked against Flow's rules. The result is compared by \
 key; documents are kept as hashes only. Exit code 0 means that nothing was lost.
 
 The connector only reads, but it reads everything several times: use --select and --limit for a large source. Do not prove a \
@@ -99,6 +100,9 @@ fn prove(args: &Args, shutdown: &Shutdown, screen: &Screen, mut stdout: File) ->
     let session = Session::resolve(&args.source, shutdown.clone())?;
     let given = args.config.read(session.settings.folder.as_deref())?;
     let mut runtime = runtime(args, &session, given.as_deref())?;
+    // All runs share it: what a killed keeper leaves, the next start removes.
+    let temporary = TempDir::new().context("can't make a temporary directory")?;
+    runtime.temporary = Some(temporary.path().to_owned());
     let mut proof = Proof::default();
     let streams = match discover(args, &session, &mut runtime, screen, &mut proof) {
         Err(_) if shutdown.reason().is_some() => return Err(stopped(shutdown)),
@@ -220,6 +224,7 @@ fn prove_streams(runs: &Runs, kills: u32, proof: &mut Proof) -> Result<()> {
         let victim = match kill.victim {
             Victim::Shim => "flow-shim",
             Victim::Connector => "the connector",
+            Victim::ShimAndKeeper => "flow-shim and its keeper",
         };
         let run = make(runs, Plan { kill: Some(kill), ..titled(&format!("kill {number}, of {victim}")) })?;
         let Some(run) = proof.note(run) else { return Ok(()) };

@@ -171,6 +171,7 @@ impl Killed {
             killed: match self.kill.victim {
                 Victim::Shim => "flow-shim",
                 Victim::Connector => "connector",
+                Victim::ShimAndKeeper => "flow-shim and its keeper",
             },
             after_documents: self.kill.documents,
             at_checkpoint: matches!(self.kill.after, Point::Checkpoints(_)),

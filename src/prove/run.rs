@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use jsonschema::Validator;
+use rustix::process::Signal;
 use serde_json::{Map, Value};
 
 use crate::logging::{EVENT_TYPE, SECRETS_REDACTED};
 use crate::process::shutdown::Shutdown;
-use crate::strict::{Runtime, Session, Then, Watcher};
+use crate::strict::{Part, Runtime, Session, Then, Watcher};
 use crate::terminal::Screen;
 use crate::terminal::figures::plural;
 
@@ -57,10 +58,12 @@ pub struct Kill {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Victim {
-    /// flow-shim, as by a machine that fails.
+    /// flow-shim, as by a runtime that drops the capture.
     Shim,
     /// The connector, as by a kernel without memory.
     Connector,
+    /// flow-shim with the keeper that would clean up after it, as by a machine that fails.
+    ShimAndKeeper,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -173,10 +176,10 @@ impl<'a> Recorder<'a> {
     }
 
     fn finish(self, session: Session) -> Run {
-        let Session { state, begun, end, connector_killed, .. } = session;
+        let Session { state, begun, end, parts_found, .. } = session;
         let ended = match self.ended {
             Some(it) => it,
-            None if connector_killed => Ended::Killed,
+            None if parts_found => Ended::Killed,
             // The terminal's Ctrl-C also reaches the child.
             None if self.runs.shutdown.reason().is_some() => Ended::Stopped,
             None if end.exit.success() => Ended::ByItself,
@@ -224,6 +227,12 @@ impl<'a> Recorder<'a> {
             None => is_committed && self.documents >= self.runs.limit,
         };
         is_over.then_some(Ended::Enough)
+    }
+
+    /// Ends the run by a SIGKILL of these parts.
+    fn drop_capture(&mut self, ended: Ended, parts: &'static [Part]) -> Then {
+        self.ended = Some(ended);
+        Then::Drop(parts)
     }
 
     fn is_kill_due(&self, kill: Kill) -> bool {
@@ -277,18 +286,16 @@ impl Watcher for Recorder<'_> {
     fn next(&mut self) -> Option<Then> {
         if let Some(kill) = self.plan.kill.filter(|it| self.is_kill_due(*it)) {
             match kill.victim {
-                Victim::Shim => {
-                    self.ended = Some(Ended::Killed);
-                    return Some(Then::Drop);
-                }
+                Victim::Shim => return Some(self.drop_capture(Ended::Killed, &[Part::Shim])),
+                Victim::ShimAndKeeper => return Some(self.drop_capture(Ended::Killed, &[Part::Shim, Part::Keeper])),
                 Victim::Connector if !std::mem::replace(&mut self.connector_killed, true) => {
-                    return Some(Then::KillConnector);
+                    return Some(Then::SignalParts(&[Part::Connector], Signal::KILL));
                 }
                 Victim::Connector => {}
             }
         }
-        self.ended = Some(self.end()?);
-        Some(Then::Drop)
+        let ended = self.end()?;
+        Some(self.drop_capture(ended, &[Part::Shim]))
     }
 }
 

@@ -23,7 +23,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 pub use binding::Binding;
-pub use process::Codec;
+pub use process::{Codec, Part};
 use process::{Event, Process};
 pub use session::{Opening, Session, Then, Watcher, merge_patch, reduced};
 pub use wire::{Log, Response};
@@ -42,6 +42,8 @@ pub struct Runtime {
     pub env: Vec<(OsString, OsString)>,
     /// The working directory; by default its TMPDIR.
     pub folder: Option<PathBuf>,
+    /// Its TMPDIR; by default a new one for each start.
+    pub temporary: Option<PathBuf>,
     /// Texts that must not appear on stderr.
     pub secrets: Vec<String>,
     /// The time after which a connector is killed and the rule "ends" is broken.
@@ -73,6 +75,7 @@ impl Runtime {
             config: json!({}),
             env: Vec::new(),
             folder: None,
+            temporary: None,
             secrets: Vec::new(),
             patience: Duration::from_secs(60),
         }
@@ -146,7 +149,7 @@ impl Runtime {
     }
 
     fn start(&self) -> Result<Process> {
-        Process::start(&self.command, self.codec, &self.env, self.folder.as_deref())
+        Process::start(&self.command, self.codec, &self.env, self.folder.as_deref(), self.temporary.as_deref())
     }
 
     /// Reads a process's output to its end, passes on each event, and None where none came for a while. Checks the rules that apply

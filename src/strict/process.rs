@@ -26,7 +26,18 @@ const MARK: &str = "FLOW_SHIM_STRICT_START";
 const GRACE: Duration = Duration::from_secs(3);
 /// How often the files in the connector's TMPDIR are checked while it runs.
 const LOOK: Duration = Duration::from_millis(20);
+const NO_FOLDER: &str = "can't make a temporary directory";
 static STARTS: AtomicU64 = AtomicU64::new(0);
+
+/// A part of a running flow-shim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The process that talks to the runtime.
+    Shim,
+    /// Its child, which watches over the connector.
+    Keeper,
+    Connector,
+}
 
 /// How messages are laid out on stdin and stdout.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -56,10 +67,13 @@ pub struct Process {
     open_pipes: usize,
     deaf: Arc<AtomicBool>,
     killed: bool,
+    /// Nobody was left to remove the files: the next start does.
+    may_leave_files: bool,
     peak_memory: u64,
     mark: String,
     /// Its TMPDIR, which must be empty after its exit.
-    temporary: TempDir,
+    temporary: PathBuf,
+    _own: Option<TempDir>,
     looked: Instant,
     /// Files in it that other users could read.
     exposed: BTreeSet<PathBuf>,
@@ -71,9 +85,11 @@ impl Process {
         codec: Codec,
         env: &[(OsString, OsString)],
         folder: Option<&Path>,
+        temporary: Option<&Path>,
     ) -> Result<Self> {
         let (program, arguments) = command.split_first().ok_or_else(|| anyhow!("there is no command to start"))?;
-        let temporary = TempDir::new().context("can't make a temporary directory")?;
+        let own = if temporary.is_none() { Some(TempDir::new().context(NO_FOLDER)?) } else { None };
+        let temporary = own.as_ref().map(TempDir::path).or(temporary).context(NO_FOLDER)?.to_owned();
         let mark = format!("{}-{}", std::process::id(), STARTS.fetch_add(1, Ordering::Relaxed));
         let mut child = Command::new(program)
             .args(arguments)
@@ -82,10 +98,10 @@ impl Process {
             // In place of Flow's own service, which neither a test nor a proof may reach.
             .env("ENCRYPTION_URL", "http://127.0.0.1:9/encryption")
             .env_remove("CONNECTOR_MOUNT")
-            .env("TMPDIR", temporary.path())
+            .env("TMPDIR", &temporary)
             .env(MARK, &mark)
             .envs(env.iter().map(|(name, value)| (name, value)))
-            .current_dir(folder.unwrap_or(temporary.path()))
+            .current_dir(folder.unwrap_or(&temporary))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -111,9 +127,11 @@ impl Process {
             open_pipes: 2,
             deaf,
             killed: false,
+            may_leave_files: false,
             peak_memory: 0,
             mark,
             temporary,
+            _own: own,
             looked: Instant::now(),
             exposed: BTreeSet::new(),
         })
@@ -147,7 +165,7 @@ impl Process {
         let mut gone_since = None;
         while self.open_pipes > 0 {
             if self.looked.elapsed() > LOOK {
-                find_exposed(self.temporary.path(), &mut self.exposed);
+                find_exposed(&self.temporary, &mut self.exposed);
                 self.looked = Instant::now();
             }
             match self.events.recv_timeout(Duration::from_millis(100)) {
@@ -173,13 +191,25 @@ impl Process {
         }
     }
 
-    /// Kills the connector behind flow-shim: the processes below the keeper, which is flow-shim's child. Returns whether there
-    /// was one.
-    pub fn kill_connector(&self) -> bool {
+    /// Sends a signal to these parts of flow-shim, as nearly at once as it can be done. Returns whether there was one of each.
+    pub fn signal_parts(&mut self, parts: &[Part], signal: Signal) -> bool {
         let keepers = children_of(self.child.id());
-        let connectors: Vec<i32> = keepers.into_iter().flat_map(|it| children_of(it.unsigned_abs())).collect();
-        let kill = |pid: &i32| Pid::from_raw(*pid).is_some_and(|it| kill_process(it, Signal::KILL).is_ok());
-        connectors.iter().filter(|it| kill(it)).count() > 0
+        let connectors: Vec<i32> = keepers.iter().flat_map(|it| children_of(it.unsigned_abs())).collect();
+        let mut found = true;
+        for part in parts {
+            let pids = match part {
+                Part::Shim => {
+                    self.killed |= signal == Signal::KILL;
+                    i32::try_from(self.child.id()).into_iter().collect()
+                }
+                Part::Keeper => keepers.clone(),
+                Part::Connector => connectors.clone(),
+            };
+            let reached = |pid: &i32| Pid::from_raw(*pid).is_some_and(|it| kill_process(it, signal).is_ok());
+            found &= pids.iter().filter(|it| reached(it)).count() > 0;
+        }
+        self.may_leave_files |= [Part::Shim, Part::Keeper].iter().all(|it| parts.contains(it));
+        found
     }
 
     pub fn was_killed(&self) -> bool {
@@ -205,12 +235,11 @@ impl Process {
         self.peak_memory
     }
 
-    /// Processes and files that outlive the connector. They have a short grace period, as the kernel's signals take time. A user
-    /// other than root does not see a keeper, which hides its environment, but sees the files that it has yet to remove.
+    /// Processes and files that outlive the connector. They have a short grace period, as the kernel's signals take time.
     pub fn leftovers(&self) -> Vec<String> {
         let deadline = Instant::now() + GRACE;
         let (mut broken, files) = loop {
-            let left = (self.processes(), files_below(self.temporary.path()));
+            let left = (self.processes(), self.files());
             if (left.0.is_empty() && left.1.is_empty()) || Instant::now() > deadline {
                 break left;
             }
@@ -229,16 +258,28 @@ impl Process {
         broken
     }
 
+    fn files(&self) -> Vec<PathBuf> {
+        if self.may_leave_files { Vec::new() } else { files_below(&self.temporary) }
+    }
+
+    /// The processes with this start's mark, and those of other users that name its TMPDIR in their arguments.
     fn processes(&self) -> Vec<(i32, String)> {
         let mark = format!("{MARK}={}", self.mark);
+        let temporary = self.temporary.to_string_lossy();
         let all = fs::read_dir("/proc").into_iter().flatten().flatten();
         let pids = all.filter_map(|it| it.file_name().to_str()?.parse::<i32>().ok());
-        let ours = pids.filter(|pid| {
-            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            environment.split(|it| *it == 0).any(|it| it == mark.as_bytes())
+        let ours = pids.filter_map(|pid| {
+            let environment = fs::read(format!("/proc/{pid}/environ"));
+            let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let command = String::from_utf8_lossy(&command).replace('\0', " ");
+            let is_ours = match environment {
+                Ok(it) => it.split(|it| *it == 0).any(|it| it == mark.as_bytes()),
+                // A keeper hides its environment.
+                Err(_) => command.contains(&*temporary),
+            };
+            is_ours.then_some((pid, command))
         });
-        ours.map(|pid| (pid, fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default().replace('\0', " ")))
-            .collect()
+        ours.collect()
     }
 }
 

@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use serde_json::{Map, Value, json};
 
 use super::backfills::{Backfill, Backfills, Step};
-use super::process::{Event, Process};
+use super::process::{Event, Part, Process};
 use super::wire::{self, Response};
 use super::{Binding, End, Runtime, add_news, cut, rules, without_zeros};
 
@@ -33,10 +33,11 @@ pub enum Then {
     Signal(Signal),
     /// Closes the connector's stdout, as if the runtime had died.
     CloseStdout,
-    /// Kills it and takes nothing that it has sent after that, as a runtime that drops a capture (F11).
-    Drop,
-    /// Kills the connector behind flow-shim with SIGKILL.
-    KillConnector,
+    /// A signal to parts of flow-shim.
+    SignalParts(&'static [Part], Signal),
+    /// Kills these parts with SIGKILL and takes nothing that flow-shim has sent after that, as a runtime that drops a capture
+    /// (F11).
+    Drop(&'static [Part]),
 }
 
 /// An Open before it is sent.
@@ -59,8 +60,8 @@ pub struct Session {
     pub backfills: Vec<Backfill>,
     /// Bindings whose backfill has begun and is not complete.
     pub begun: HashSet<usize>,
-    /// [`Then::KillConnector`] found a connector.
-    pub connector_killed: bool,
+    /// [`Then::SignalParts`] found each of them.
+    pub parts_found: bool,
     pub end: End,
 }
 
@@ -122,7 +123,7 @@ impl<'a> Opening<'a> {
             is_dirty: false,
             collections: self.collections,
             opened: false,
-            connector_killed: false,
+            parts_found: false,
             dropped: false,
         };
         let mut end =
@@ -139,9 +140,9 @@ impl<'a> Opening<'a> {
                 ));
             }
         }
-        let Capturing { state, checkpoints, sourced_schemas, connector_killed, backfills, .. } = it;
+        let Capturing { state, checkpoints, sourced_schemas, parts_found, backfills, .. } = it;
         let Backfills { committed: backfills, begun, .. } = backfills;
-        Ok(Session { state, checkpoints, sourced_schemas, backfills, begun, connector_killed, end })
+        Ok(Session { state, checkpoints, sourced_schemas, backfills, begun, parts_found, end })
     }
 }
 
@@ -158,7 +159,7 @@ struct Capturing {
     is_dirty: bool,
     collections: Vec<rules::Collection>,
     opened: bool,
-    connector_killed: bool,
+    parts_found: bool,
     /// Nothing is taken any more.
     dropped: bool,
 }
@@ -189,9 +190,9 @@ impl Capturing {
             match then {
                 Then::Signal(signal) => process.signal(signal),
                 Then::CloseStdout => process.close_stdout(),
-                Then::KillConnector => self.connector_killed |= process.kill_connector(),
-                Then::Drop => {
-                    process.signal(Signal::KILL);
+                Then::SignalParts(parts, signal) => self.parts_found |= process.signal_parts(parts, signal),
+                Then::Drop(parts) => {
+                    process.signal_parts(parts, Signal::KILL);
                     self.dropped = true;
                 }
             }

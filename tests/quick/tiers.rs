@@ -35,6 +35,19 @@ fn tests_of_other_tiers_are_ignored_and_say_how_to_run_them() {
     }
 }
 
+/// `cargo test` makes a slice of the faults.
+#[test]
+fn many_tries_of_faults_are_ignored() {
+    let mut count = 0;
+    visit_files(&repository().join("tests/faults"), &mut |path, text| {
+        for line in text.lines().map(str::trim).filter(|it| it.starts_with("#[ignore")) {
+            count += 1;
+            assert_eq!(line, "#[ignore = \"needs faults: tests/run --faults\"]", "a test in {}", path.display());
+        }
+    });
+    assert!(count > 0);
+}
+
 #[test]
 fn no_other_test_is_ignored() {
     for folder in ["src", "tests/quick"] {

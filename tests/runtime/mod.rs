@@ -292,7 +292,7 @@ fn expect_clean(end: &End) {
 }
 
 /// PATH with the directory of the real Python first. A version manager's script in its place takes 0.2 s for each start.
-fn search_path() -> &'static OsStr {
+pub fn search_path() -> &'static OsStr {
     static PATH: LazyLock<OsString> = LazyLock::new(|| {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let asked =

@@ -1,6 +1,9 @@
 //! Flow's services that a connector publishes a rotated config to: the encryption service and the control plane, on one
 //! local server that can misbehave. It encrypts as Flow's does, and recognises what it has encrypted.
 
+// Each test binary uses only a part of this module.
+#![allow(dead_code)]
+
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::io::{BufRead, BufReader, Read, Write};

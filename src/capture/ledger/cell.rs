@@ -55,6 +55,8 @@ pub struct Cell {
     pub(super) method: Option<&'static str>,
     /// The row id that this session began with.
     pub(super) first_row_id: u64,
+    /// Where the row id stood at the stream's last state.
+    pub(super) covered_row_id: u64,
     /// Where the row id stood when the source last counted its records (A15).
     pub(super) counted: u64,
     /// Where the row id stood when the session's records were last summed.
@@ -137,6 +139,7 @@ impl Cell {
             low_row_id: 0,
             method: entry.method,
             first_row_id: 0,
+            covered_row_id: 0,
             counted: 0,
             summed: 0,
             committed_row_id: None,
@@ -173,6 +176,13 @@ impl Cell {
     /// only its own session knows.
     pub(super) fn has_begun_truncating(&self) -> bool {
         self.truncation == Truncation::Begun && !self.has_bookmark
+    }
+
+    /// The row id that the next session continues from. A full refresh that resumes brings again what no state of the stream
+    /// covers, though other streams' states may have committed it: the same rows get the same ids.
+    pub(super) fn next_first_row_id(&self) -> u64 {
+        let resumes = self.mode == Mode::FullRefresh && !self.complete && self.state.is_some();
+        if resumes && self.rows == Rows::ByRowId { self.covered_row_id } else { self.row_id }
     }
 
     /// Whether the source reads the stream in this session, as far as is known.
@@ -223,7 +233,8 @@ impl Cell {
                 }
             }
         }
-        (self.counted, self.summed, self.first_row_id) = (self.row_id, self.row_id, self.row_id);
+        (self.counted, self.summed) = (self.row_id, self.row_id);
+        (self.first_row_id, self.covered_row_id) = (self.row_id, self.row_id);
     }
 
     /// A state that another replication method has left is of no use: the stream starts over.

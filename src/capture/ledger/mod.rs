@@ -253,6 +253,7 @@ impl Ledger {
 
     fn set_state(&mut self, index: usize, state: Option<Box<RawValue>>) {
         let cell = &mut self.cells[index];
+        cell.covered_row_id = cell.row_id;
         if !cell.complete && raw_text(&cell.state) != raw_text(&state) {
             cell.state = state;
             cell.state_changed = true;
@@ -364,9 +365,10 @@ impl Ledger {
             let cell = &mut self.cells[index];
             cell.dirty = false;
             let members = cells.entry(cell.state_key.clone()).or_default();
-            if cell.committed_row_id != Some(cell.row_id) {
-                cell.committed_row_id = Some(cell.row_id);
-                members.insert("rowId".to_owned(), number(cell.row_id));
+            let row_id = cell.next_first_row_id();
+            if cell.committed_row_id != Some(row_id) {
+                cell.committed_row_id = Some(row_id);
+                members.insert("rowId".to_owned(), number(row_id));
             }
             cell.high_row_id = cell.high_row_id.max(cell.row_id);
             match cell.mode {

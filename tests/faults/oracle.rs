@@ -1,0 +1,228 @@
+//! What must be committed, computed from the connector's script alone: the oracle knows neither flow-shim nor how its connector
+//! is written. It follows Flow's collections through all sessions of a try.
+//!
+//! A session commits the rows before one of the script's states, or all of them if the connector ended well. The next session
+//! has to get exactly the positions of that state. In the end the collections have what the source has.
+
+use std::collections::BTreeMap;
+
+use super::script::{STREAMS, Script, States, Step};
+
+/// A committed document.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Document {
+    pub stream: usize,
+    pub row_id: u64,
+    /// None in a deletion without content.
+    pub id: Option<u64>,
+    pub is_deletion: bool,
+}
+
+/// What a session may have committed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Commits {
+    /// Everything: the connector ended well.
+    All,
+    /// Everything up to the last state before this step, as flow-shim has read to the end of a connector that failed there.
+    LastStateBefore(usize),
+    /// Everything up to any of the states before this step.
+    AnyStateBefore(usize),
+    /// As the one before, or everything.
+    AnyState,
+}
+
+/// A row in a collection.
+type Rows = BTreeMap<u64, u64>;
+
+pub struct Oracle {
+    /// The positions that the connector has to be given, for each state that the last session may have ended at.
+    starts: Vec<Vec<u64>>,
+    /// Per stream, the live rows: by id or row id, the source's row.
+    collections: Vec<Rows>,
+    /// Rows that may be in a collection twice: committed without a state of their own stream.
+    repeatable: u64,
+    pub lost: u64,
+    pub doubled: u64,
+    pub wrong: Vec<String>,
+}
+
+impl Oracle {
+    pub fn new() -> Self {
+        Self {
+            starts: vec![vec![0; STREAMS.len()]],
+            collections: vec![Rows::new(); STREAMS.len()],
+            repeatable: 0,
+            lost: 0,
+            doubled: 0,
+            wrong: Vec::new(),
+        }
+    }
+
+    /// The number of rows that a connector prints in the next session before this step.
+    pub fn rows_before(&self, script: &Script, step: usize) -> usize {
+        let count = |start: &Vec<u64>| printed(script, start).iter().filter(|it| it.0 < step).count();
+        self.starts.iter().map(count).min().unwrap_or(0)
+    }
+
+    /// Follows a session. `given` are the positions that the connector got, if it was started.
+    pub fn session(&mut self, script: &Script, commits: Commits, given: Option<&[u64]>, documents: &[Document]) {
+        let start = self.start(given);
+        let rows: Vec<&Document> = documents.iter().filter(|it| !it.is_deletion).collect();
+        let printed = printed(script, &start);
+        let known =
+            rows.iter().zip(&printed).take_while(|(row, (_, stream, id))| row.stream == *stream && row.id == Some(*id));
+        let count = known.count();
+        if count < rows.len() {
+            let (row, wanted) = (rows[count], printed.get(count).map(|(_, stream, id)| (STREAMS[*stream], id)));
+            self.wrong.push(format!(
+                "document {} is row {:?} of {}, not {wanted:?}",
+                count + 1,
+                row.id,
+                STREAMS[row.stream]
+            ));
+        }
+        let ends = ends(script, commits, &start, &printed, count);
+        if ends.is_empty() {
+            self.wrong
+                .push(format!("{} documents were committed, which is not where the connector said so", rows.len()));
+        }
+        self.apply(script, documents);
+        let positions: Vec<Vec<u64>> = ends.iter().map(|end| self.positions_after(script, *end, &start)).collect();
+        if let (false, Some(position)) = (script.mode.refresh, positions.last()) {
+            let uncovered = |row: &&&Document| row.id.is_some_and(|id| id > position[row.stream]);
+            self.repeatable += rows.iter().filter(uncovered).count() as u64;
+        }
+        if !positions.is_empty() {
+            self.starts = positions;
+        }
+    }
+
+    /// The positions that a session starts from, compared with what it was given.
+    fn start(&mut self, given: Option<&[u64]>) -> Vec<u64> {
+        let best = self.starts.last().cloned().unwrap_or_default();
+        let Some(given) = given else { return best };
+        if !self.starts.iter().any(|it| it == given) {
+            self.wrong.push(format!("the connector was given the positions {given:?}, not {:?}", self.starts));
+            for (given, best) in given.iter().zip(&best) {
+                self.lost += given.saturating_sub(*best);
+                self.doubled += best.saturating_sub(*given);
+            }
+        }
+        given.to_vec()
+    }
+
+    /// Where the next session starts if this one has ended there.
+    fn positions_after(&self, script: &Script, end: End, start: &[u64]) -> Vec<u64> {
+        let mode = script.mode;
+        if mode.refresh && (end == End::Whole || !mode.resumes) {
+            return vec![0; STREAMS.len()];
+        }
+        let end = match end {
+            End::Whole => script.steps.len(),
+            End::Step(step) => step,
+        };
+        let mut positions = start.to_vec();
+        for index in 0..end {
+            let Step::State(stream) = script.steps[index] else { continue };
+            let there = script.positions(index);
+            for (at, position) in positions.iter_mut().enumerate() {
+                if at == stream || mode.states != States::Stream {
+                    *position = (*position).max(there[at]);
+                }
+            }
+        }
+        positions
+    }
+
+    /// Reduces documents into the collections.
+    fn apply(&mut self, script: &Script, documents: &[Document]) {
+        for it in documents {
+            let Some(key) = (if script.mode.keyed { it.id } else { Some(it.row_id) }) else { continue };
+            match it.id {
+                Some(id) if !it.is_deletion => self.collections[it.stream].insert(key, id),
+                _ => self.collections[it.stream].remove(&key),
+            };
+        }
+    }
+
+    /// Compares the collections with the source, after a session that committed everything.
+    pub fn finish(&mut self, script: &Script) {
+        for (stream, count) in script.rows().into_iter().enumerate() {
+            let mut counts = vec![0_u64; count as usize];
+            let mut strangers = 0;
+            for id in self.collections[stream].values() {
+                match counts.get_mut((*id - 1) as usize) {
+                    Some(it) => *it += 1,
+                    None => strangers += 1,
+                }
+            }
+            let missing = counts.iter().filter(|it| **it == 0).count() as u64;
+            let surplus: u64 = counts.iter().map(|it| it.saturating_sub(1)).sum();
+            if missing > 0 {
+                self.lost += missing;
+                self.wrong.push(format!("{missing} rows of {} are not in the collection", STREAMS[stream]));
+            }
+            let may_repeat = if script.mode.refresh { 0 } else { self.repeatable };
+            if surplus > may_repeat {
+                self.doubled += surplus - may_repeat;
+                self.wrong.push(format!("{surplus} rows of {} are in the collection twice", STREAMS[stream]));
+            }
+            // Only row ids tell which rows are gone.
+            if strangers > 0 && !script.mode.keyed {
+                self.wrong
+                    .push(format!("{strangers} rows of {} are gone at the source and not deleted", STREAMS[stream]));
+            }
+        }
+    }
+}
+
+/// Where a session may have ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum End {
+    Step(usize),
+    Whole,
+}
+
+/// The rows that a connector prints which continues from these positions: step, stream and id.
+fn printed(script: &Script, start: &[u64]) -> Vec<(usize, usize, u64)> {
+    let mut positions = vec![0; STREAMS.len()];
+    let mut rows = Vec::new();
+    for (index, step) in script.steps.iter().enumerate() {
+        if let Step::Row(stream) = *step {
+            positions[stream] += 1;
+            if positions[stream] > start[stream] {
+                rows.push((index, stream, positions[stream]));
+            }
+        }
+    }
+    rows
+}
+
+/// Whether a step is a state that a connector prints which continues from these positions.
+fn is_printed_state(script: &Script, step: usize, start: &[u64]) -> bool {
+    let Step::State(stream) = script.steps[step] else { return false };
+    let positions = script.positions(step);
+    let is_its = |it: &usize| positions[*it] > 0 && (*it == stream || script.mode.states != States::Stream);
+    (0..STREAMS.len()).filter(is_its).any(|it| positions[it] > start[it])
+}
+
+/// The ends that fit the number of committed rows.
+fn ends(script: &Script, commits: Commits, start: &[u64], printed: &[(usize, usize, u64)], count: usize) -> Vec<End> {
+    let is_state = |step: &usize| is_printed_state(script, *step, start);
+    let rows_before = |step: usize| printed.iter().filter(|it| it.0 < step).count();
+    let states = |before: usize| {
+        let states = (0..before).filter(is_state).map(|it| it + 1);
+        // Nothing at all is the state that the session began with.
+        [0].into_iter().chain(states).filter(|it| rows_before(*it) == count).map(End::Step).collect::<Vec<_>>()
+    };
+    let whole = if printed.len() == count { vec![End::Whole] } else { Vec::new() };
+    match commits {
+        Commits::All => whole,
+        Commits::AnyStateBefore(step) => states(step),
+        Commits::AnyState => [states(script.steps.len()), whole].concat(),
+        Commits::LastStateBefore(step) => {
+            let last = (0..step).rev().find(is_state).map_or(0, |it| it + 1);
+            if rows_before(last) == count { vec![End::Step(last)] } else { Vec::new() }
+        }
+    }
+}
