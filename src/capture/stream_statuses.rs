@@ -245,10 +245,10 @@ mod tests {
 
     #[test]
     fn eight_hours_are_a_status_each_ten_seconds() {
-        let mut it = statuses(&["users"], at(0));
+        let it = statuses(&["users"], at(0));
         let shown = (0..8 * 3600).filter(|second| {
             it.rows(*second as u64 * 1000);
-            it.due(at(*second)).is_some()
+            due(&it, at(*second)).is_some()
         });
         assert_eq!(shown.count(), 8 * 360);
     }

@@ -20,6 +20,9 @@ pub fn mark(folder: &Path) -> String {
 /// How long killed processes may take to end. One that belongs to another user, or hangs in the kernel, never does.
 const LIMIT: Duration = Duration::from_secs(5);
 
+/// How long a process may have no environment while it executes a program.
+const IN_EXEC: Duration = Duration::from_millis(20);
+
 pub struct Descendants {
     /// The entry `NAME=VALUE` of the environment that marks descendants which have another parent now.
     mark: Option<String>,
@@ -79,15 +82,19 @@ impl Descendants {
     /// Kills until nothing is left, as what is killed may just have started another process. Returns what does not end.
     pub fn kill(&self) -> Vec<Pid> {
         let deadline = Instant::now() + LIMIT;
+        let mut was_empty = false;
         loop {
             let left = self.find();
-            if left.is_empty() || Instant::now() > deadline {
+            // A process that is just executing a program has no environment for a moment, and so no mark.
+            let is_sure = left.is_empty() && (was_empty || self.mark.is_none());
+            if is_sure || Instant::now() > deadline {
                 return left;
             }
+            was_empty = left.is_empty();
             for pid in left {
                 let _ = kill_process(pid, Signal::KILL);
             }
-            thread::sleep(Duration::from_millis(2));
+            thread::sleep(if was_empty { IN_EXEC } else { Duration::from_millis(2) });
         }
     }
 }

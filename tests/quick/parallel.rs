@@ -7,6 +7,8 @@ use rustix::process::Signal;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
+use flow_shim::strict::Part;
+
 use crate::runtime::{Binding, Runtime, Session, Then, When};
 
 const MANY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/many-source");
@@ -109,7 +111,7 @@ fn whatever_is_killed_nothing_is_lost() {
     for documents in (1..total as usize).step_by(101).chain([usize::MAX]) {
         let runtime = it.runtime("8");
         let opening = runtime.open(&it.bindings, &state);
-        let then = [Then::Drop, Then::Signal(Signal::TERM), Then::Signal(Signal::KILL)][kills % 3];
+        let then = [Then::Drop(&[Part::Shim]), Then::Signal(Signal::TERM), Then::Signal(Signal::KILL)][kills % 3];
         let killed = documents < usize::MAX;
         let session =
             if killed { opening.when(When::Documents(documents % 150 + 1), then).run() } else { opening.run() };
