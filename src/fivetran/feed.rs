@@ -264,15 +264,23 @@ fn unusable(table: &BoundTable, problem: RowProblem) -> Error {
     Error::new(problem).context(format!("stream {}", table.id))
 }
 
-/// A text for people, which may be JSON with a `message` and a `trace`.
+/// A text for people, which may be JSON with a `message` and a `trace`; of several lines, the first one and all of them.
 pub fn said(text: &str) -> (String, Fields) {
+    let mut members = serde_json::from_str::<Fields>(text).unwrap_or_default();
+    let text = match members.shift_remove("message") {
+        Some(Value::String(message)) => message,
+        _ => text.to_owned(),
+    };
     let mut fields = Fields::new();
-    let Ok(Value::Object(mut members)) = serde_json::from_str(text) else { return (text.trim().to_owned(), fields) };
-    let Some(Value::String(message)) = members.shift_remove("message") else { return (text.trim().to_owned(), fields) };
     if let Some(trace) = members.shift_remove("trace").filter(|it| !it.is_null()) {
         fields.insert("stack_trace".to_owned(), trace);
     }
-    (message, fields)
+    let text = text.trim();
+    let line = text.lines().next().unwrap_or_default();
+    if line != text {
+        fields.insert("details".to_owned(), text.into());
+    }
+    (line.to_owned(), fields)
 }
 
 impl Feed for UpdateFeed {

@@ -1,11 +1,11 @@
 //! A connector's state in Flow's.
 //!
-//! A connector has one state for all of its tables (V18), so it is shared: `{"state": ..., "tables": "HASH"}`. Each binding that a
+//! A connector has one state for all of its tables (V18), so it is shared: `{"state": "TEXT", "tables": "HASH"}`. Each binding that a
 //! state covers has `{"tables": "HASH"}` with the same hash. A binding that is new, was disabled for a while, or was backfilled does not have
 //! it: the state has moved past rows that were never captured for it. As one table can't be reset alone, the connector then gets no
 //! state, and reads all of them again.
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use sha2::{Digest, Sha256};
@@ -18,8 +18,8 @@ pub const NOTHING: &str = "{}";
 
 #[derive(Serialize, Deserialize)]
 struct Shared {
-    /// The text of a state that is not an object on one line is a string.
-    state: Box<RawValue>,
+    /// The text itself: as JSON it would come back from Flow with other white space and, perhaps, other numbers.
+    state: String,
     /// A hash of the tables that it covers.
     tables: String,
 }
@@ -55,44 +55,24 @@ pub fn resume(shared: Option<&RawValue>, streams: &[Selected<'_>]) -> Result<(St
         .context("the connector's state in Flow is damaged: backfill the capture to start it over")?;
     let mut uncovered = Vec::new();
     for it in streams {
-        let covered = match it.state {
-            Some(state) => {
-                TableState::parse(state)
-                    .with_context(|| {
-                        format!(
-                            "the state of stream {} in Flow is damaged: backfill its binding to start over",
-                            it.stream.id
-                        )
-                    })?
-                    .tables
-                    == tables
-            }
-            None => false,
-        };
-        if !covered {
-            uncovered.push(it.stream.id.clone());
+        let id = &it.stream.id;
+        let damaged = || format!("the state of stream {id} in Flow is damaged: backfill its binding to start it over");
+        let kept = it.state.map(TableState::parse).transpose().with_context(damaged)?;
+        if kept.is_none_or(|it| it.tables != tables) {
+            uncovered.push(id.clone());
         }
     }
     if !uncovered.is_empty() {
         return Ok((NOTHING.to_owned(), uncovered));
     }
-    let text = match state.get().starts_with('"') {
-        true => serde_json::from_str(state.get()).map_err(|_| anyhow!("the connector's state in Flow is damaged"))?,
-        false => state.get().to_owned(),
-    };
     // A connector that has nothing to say may send an empty state, and could not read it.
-    Ok((if text.trim().is_empty() { NOTHING.to_owned() } else { text }, uncovered))
+    Ok((if state.trim().is_empty() { NOTHING.to_owned() } else { state }, uncovered))
 }
 
 /// The shared state for a state that the connector sent.
 pub fn share(state: &str, tables: &str) -> Result<Box<RawValue>> {
-    let is_object = state.starts_with('{') && !state.contains(['\n', '\r']);
-    let object = if is_object { RawValue::from_string(state.to_owned()).ok() } else { None };
-    let state = match object {
-        Some(object) => object,
-        None => to_raw_value(state).context("can't write the connector's state")?,
-    };
-    to_raw_value(&Shared { state, tables: tables.to_owned() }).context("can't write the connector's state")
+    let shared = Shared { state: state.to_owned(), tables: tables.to_owned() };
+    to_raw_value(&shared).context("can't write the connector's state")
 }
 
 /// A hash of the names of tables, in any order.
