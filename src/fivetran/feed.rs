@@ -19,6 +19,7 @@ use super::row::{BoundTable, Row, RowProblem};
 use super::state::{self, TableState};
 use super::table::Table;
 use super::update::{self, Change, Head, Operation};
+use crate::json::watch::Watchlist;
 use crate::logging::{Fields, Level};
 use crate::process::activity::Activity;
 use crate::upstream::{
@@ -46,8 +47,7 @@ pub struct UpdateFeed {
     received: Receiver<Received>,
     activity: Activity,
     tables: Tables,
-    /// Names of the members that the capture wants to see.
-    watched: Vec<String>,
+    watched: Watchlist,
     messages: std::vec::IntoIter<Bytes>,
     /// Held until the messages are read.
     _memory: Option<OwnedSemaphorePermit>,
@@ -93,7 +93,7 @@ impl UpdateFeed {
             received,
             activity: sync.activity.clone(),
             tables: Tables::new(sync)?,
-            watched: sync.watched.to_vec(),
+            watched: Watchlist::default(),
             messages: Vec::new().into_iter(),
             _memory: None,
             message: Bytes::new(),
@@ -284,6 +284,12 @@ pub fn said(text: &str) -> (String, Fields) {
 }
 
 impl Feed for UpdateFeed {
+    fn watch(&mut self, names: &Watchlist) {
+        self.tables.bound.iter_mut().for_each(|it| it.watch(names));
+        self.row.out.watch(names);
+        self.watched = names.clone();
+    }
+
     #[inline]
     fn next(&mut self, idle: &mut dyn FnMut() -> io::Result<()>) -> Result<Option<Event<'_>>, FeedError> {
         match self.step(idle)? {
@@ -293,11 +299,11 @@ impl Feed for UpdateFeed {
                 Ok(Some(Event::Record(Record {
                     stream: &table.name,
                     namespace: table.namespace.as_deref(),
-                    data: Payload { bytes: &self.row.json, has_meta: self.row.has_meta, deleted },
+                    data: Payload { bytes: &self.row.out.json, has_meta: self.row.has_meta, deleted },
                     changes: None,
                     file: None,
-                    watched: &self.row.watched,
-                    repairs: &self.row.repairs,
+                    found: &self.row.out.found,
+                    repairs: &self.row.out.repairs,
                 })))
             }
             Step::End => match self.queue.pop_front() {
@@ -320,7 +326,7 @@ impl Tables {
         for it in &sync.streams {
             let kept = it.state.map(TableState::parse).transpose()?.unwrap_or_default();
             let index = tables.bound.len();
-            tables.bound.push(BoundTable::new(it, &Table::parse(&it.stream.declared)?, kept, sync.watched));
+            tables.bound.push(BoundTable::new(it, &Table::parse(&it.stream.declared)?, kept));
             tables.know(&it.stream.id, Meant::Bound(index));
         }
         for other in sync.others {

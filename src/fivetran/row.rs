@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 use super::state::TableState;
 use super::table::{ID, Table};
 use super::update::{self, Change};
-use super::value::{self, Value, ValueProblem};
-use crate::json::repair::Repair;
+use super::value::{self, Output, Value, ValueProblem};
+use crate::json::watch::{NameId, Watchlist};
 use crate::upstream::{Selected, StreamId};
 
 /// A table that is captured, with the columns that are known of it.
@@ -23,6 +23,8 @@ pub struct BoundTable {
     /// The column of each value of the last record: the next one mostly has the same, in the same order.
     order: Vec<usize>,
     row_id: RowId,
+    /// The columns of its primary key, if rows may need an [`ID`].
+    needs_id: Option<Vec<usize>>,
     /// How many of the columns are those that discovery found.
     discovered: usize,
     /// Rows of it may be in the collection.
@@ -42,29 +44,25 @@ struct Column {
     name: String,
     /// Its name as a JSON member, with quotes and colon.
     member: Vec<u8>,
-    /// Its index among the names that the capture wants to see.
-    watched: Option<usize>,
+    watched: Option<NameId>,
 }
 
 /// What the row's [`ID`] is a hash of: columns in the order of their names.
 enum RowId {
     /// It has none.
     None,
-    OfKey(Vec<usize>),
-    OfRow(Vec<usize>),
+    OfKey(NameId, Vec<usize>),
+    OfRow(NameId, Vec<usize>),
 }
 
 /// The row of a record, and the buffers that it is made in.
 #[derive(Default)]
 pub struct Row {
-    pub json: Vec<u8>,
+    pub out: Output,
     pub has_meta: bool,
-    /// Where the value of each watched name is in it.
-    pub watched: Vec<Range<usize>>,
-    pub repairs: Vec<Repair>,
     /// Where each column's value is in the message.
     given: Vec<Option<Range<usize>>>,
-    /// Where each column's value is in `json`.
+    /// Where each column's value is in `out`.
     written: Vec<Range<usize>>,
 }
 
@@ -84,7 +82,7 @@ pub enum RowProblem {
 }
 
 impl BoundTable {
-    pub fn new(selected: &Selected, table: &Table, kept: TableState, watched: &[String]) -> Self {
+    pub fn new(selected: &Selected, table: &Table, kept: TableState) -> Self {
         let id = selected.stream.id.clone();
         let text = |it: &str| {
             let mut quoted = Vec::new();
@@ -99,40 +97,51 @@ impl BoundTable {
             indices: HashMap::new(),
             order: Vec::new(),
             row_id: RowId::None,
+            needs_id: None,
             discovered: 0,
             has_rows: selected.state.is_some(),
             kept,
             warned: Warned::default(),
         };
+        let names = Watchlist::default();
         for column in &table.columns {
-            bound.know(&column.name, watched);
+            bound.know(&column.name, &names);
         }
         bound.discovered = bound.columns.len();
         for name in bound.kept.columns.clone() {
-            bound.know(&name, watched);
+            bound.know(&name, &names);
         }
         // The user may have given it another key.
-        let is_key = selected.stream.key.iter().any(|it| it[..] == [ID]) && watched.iter().any(|it| it == ID);
-        if is_key && table.needs_id() {
-            let key: Vec<usize> =
-                table.primary_key().filter_map(|it| bound.indices.get(it.name.as_bytes()).copied()).collect();
-            bound.row_id = if key.is_empty() { RowId::OfRow(Vec::new()) } else { RowId::OfKey(bound.sorted(key)) };
-            bound.sort();
+        if table.needs_id() && selected.stream.key.iter().any(|it| it[..] == [ID]) {
+            let key = table.primary_key().filter_map(|it| bound.indices.get(it.name.as_bytes()).copied());
+            bound.needs_id = Some(key.collect());
         }
         bound
     }
 
+    /// The members that the capture has to see from now on. A row has an [`ID`] only if that is a key.
+    pub fn watch(&mut self, names: &Watchlist) {
+        for column in &mut self.columns {
+            column.watched = names.find(column.name.as_bytes());
+        }
+        self.row_id = match (names.find(ID.as_bytes()), &self.needs_id) {
+            (Some(id), Some(key)) if key.is_empty() => RowId::OfRow(id, Vec::new()),
+            (Some(id), Some(key)) => RowId::OfKey(id, self.sorted(key.clone())),
+            _ => RowId::None,
+        };
+        self.sort();
+    }
+
     /// The index of a column, which may be new.
-    pub fn know(&mut self, name: &str, watched: &[String]) -> usize {
+    pub fn know(&mut self, name: &str, watched: &Watchlist) -> usize {
         if let Some(&index) = self.indices.get(name.as_bytes()) {
             return index;
         }
         let mut member = Vec::new();
         value::quote(name, &mut member);
         member.push(b':');
-        let watched = watched.iter().position(|it| it == name);
         self.indices.insert(name.as_bytes().to_vec(), self.columns.len());
-        self.columns.push(Column { name: name.to_owned(), member, watched });
+        self.columns.push(Column { name: name.to_owned(), member, watched: watched.find(name.as_bytes()) });
         self.sort();
         self.columns.len() - 1
     }
@@ -153,14 +162,14 @@ impl BoundTable {
     }
 
     fn sort(&mut self) {
-        if matches!(self.row_id, RowId::OfRow(_)) {
-            self.row_id = RowId::OfRow(self.sorted((0..self.columns.len()).collect()));
+        if let RowId::OfRow(id, _) = self.row_id {
+            self.row_id = RowId::OfRow(id, self.sorted((0..self.columns.len()).collect()));
         }
     }
 
     /// The column that the value at this place of a record is for.
     #[inline]
-    fn column(&mut self, place: usize, name: &[u8], watched: &[String]) -> Result<usize, RowProblem> {
+    fn column(&mut self, place: usize, name: &[u8], watched: &Watchlist) -> Result<usize, RowProblem> {
         if let Some(&guess) = self.order.get(place)
             && self.columns[guess].name.as_bytes() == name
         {
@@ -187,7 +196,7 @@ impl Row {
         message: &[u8],
         record: Range<usize>,
         change: Change,
-        watched: &[String],
+        watched: &Watchlist,
     ) -> Result<(), RowProblem> {
         self.given.clear();
         self.given.resize(table.columns.len(), None);
@@ -202,67 +211,58 @@ impl Row {
         if change != Change::Upsert {
             self.check_identity(table, change)?;
         }
-        self.begin(watched.len());
-        let id_at = self.begin_id(table, watched);
+        self.out.clear();
+        self.written.clear();
+        self.has_meta = false;
+        self.out.json.push(b'{');
+        let id_at = self.begin_id(table);
         for (index, column) in table.columns.iter().enumerate() {
             let given = self.given[index].clone();
             if given.is_none() && change != Change::Upsert {
                 self.written.push(0..0);
                 continue;
             }
-            self.json.extend_from_slice(&column.member);
-            let start = self.json.len();
+            self.out.json.extend_from_slice(&column.member);
+            let start = self.out.json.len();
             match given {
-                None => self.json.extend_from_slice(b"null"),
+                None => self.out.json.extend_from_slice(b"null"),
                 Some(part) => {
                     let value = Value::of(message, part)
                         .map_err(|problem| RowProblem::Value { column: column.name.clone(), problem })?;
-                    value.write(message, &mut self.json, &column.name, &mut self.repairs);
+                    value.write(message, &column.name, &mut self.out);
                 }
             }
-            let place = start..self.json.len();
-            if let Some(watched) = column.watched {
-                self.watched[watched] = place.clone();
+            let place = start..self.out.json.len();
+            if let Some(name) = column.watched {
+                self.out.found.note(name, place.clone());
             }
             self.has_meta |= column.name == "_meta";
             self.written.push(place);
-            self.json.push(b',');
+            self.out.json.push(b',');
         }
-        if self.json.len() > 1 {
+        let json = &mut self.out.json;
+        if json.len() > 1 {
             // The last comma.
-            self.json.pop();
+            json.pop();
         }
-        self.json.push(b'}');
+        json.push(b'}');
         if let Some(at) = id_at {
             let id = self.id(table);
-            self.json[at..at + id.len()].copy_from_slice(id.as_bytes());
+            self.out.json[at..at + id.len()].copy_from_slice(id.as_bytes());
         }
         Ok(())
     }
 
-    fn begin(&mut self, watched: usize) {
-        self.json.clear();
-        self.json.push(b'{');
-        self.written.clear();
-        self.repairs.clear();
-        self.watched.clear();
-        self.watched.resize(watched, 0..0);
-        self.has_meta = false;
-    }
-
     /// Leaves room for the row's id, and gives its place.
-    fn begin_id(&mut self, table: &BoundTable, watched: &[String]) -> Option<usize> {
-        if matches!(table.row_id, RowId::None) {
-            return None;
-        }
-        value::quote(ID, &mut self.json);
-        self.json.push(b':');
-        let start = self.json.len();
-        self.json.extend_from_slice(b"\"00000000000000000000000000000000\"");
-        if let Some(watched) = watched.iter().position(|it| it == ID) {
-            self.watched[watched] = start..self.json.len();
-        }
-        self.json.push(b',');
+    fn begin_id(&mut self, table: &BoundTable) -> Option<usize> {
+        let (RowId::OfKey(name, _) | RowId::OfRow(name, _)) = table.row_id else { return None };
+        let json = &mut self.out.json;
+        value::quote(ID, json);
+        json.push(b':');
+        let start = json.len();
+        json.extend_from_slice(b"\"00000000000000000000000000000000\"");
+        self.out.found.note(name, start..json.len());
+        json.push(b',');
         Some(start + 1)
     }
 
@@ -271,12 +271,12 @@ impl Row {
     fn id(&self, table: &BoundTable) -> String {
         let columns = match &table.row_id {
             RowId::None => return String::new(),
-            RowId::OfKey(columns) | RowId::OfRow(columns) => columns,
+            RowId::OfKey(_, columns) | RowId::OfRow(_, columns) => columns,
         };
         let mut hash = Sha256::new();
         let mut separator = b"{";
         for &index in columns {
-            let text = &self.json[self.written[index].clone()];
+            let text = &self.out.json[self.written[index].clone()];
             if !text.is_empty() && text != b"null" {
                 hash.update(separator);
                 hash.update(&table.columns[index].member);
@@ -290,7 +290,7 @@ impl Row {
 
     /// Whether it can be told which row a change is about.
     fn check_identity(&self, table: &mut BoundTable, change: Change) -> Result<(), RowProblem> {
-        if !matches!(table.row_id, RowId::OfRow(_)) {
+        if !matches!(table.row_id, RowId::OfRow(..)) {
             return Ok(());
         }
         if change == Change::Update {

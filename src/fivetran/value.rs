@@ -14,6 +14,7 @@ use crate::json::hints::Hints;
 use crate::json::pointer;
 use crate::json::repair::{Repair, What, repair};
 use crate::json::scan::Scanner;
+use crate::json::watch::{Found, Watchlist};
 
 /// A value as it is in a message. Text and bytes are where they are in it.
 #[derive(Clone, Debug, PartialEq)]
@@ -102,34 +103,35 @@ impl Value {
         })
     }
 
-    /// Appends the value as JSON. `repairs` notes what JSON can't represent, in the column of this name.
+    /// Writes the value of a column.
     #[inline]
-    pub fn write(&self, message: &[u8], out: &mut Vec<u8>, column: &str, repairs: &mut Vec<Repair>) {
+    pub fn write(&self, message: &[u8], column: &str, out: &mut Output) {
+        let json = &mut out.json;
         match self {
-            Self::Null => out.extend_from_slice(b"null"),
-            Self::Bool(true) => out.extend_from_slice(b"true"),
-            Self::Bool(false) => out.extend_from_slice(b"false"),
-            Self::Integer(it) => out.extend_from_slice(itoa::Buffer::new().format(*it).as_bytes()),
-            Self::Float(it) if it.is_finite() => display(out, format_args!("{it:?}")),
-            Self::Double(it) if it.is_finite() => display(out, format_args!("{it:?}")),
+            Self::Null => json.extend_from_slice(b"null"),
+            Self::Bool(true) => json.extend_from_slice(b"true"),
+            Self::Bool(false) => json.extend_from_slice(b"false"),
+            Self::Integer(it) => json.extend_from_slice(itoa::Buffer::new().format(*it).as_bytes()),
+            Self::Float(it) if it.is_finite() => display(json, format_args!("{it:?}")),
+            Self::Double(it) if it.is_finite() => display(json, format_args!("{it:?}")),
             Self::Float(_) | Self::Double(_) => {
-                repairs.push(repair_of(column, What::NotANumber));
-                out.extend_from_slice(b"null");
+                json.extend_from_slice(b"null");
+                out.note(column, What::NotANumber);
             }
-            Self::Date(it) => it.write(out, Parts { date: true, time: false, zone: "" }),
-            Self::NaiveDatetime(it) => it.write(out, Parts { date: true, time: true, zone: "" }),
-            Self::UtcDatetime(it) => it.write(out, Parts { date: true, time: true, zone: "Z" }),
-            Self::Time(it) => it.write(out, Parts { date: false, time: true, zone: "" }),
-            Self::Decimal(range) | Self::Text(range) => text(&message[range.clone()], out, column, repairs),
-            Self::Json(range) => json(&message[range.clone()], out, column, repairs),
+            Self::Date(it) => it.write(json, Parts { date: true, time: false, zone: "" }),
+            Self::NaiveDatetime(it) => it.write(json, Parts { date: true, time: true, zone: "" }),
+            Self::UtcDatetime(it) => it.write(json, Parts { date: true, time: true, zone: "Z" }),
+            Self::Time(it) => it.write(json, Parts { date: false, time: true, zone: "" }),
+            Self::Decimal(range) | Self::Text(range) => out.text(&message[range.clone()], column),
+            Self::Json(range) => out.json(&message[range.clone()], column),
             Self::Binary(range) => {
-                out.push(b'"');
                 let bytes = &message[range.clone()];
-                let start = out.len();
-                out.resize(start + bytes.len().div_ceil(3) * 4, 0);
+                json.push(b'"');
+                let start = json.len();
+                json.resize(start + bytes.len().div_ceil(3) * 4, 0);
                 // Cannot fail: the slice has the length of the encoding.
-                let _ = BASE64.encode_slice(bytes, &mut out[start..]);
-                out.push(b'"');
+                let _ = BASE64.encode_slice(bytes, &mut json[start..]);
+                json.push(b'"');
             }
         }
     }
@@ -140,48 +142,77 @@ fn display(out: &mut Vec<u8>, text: std::fmt::Arguments) {
     let _ = out.write_fmt(text);
 }
 
-fn repair_of(column: &str, what: What) -> Repair {
-    Repair { field: pointer::from_path([column]), what }
-}
-
-/// Appends a JSON string.
-pub fn text(bytes: &[u8], out: &mut Vec<u8>, column: &str, repairs: &mut Vec<Repair>) {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => quote(text, out),
-        Err(_) => {
-            repairs.push(repair_of(column, What::Text));
-            quote(&String::from_utf8_lossy(bytes), out);
-        }
-    }
-}
-
 /// Appends a JSON string.
 pub fn quote(text: &str, out: &mut Vec<u8>) {
     // A vector takes everything.
     let _ = serde_json::to_writer(out, text);
 }
 
-/// Appends what is JSON as it is, on one line; everything else is text.
-fn json(bytes: &[u8], out: &mut Vec<u8>, column: &str, repairs: &mut Vec<Repair>) {
-    let mut hints = Hints::default();
-    let mut scanner = Scanner::new(bytes, &mut hints);
-    if scanner.value().and_then(|_| scanner.end()).is_err() {
-        return text(bytes, out, column, repairs);
+/// JSON that is being written, and what there is to say of it.
+#[derive(Default)]
+pub struct Output {
+    pub json: Vec<u8>,
+    /// What JSON can't represent.
+    pub repairs: Vec<Repair>,
+    /// The watched members.
+    pub found: Found,
+    hints: Hints,
+}
+
+impl Output {
+    /// Starts over.
+    pub fn clear(&mut self) {
+        self.json.clear();
+        self.repairs.clear();
+        self.found.clear();
     }
-    let repaired: Vec<u8>;
-    let mut json = bytes;
-    if scanner.flawed() {
-        let found;
-        (repaired, found) = repair(bytes);
+
+    pub fn watch(&mut self, names: &Watchlist) {
+        self.hints.watch(names.clone());
+    }
+
+    fn note(&mut self, column: &str, what: What) {
+        self.repairs.push(Repair { field: pointer::from_path([column]), what });
+    }
+
+    fn text(&mut self, bytes: &[u8], column: &str) {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => quote(text, &mut self.json),
+            Err(_) => {
+                self.note(column, What::Text);
+                quote(&String::from_utf8_lossy(bytes), &mut self.json);
+            }
+        }
+    }
+
+    /// Appends what is JSON as it is, on one line; everything else is text.
+    fn json(&mut self, bytes: &[u8], column: &str) {
+        let json = bytes.trim_ascii();
+        let Some(flawed) = self.scan(json) else { return self.text(bytes, column) };
+        if !flawed && memchr::memchr2(b'\n', b'\r', json).is_none() {
+            return self.append(json);
+        }
+        let (repaired, found) = if flawed { repair(json) } else { (json.to_vec(), Vec::new()) };
         let within = |it: Repair| Repair { field: pointer::from_path([column]) + &it.field, ..it };
-        repairs.extend(found.into_iter().map(within));
-        json = &repaired;
+        self.repairs.extend(found.into_iter().map(within));
+        // Line breaks end a message.
+        let line = compact(&repaired);
+        self.scan(&line);
+        self.append(&line);
     }
-    // Line breaks end a message.
-    if memchr::memchr2(b'\n', b'\r', json).is_some() {
-        out.extend_from_slice(&compact(json));
-    } else {
-        out.extend_from_slice(json.trim_ascii());
+
+    /// Looks for watched members in a text. Whether it has to be repaired; none if it is not JSON.
+    fn scan(&mut self, text: &[u8]) -> Option<bool> {
+        let mut scanner = Scanner::new(text, &mut self.hints);
+        scanner.forget_found();
+        scanner.value().and_then(|_| scanner.end()).ok()?;
+        Some(scanner.flawed())
+    }
+
+    /// Appends a text that was scanned.
+    fn append(&mut self, text: &[u8]) {
+        self.found.note_all_inside(&self.hints.found, self.json.len());
+        self.json.extend_from_slice(text);
     }
 }
 

@@ -17,7 +17,10 @@ use super::row::{BoundTable, Row, RowProblem};
 use super::state::TableState;
 use super::table::{Column, ID, Kind, Table};
 use super::update::{self, Change, Head, Operation, Unusable};
+use crate::json::hints::Hints;
 use crate::json::repair::What;
+use crate::json::watch::{Found, Watchlist};
+use crate::upstream::line::{DeletionMark, bare_payload};
 use crate::upstream::{Mode, Resource, Selected};
 
 #[derive(Clone, PartialEq, Message)]
@@ -107,12 +110,22 @@ fn table(columns: &[&str]) -> Table {
     Table { schema: None, table: "t".to_owned(), columns: columns.iter().map(column).collect() }
 }
 
-fn bound(table: &Table, watched: &[String]) -> BoundTable {
+fn names(names: &[&str]) -> Watchlist {
+    let mut watched = Watchlist::default();
+    for name in names {
+        watched.add(name);
+    }
+    watched
+}
+
+fn bound(table: &Table, watched: &Watchlist) -> BoundTable {
     let stream = table.stream().unwrap();
     let resource =
         Resource { id: stream.id.clone(), path: Vec::new(), mode: Mode::Incremental, method: None, config: Json::Null };
     let selected = Selected { stream: &stream, resource: &resource, state: None, fresh: true };
-    BoundTable::new(&selected, table, TableState::default(), watched)
+    let mut bound = BoundTable::new(&selected, table, TableState::default());
+    bound.watch(watched);
+    bound
 }
 
 fn record(change: i32, data: &[(&str, Inner)]) -> Record {
@@ -121,23 +134,24 @@ fn record(change: i32, data: &[(&str, Inner)]) -> Record {
 }
 
 /// The row of a record.
-fn written(table: &mut BoundTable, record: &Record, watched: &[String]) -> Result<Row, RowProblem> {
+fn written(table: &mut BoundTable, record: &Record, watched: &Watchlist) -> Result<Row, RowProblem> {
     let message = record.encode_to_vec();
     let change = update::head(&message, 0..message.len()).unwrap().change;
     let mut row = Row::default();
+    row.out.watch(watched);
     row.write(table, &message, 0..message.len(), change, watched)?;
     Ok(row)
 }
 
 fn text_of(row: &Row) -> &str {
-    std::str::from_utf8(&row.json).unwrap()
+    std::str::from_utf8(&row.out.json).unwrap()
 }
 
 /// The JSON of one value.
 fn json_of(inner: Inner) -> (String, Vec<What>) {
-    let row = written(&mut bound(&table(&["a*"]), &[]), &record(0, &[("a", inner)]), &[]).unwrap();
+    let row = written(&mut bound(&table(&["a*"]), &names(&[])), &record(0, &[("a", inner)]), &names(&[])).unwrap();
     let text = text_of(&row).strip_prefix(r#"{"a":"#).and_then(|it| it.strip_suffix('}')).unwrap();
-    (text.to_owned(), row.repairs.iter().map(|it| it.what).collect())
+    (text.to_owned(), row.out.repairs.iter().map(|it| it.what).collect())
 }
 
 fn at(seconds: i64, nanos: i32) -> Timestamp {
@@ -182,7 +196,7 @@ fn values_have_the_form_that_is_documented() {
     for (value, want) in [
         (Inner::Float(f32::NAN), "null"),
         (Inner::Double(f64::NEG_INFINITY), "null"),
-        (Inner::Json(r#"{"a": NaN}"#.to_owned()), r#"{"a": null}"#),
+        (Inner::Json(r#"{"a": NaN}"#.to_owned()), r#"{"a":null}"#),
     ] {
         assert_eq!(json_of(value.clone()), (want.to_owned(), vec![What::NotANumber]), "{value:?}");
     }
@@ -283,15 +297,15 @@ proptest! {
         records in prop::collection::vec((0..3_i32, prop::collection::btree_map("[a-f\u{e9}\"]|_meta", inner(), 0..7)), 1..6),
     ) {
         let declared: Vec<&str> = declared.iter().map(String::as_str).collect();
-        let watched = ["a".to_owned(), "_meta".to_owned()];
+        let watched = names(&["a", "_meta", "b"]);
         let mut table = bound(&Table { columns: table(&declared).columns, ..table(&[]) }, &watched);
         let mut known: std::collections::BTreeSet<String> = declared.iter().map(|it| (*it).to_owned()).collect();
         for (change, data) in records {
             let given: Vec<(&str, Inner)> = data.iter().map(|(name, it)| (name.as_str(), it.clone())).collect();
             let row = written(&mut table, &record(change, &given), &watched).unwrap();
             known.extend(data.keys().cloned());
-            prop_assert!(!row.json.contains(&b'\n'));
-            let found: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(&row.json).unwrap();
+            prop_assert!(!row.out.json.contains(&b'\n'));
+            let found: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(&row.out.json).unwrap();
             let names: Vec<&String> = if change == 0 { known.iter().collect() } else { data.keys().collect() };
             prop_assert!(found.keys().eq(names));
             for (name, raw) in &found {
@@ -302,25 +316,33 @@ proptest! {
                 }
             }
             prop_assert_eq!(row.has_meta, found.contains_key("_meta"));
-            for (name, range) in watched.iter().zip(&row.watched) {
-                let text = std::str::from_utf8(&row.json[range.clone()]).unwrap();
-                prop_assert_eq!(text, found.get(name).map_or("", |it| it.get()));
+            for name in ["a", "_meta", "b"] {
+                let id = watched.find(name.as_bytes()).unwrap();
+                let text = row.out.found.at_top(id).map(|it| std::str::from_utf8(&row.out.json[it]).unwrap());
+                prop_assert_eq!(text, found.get(name).map(|it| it.get()));
             }
+            // All others are where a scan of the row finds them.
+            let mut hints = Hints::default();
+            hints.watch(watched.clone());
+            let never = DeletionMark { member: "", is_set: |_| false };
+            bare_payload(&row.out.json, &mut hints, &never).unwrap();
+            let places = |it: &Found| it.all().unwrap().iter().map(|it| (it.name, it.at_top, it.value())).collect::<Vec<_>>();
+            prop_assert_eq!(places(&row.out.found), places(&hints.found));
         }
     }
 
     /// No message makes a reader panic, and records are read from a list as they are alone.
     #[test]
-    fn any_bytes_are_read(bytes in prop::collection::vec(any::<u8>(), 0..200), names in prop::collection::vec("[a-z]{0,3}", 0..5)) {
+    fn any_bytes_are_read(bytes in prop::collection::vec(any::<u8>(), 0..200), tables in prop::collection::vec("[a-z]{0,3}", 0..5)) {
         if let Ok(Operation::Record(record)) = update::operation(&bytes) {
             let _ = update::head(&bytes, record.clone());
             let mut row = Row::default();
-            let _ = row.write(&mut bound(&table(&["a*"]), &[]), &bytes, record, Change::Upsert, &[]);
+            let _ = row.write(&mut bound(&table(&["a*"]), &names(&[])), &bytes, record, Change::Upsert, &names(&[]));
         }
-        let records = names.iter().map(|it| Record { table_name: it.clone(), ..Record::default() }).collect();
+        let records = tables.iter().map(|it| Record { table_name: it.clone(), ..Record::default() }).collect();
         let message = UpdateResponse { records: Some(Records { records }), record: None }.encode_to_vec();
         let Ok(Operation::Records(mut rest)) = update::operation(&message) else { panic!("no records") };
-        for name in &names {
+        for name in &tables {
             let (found, after) = update::first_record(&message, rest).unwrap();
             let head = update::head(&message, found.unwrap()).unwrap();
             prop_assert_eq!(&message[head.table], name.as_bytes());
@@ -332,11 +354,12 @@ proptest! {
 
 #[test]
 fn rows_without_a_key_are_told_apart_by_a_hash() {
-    let watched = [ID.to_owned()];
+    let watched = names(&[ID]);
     let id = |columns: &[&str], change: i32, data: &[(&str, Inner)]| {
         let row = written(&mut bound(&table(columns), &watched), &record(change, data), &watched).unwrap();
-        let found: Json = serde_json::from_slice(&row.json).unwrap();
-        assert_eq!(std::str::from_utf8(&row.json[row.watched[0].clone()]).unwrap(), found[ID].to_string());
+        let found: Json = serde_json::from_slice(&row.out.json).unwrap();
+        let at = row.out.found.at_top(watched.find(ID.as_bytes()).unwrap()).unwrap();
+        assert_eq!(std::str::from_utf8(&row.out.json[at]).unwrap(), found[ID].to_string());
         found[ID].as_str().unwrap().to_owned()
     };
     let text = |it: &str| Inner::Text(it.to_owned());
@@ -357,7 +380,7 @@ fn rows_without_a_key_are_told_apart_by_a_hash() {
     assert_eq!(keyed().key(), [[ID]]);
     let of = |change: i32, data: &[(&str, Inner)]| {
         let row = written(&mut bound(&keyed(), &watched), &record(change, data), &watched).unwrap();
-        serde_json::from_slice::<Json>(&row.json).unwrap()[ID].clone()
+        serde_json::from_slice::<Json>(&row.out.json).unwrap()[ID].clone()
     };
     let key = ("k", Inner::Double(1.5));
     assert_eq!(of(0, &[key.clone(), ("a", Inner::Long(1))]), of(1, &[key.clone(), ("a", Inner::Long(2))]));
@@ -367,12 +390,12 @@ fn rows_without_a_key_are_told_apart_by_a_hash() {
 
 #[test]
 fn a_change_of_a_row_needs_a_key() {
-    let watched = [ID.to_owned()];
+    let watched = names(&[ID]);
     let data = [("a", Inner::Long(1))];
     let failure = written(&mut bound(&table(&["a"]), &watched), &record(1, &data), &watched).err().unwrap();
     assert!(failure.to_string().contains("no primary key"), "{failure}");
     // Another key of the user's.
-    let row = written(&mut bound(&table(&["a"]), &[]), &record(1, &data), &[]).unwrap();
+    let row = written(&mut bound(&table(&["a"]), &names(&[])), &record(1, &data), &names(&[])).unwrap();
     assert_eq!(text_of(&row), r#"{"a":1}"#);
 }
 
@@ -394,7 +417,12 @@ fn what_is_not_known_fails() {
     assert_eq!(head(&record(9, &[]).encode_to_vec()), Err(Unusable::UnknownChange(9)));
     let entry = [field(1, b"a"), field(2, &field(17, b"x"))].concat();
     let message = field(4, &entry);
-    let problem =
-        Row::default().write(&mut bound(&table(&["a*"]), &[]), &message, 0..message.len(), Change::Upsert, &[]);
+    let problem = Row::default().write(
+        &mut bound(&table(&["a*"]), &names(&[])),
+        &message,
+        0..message.len(),
+        Change::Upsert,
+        &names(&[]),
+    );
     assert!(problem.unwrap_err().to_string().contains("a value of kind 17"));
 }
