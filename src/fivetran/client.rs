@@ -28,6 +28,9 @@ const LONGEST: usize = 128 * 1024 * 1024;
 /// How much of a sync the connector may send before it is read: HTTP/2's own 64 KiB make it wait for each batch.
 const WINDOW: u32 = 1024 * 1024;
 
+/// The longest headers: a status may have a traceback in it.
+const HEADERS: u32 = 1024 * 1024;
+
 /// How long the connection to a port of this machine may take.
 const CONNECT: Duration = Duration::from_secs(5);
 
@@ -46,6 +49,7 @@ impl Client {
             .connect_timeout(CONNECT)
             .initial_stream_window_size(WINDOW)
             .initial_connection_window_size(WINDOW)
+            .http2_max_header_list_size(HEADERS)
             .tcp_nodelay(true);
         let channel = endpoint.connect().await.ok()?;
         let grpc = Grpc::new(channel).max_decoding_message_size(LONGEST).max_encoding_message_size(LONGEST);
