@@ -13,6 +13,7 @@ use super::messages::{SchemaRequest, UpdateRequest};
 use crate::error::{self, Stopped};
 use crate::process::activity::Activity;
 use crate::process::launch::{Launcher, Target, in_words};
+use crate::process::listeners;
 use crate::process::supervise::{Connector, End, Exit, Finished, Reading};
 use crate::upstream::{ErrorLog, SourceError};
 
@@ -38,20 +39,6 @@ pub async fn start(launcher: &Launcher) -> Result<(Connector, Server)> {
     let mut connector = launcher.prepare().await?.start(vec!["--port".to_owned(), port.to_string()]).await?;
     let exited = connector.serve();
     Ok((connector, Server { port, exited }))
-}
-
-/// The users whose processes listen on a port, as far as the kernel tells.
-fn listeners(port: u16) -> Vec<u32> {
-    let port = format!(":{port:04X}");
-    // sl local_address rem_address st tx_queue:rx_queue tr:tm->when retrnsmt uid ...
-    let listener = |line: &str| {
-        let words: Vec<&str> = line.split_ascii_whitespace().take(8).collect();
-        let is_listening = words.get(1)?.ends_with(&port) && *words.get(3)? == "0A";
-        if is_listening { words.get(7)?.parse().ok() } else { None }
-    };
-    let of =
-        |path| std::fs::read_to_string(path).unwrap_or_default().lines().filter_map(listener).collect::<Vec<u32>>();
-    [of("/proc/net/tcp"), of("/proc/net/tcp6")].concat()
 }
 
 /// A port on which nothing listens.
@@ -143,16 +130,12 @@ impl Server {
         }
     }
 
-    /// Another user's process may have taken the port before the connector could: it must not get the config.
+    /// Another process may have taken the port, or share it: it must not get the config, nor may its rows get into the capture.
     fn check_owner(&self) -> Result<()> {
-        let own = rustix::process::geteuid().as_raw();
-        match listeners(self.port).into_iter().find(|it| *it != own) {
-            Some(other) => bail!(
-                "a process of another user (uid {other}) listens on port {}, which was meant for the connector: try again",
-                self.port
-            ),
-            None => Ok(()),
+        if listeners::are_ours(self.port) {
+            return Ok(());
         }
+        bail!("another process listens on port {}, which was meant for the connector: try again", self.port)
     }
 
     /// Receives the messages of a sync until they end, or nobody reads them any more.
@@ -192,18 +175,5 @@ impl Server {
 
     async fn wait_for_exit(&mut self) {
         let _ = tokio::time::timeout(EXIT, self.exited.wait_for(|it| *it)).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_listener_is_found_with_its_user() {
-        let own = rustix::process::geteuid().as_raw();
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        assert_eq!(listeners(port), [own]);
     }
 }
