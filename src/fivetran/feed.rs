@@ -228,7 +228,8 @@ impl UpdateFeed {
                 streams.push((table.id.clone(), Some(state.to_raw()?)));
             }
         }
-        Ok(Step::Event(Event::State(StateUpdate { streams, shared, complete: false, record_count: None })))
+        let update = StateUpdate { streams, shared, indivisible: true, ..StateUpdate::default() };
+        Ok(Step::Event(Event::State(update)))
     }
 
     /// Tables have another shape from here on (V19).

@@ -79,6 +79,15 @@ impl Protocol for Fivetran {
         FullRefreshPolicy { keeps_state: true, announced: false }
     }
 
+    /// V18.
+    fn is_divisible(&self, _shared: &RawValue) -> bool {
+        false
+    }
+
+    fn reads_log(&self, _stream: &Stream, _resource: &Resource) -> bool {
+        false
+    }
+
     fn resumes(&self, _stream: &Stream, _state: &RawValue, _rows: Rows) -> bool {
         true
     }
