@@ -21,7 +21,7 @@ use crate::upstream::{ErrorLog, SourceError};
 const RETRY: Duration = Duration::from_millis(20);
 
 /// How long a broken connection waits for the connector's exit, which may explain it.
-const EXIT: Duration = Duration::from_secs(2);
+const EXIT: Duration = Duration::from_secs(10);
 
 /// A started connector's port.
 pub struct Server {
