@@ -28,7 +28,7 @@ use crate::signin;
 use crate::suggest;
 use crate::terminal;
 
-/// Runs any Airbyte source or Singer tap as an Estuary Flow capture connector
+/// Runs any Airbyte source, Singer tap or Fivetran connector as an Estuary Flow capture connector
 #[derive(Parser, Debug)]
 #[command(version, args_conflicts_with_subcommands = true, max_term_width = 110, after_help = HELP)]
 struct Cli {

@@ -1,4 +1,4 @@
-//! flow-shim runs any Airbyte source or Singer tap as a capture connector of Estuary Flow. ARCHITECTURE.md describes the modules.
+//! flow-shim runs any Airbyte source, Singer tap or Fivetran connector as a capture connector of Estuary Flow. ARCHITECTURE.md describes the modules.
 
 pub mod airbyte;
 pub mod capture;
@@ -6,6 +6,7 @@ pub mod cli;
 pub mod dates;
 pub mod demo;
 pub mod error;
+pub mod fivetran;
 pub mod flow;
 pub mod http;
 pub mod init;

@@ -2,6 +2,7 @@
 
 use crate::error::Stopped;
 use anyhow::{Context, Result};
+use serde_json::json;
 use std::io::{Read, Write};
 use tokio::sync::mpsc::{self, Sender};
 use tracing::{Instrument, warn};
@@ -141,13 +142,17 @@ fn discovered_binding(stream: Stream, rules: &StreamRules, names: &mut Names) ->
     // F15: rows of an incremental stream are never known to vanish; those of a full refresh get tombstones.
     let is_fallback_key = key.is_err() && stream.mode == Mode::Incremental;
     let key = key.unwrap_or_else(|_| schema::Key::row_id());
+    let mut document_schema = match rules.schema {
+        SchemaMode::Inferred => schema::write_permissive(&key),
+        SchemaMode::Declared => schema::write_declared(&stream.schema, &key).schema,
+    };
+    if stream.partial {
+        document_schema["reduce"] = json!({"strategy": "merge"});
+    }
     DiscoveredBinding {
         recommended_name: names.claim(&stream.id.to_string()),
         resource_config: stream.resource,
-        document_schema: match rules.schema {
-            SchemaMode::Inferred => schema::write_permissive(&key),
-            SchemaMode::Declared => schema::write_declared(&stream.schema, &key).schema,
-        },
+        document_schema,
         key: key.pointers(),
         disable: rules.of(&stream.id).is_disabled(),
         is_fallback_key,

@@ -87,6 +87,7 @@ impl AirbyteStream {
             key: self.primary_key,
             resource: resource.into(),
             mode,
+            partial: false,
             modes: self.modes,
             cursor: (!self.default_cursor.is_empty()).then(|| self.default_cursor.join(".")),
             declared,

@@ -23,6 +23,7 @@ pub fn text(subject: &Subject) -> String {
     match &subject.base {
         Base::Image(image) => on_image(&mut lines, subject, image),
         Base::Package(package) => with_package(&mut lines, subject, package),
+        Base::Command => with_command(&mut lines, subject),
     }
     lines.push(LABEL.to_owned());
     lines.join("\n") + "\n"
@@ -86,6 +87,22 @@ fn with_package(lines: &mut Vec<String>, subject: &Subject, package: &Package) {
     bake(lines, "", &installed);
     lines.push("USER connector".to_owned());
     lines.push(entrypoint(&installed));
+}
+
+/// What the connector consists of is not known.
+fn with_command(lines: &mut Vec<String>, subject: &Subject) {
+    lines.push(format!("FROM docker.io/library/python:{PYTHON}-slim"));
+    lines.push("RUN useradd --create-home connector".to_owned());
+    lines.push("WORKDIR /shim".to_owned());
+    lines.push("# Add the connector here, so that the command in shim.yaml finds it; for one in Python:".to_owned());
+    lines.push(format!("# {}", copy(&subject.path_of("requirements.txt"), "./")));
+    lines.push("# RUN pip install --no-cache-dir -r requirements.txt".to_owned());
+    lines.push(format!("# {}", copy(&subject.path_of("*.py"), "./")));
+    lines.push(copy(&subject.path_of("shim.yaml"), "shim.yaml"));
+    lines.push(copy("flow-shim", BINARY));
+    bake(lines, "", &[]);
+    lines.push("USER connector".to_owned());
+    lines.push(entrypoint(&[]));
 }
 
 /// Stores the connector's spec in the image. That needs the right to write there.

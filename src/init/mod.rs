@@ -39,7 +39,7 @@ use origin::{Base, Found, Origin};
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = HELP)]
-#[group(id = "origin", required = true, args = ["image", "airbyte", "singer", "from_atf"])]
+#[group(id = "origin", required = true, args = ["image", "airbyte", "singer", "fivetran", "from_atf"])]
 pub struct Args {
     /// The directory to write; created if missing
     dir: PathBuf,
@@ -54,6 +54,9 @@ pub struct Args {
     /// Name of a Singer tap on PyPI: tap-x
     #[arg(long, value_name = "NAME", help_heading = "Source")]
     singer: Option<String>,
+    /// A name for a Fivetran connector, whose command follows
+    #[arg(long, value_name = "NAME", requires = "command", help_heading = "Source")]
+    fivetran: Option<String>,
     /// Convert the airbyte-to-flow files in DIR to an equivalent shim.yaml
     #[arg(long, conflicts_with_all = ["config", "command"], help_heading = "Source")]
     from_atf: bool,
@@ -71,6 +74,7 @@ Examples:
   flow-shim init --image airbyte/source-faker:7.2.1 shims/faker
   flow-shim init --airbyte source-faker --config config.json shims/faker -- venv/bin/source-faker
   flow-shim init --singer tap-github shims/github
+  flow-shim init --fivetran shop shims/shop -- python shop/main.py
   flow-shim init --from-atf source-hubspot";
 
 impl Args {
@@ -80,7 +84,9 @@ impl Args {
         let image = self.image.clone().map(Origin::Image);
         let airbyte = || self.airbyte.as_ref().map(|it| package(Protocol::Airbyte, it));
         let singer = || self.singer.as_ref().map(|it| package(Protocol::Singer, it));
-        image.or_else(airbyte).or_else(singer)
+        let fivetran =
+            || self.fivetran.as_ref().map(|it| Origin::Fivetran { name: it.clone(), command: self.command.clone() });
+        image.or_else(airbyte).or_else(singer).or_else(fivetran)
     }
 }
 
@@ -101,7 +107,7 @@ struct Subject {
     provider: Option<String>,
     /// Why users can't sign in although the connector declares OAuth.
     oauth2_missing: Option<String>,
-    /// A proposed config schema for a tap that describes none.
+    /// A proposed config schema for a connector that describes none.
     undescribed: Option<Value>,
     bindings: Option<Vec<DiscoveredBinding>>,
 }
@@ -152,7 +158,7 @@ async fn init(args: &Args, shutdown: &Shutdown, screen: &Screen) -> Result<Strin
     // Checked before the connector starts, which takes a while.
     expect_none(&args.dir, &names)?;
     let config = args.config.read(Some(&args.dir))?;
-    let origin = args.origin().ok_or_else(|| anyhow!("say --image, --airbyte or --singer"))?;
+    let origin = args.origin().ok_or_else(|| anyhow!("say --image, --airbyte, --singer or --fivetran"))?;
     let subject = ask(origin.find()?, config.as_deref(), &args.dir, &place, shutdown, screen).await?;
     let texts =
         [shim_yaml::text(&subject), dockerfile::text(&subject), flow_yaml::text(&subject), readme::text(&subject)];
@@ -174,7 +180,7 @@ async fn ask(
     let Described { config_schema, oauth2, missing, documentation_url, .. } = session.describe().await?;
     let base = match found.base {
         Base::Image(image) => Base::Image(image::inspect(&image.name, shutdown).await?),
-        package @ Base::Package(_) => package,
+        other => other,
     };
     let bindings = match given {
         Some(config) => {
@@ -186,7 +192,7 @@ async fn ask(
         None => None,
     };
     let mut fields = config::fields(&config_schema);
-    let undescribed = (found.protocol == Protocol::Singer && fields.is_empty()).then(|| proposed(given));
+    let undescribed = (found.protocol != Protocol::Airbyte && fields.is_empty()).then(|| proposed(given));
     if let (Some(schema), Some(_)) = (&undescribed, given) {
         fields = config::fields(schema);
     }
@@ -198,7 +204,7 @@ async fn ask(
             // With its registry, which the container engine has added.
             Target::Image(name) => Target::Image(match &base {
                 Base::Image(image) => image.name.clone(),
-                Base::Package(_) => name,
+                Base::Package(_) | Base::Command => name,
             }),
         },
         base,
@@ -213,7 +219,7 @@ async fn ask(
     })
 }
 
-/// Proposes a config schema for a tap without one: the given config's fields with their types, all required.
+/// Proposes a config schema for a connector without one: the given config's fields with their types, all required.
 fn proposed(given: Option<&RawValue>) -> Value {
     let given = given.and_then(|it| serde_json::from_str(it.get()).ok());
     let example = || Map::from_iter(["start_date", "api_token"].map(|it| (it.to_owned(), Value::from(""))));

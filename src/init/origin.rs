@@ -1,6 +1,6 @@
-//! Resolves `--image`, `--airbyte` and `--singer` to a connector that can be run on this machine.
+//! Resolves `--image`, `--airbyte`, `--singer` and `--fivetran` to a connector that can be run on this machine.
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Error, Result, anyhow, bail};
 use std::path::{Path, PathBuf};
 
 use crate::process::launch::Target;
@@ -17,6 +17,8 @@ pub enum Origin {
     Image(String),
     /// A PyPI package, by its own name or its program's; `command` is empty to look the program up in PATH.
     Package { protocol: Protocol, name: String, command: Vec<String> },
+    /// A Fivetran connector: any name, and its command.
+    Fivetran { name: String, command: Vec<String> },
 }
 
 /// A connector that can be run.
@@ -34,6 +36,8 @@ pub struct Found {
 pub enum Base {
     Image(Image),
     Package(Package),
+    /// A connector of which only the command is known.
+    Command,
 }
 
 impl Origin {
@@ -41,6 +45,7 @@ impl Origin {
         match self {
             Self::Image(image) => found_image(image),
             Self::Package { protocol, name, command } => found_package(protocol, &name, command),
+            Self::Fivetran { name, command } => found_fivetran(name, command),
         }
     }
 }
@@ -63,10 +68,25 @@ fn found_image(image: String) -> Result<Found> {
     })
 }
 
+fn found_fivetran(name: String, command: Vec<String>) -> Result<Found> {
+    if !is_word(&name, "") {
+        bail!("--fivetran takes a name for the connector, like shop: {name:?} is not a valid one");
+    }
+    let Some(first) = command.first() else {
+        bail!("append the connector's command, without `--port`: `-- python main.py`");
+    };
+    program(first).ok_or_else(|| no_program(first))?;
+    Ok(Found { name, protocol: Protocol::Fivetran, base: Base::Command, target: Target::Command(command) })
+}
+
+fn no_program(program: &str) -> Error {
+    anyhow!("there is no program `{program}`: the arguments after `--` are the connector's command")
+}
+
 fn found_package(protocol: Protocol, given: &str, command: Vec<String>) -> Result<Found> {
     let (option, start, prefix) = match protocol {
-        Protocol::Airbyte => ("--airbyte", "source-", "airbyte-"),
         Protocol::Singer => ("--singer", "tap-", ""),
+        _ => ("--airbyte", "source-", "airbyte-"),
     };
     if !is_word(given, "") {
         bail!("{option} takes the name of a package or its program, like {start}x: {given:?} is not a valid name");
@@ -81,7 +101,7 @@ fn found_package(protocol: Protocol, given: &str, command: Vec<String>) -> Resul
                 "there is no program `{name}` in PATH: install it with `python3 -m venv {name} && {name}/bin/pip install {package}`, then append its path to this command: `-- {name}/bin/{name}`"
             )
         } else {
-            anyhow!("there is no program `{}`: the arguments after `--` are the connector's command", command[0])
+            no_program(&command[0])
         }
     })?;
     let known = package::of_program(&program);

@@ -25,7 +25,7 @@ pub fn text(subject: &Subject) -> String {
     parts.extend(signing_in(subject));
     if subject.undescribed.is_some() {
         parts.push(prose(
-            "The tap does not describe its config: add a `configSchema` to `shim.yaml`, so that Flow can show a form.",
+            "The connector does not describe its config: add a `configSchema` to `shim.yaml`, so that Flow can show a form.",
         ));
     }
     parts.push("## Use it in Flow".to_owned());
@@ -48,6 +48,7 @@ fn about(subject: &Subject) -> String {
             Some(version) => format!("the Python package `{}` {version}", package.name),
             None => format!("the Python package `{}`", package.name),
         },
+        Base::Command => format!("the Fivetran connector {}", subject.name),
     };
     let documented = subject.documentation_url.as_ref().map(|url| format!(" Documentation of its config: <{url}>."));
     format!("`flow-shim init` generated this directory for {source}.{}", documented.unwrap_or_default())

@@ -13,6 +13,7 @@ pub fn text(subject: &Subject) -> String {
     let (protocol, kind) = match subject.protocol {
         Protocol::Airbyte => ("airbyte", "an Airbyte source"),
         Protocol::Singer => ("singer", "a Singer tap"),
+        Protocol::Fivetran => ("fivetran", "a Fivetran connector"),
     };
     yaml::comment(
         &mut lines,
@@ -47,7 +48,7 @@ fn config_schema(lines: &mut Vec<String>, subject: &Subject) {
     yaml::comment(
         lines,
         0,
-        "The tap does not describe its config. With a schema here, Flow shows a form and validates the config:",
+        "The connector does not describe its config. With a schema here, Flow shows a form and validates the config:",
     );
     let mut written = Vec::new();
     yaml::member(&mut written, 0, "configSchema", schema);

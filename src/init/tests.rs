@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::image::Image;
 use super::package::Package;
 use super::*;
+use crate::fivetran::Fivetran;
 use crate::singer::Singer;
 use crate::upstream::Protocol as _;
 
@@ -108,6 +109,16 @@ fn a_tap_without_config_schema() {
     let text = all(&subject);
     assert!(!text.contains("s3cret"));
     insta::assert_snapshot!(text);
+}
+
+#[test]
+fn a_fivetran_connector() {
+    let command = ["../venv/bin/python", "shop/main.py"].map(str::to_owned).to_vec();
+    let mut subject = subject(Base::Command, Target::Command(command));
+    (subject.name, subject.protocol, subject.documentation_url) = ("shop".to_owned(), Protocol::Fivetran, None);
+    subject.resource_schema = Fivetran::default().resource_schema().0;
+    subject.bindings = Some(Vec::new());
+    insta::assert_snapshot!(all(&subject));
 }
 
 #[test]

@@ -109,6 +109,12 @@ impl Found {
         }
     }
 
+    /// Notes the members of another text, which is in this one from `start` on and inside of its outermost object.
+    pub fn note_all_inside(&mut self, other: &Self, start: usize) {
+        other.members.iter().for_each(|it| self.note_inside(it.name, start + it.start as usize));
+        self.incomplete |= other.incomplete;
+    }
+
     /// From now on, positions count from `start`. Members found later are not part of the text.
     #[inline]
     pub fn rebase(&mut self, start: usize) {

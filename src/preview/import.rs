@@ -64,8 +64,8 @@ pub fn convert(state: Value, format: Format, bindings: &[Binding], protocol: &st
             }
         }
         (Format::ByStream, _) => bail!("it is not a state"),
-        (Format::Singer, _) => bail!("it is a Singer state, but the connector is an Airbyte source"),
-        (Format::Airbyte, _) => bail!("it is a list of Airbyte states, but the connector is a Singer tap"),
+        (Format::Singer, _) => bail!("it is a Singer state, but the connector's protocol is {protocol}"),
+        (Format::Airbyte, _) => bail!("it is a list of Airbyte states, but the connector's protocol is {protocol}"),
     }
 }
 

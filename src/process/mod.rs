@@ -14,6 +14,7 @@ pub mod guard;
 pub mod keeper;
 pub mod launch;
 pub mod lines;
+pub mod listeners;
 mod null;
 pub mod private;
 pub mod program;

@@ -1,4 +1,5 @@
-//! Forwards a connector's stderr to our logs, line by line, each at the level that it seems to have.
+//! Forwards a connector's stderr, and the stdout of a server, to our logs, line by line, each at the level that it seems to
+//! have.
 
 use std::io::{BufRead, BufReader, Read};
 use std::sync::LazyLock;
@@ -19,6 +20,14 @@ pub struct Stderr {
     pub last_error: Option<String>,
     /// The last line of any level.
     pub last_line: Option<String>,
+}
+
+impl Stderr {
+    /// With what another output told, where this one told nothing.
+    pub fn or(self, other: Self) -> Self {
+        let last_error = self.last_error.or(other.last_error);
+        Self { last_error, last_line: self.last_line.or(other.last_line) }
+    }
 }
 
 /// Forwards all lines until the pipe closes, and calls `touch` for each.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use signal_hook::consts::{SIGINT, SIGTERM};
+use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
 use tracing::warn;
 
@@ -51,12 +52,14 @@ pub struct Connector {
     files: Files,
     stdout: Option<ChildStdout>,
     stderr: ChildStderr,
+    /// It is a server; tells its clients when it has exited.
+    exited: Option<watch::Sender<bool>>,
 }
 
 /// Why the reader of the messages has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reading {
-    /// The connector closed its stdout.
+    /// The connector closed its stdout, or has served what was asked of it.
     Ended,
     /// The reader does not want any more messages.
     Aborted,
@@ -95,7 +98,13 @@ pub struct Finished<T> {
 
 impl Connector {
     pub(super) fn new(program: String, files: Files, Pipes { stdout, stderr }: Pipes) -> Self {
-        Self { program, files, stdout: Some(stdout), stderr }
+        Self { program, files, stdout: Some(stdout), stderr, exited: None }
+    }
+
+    /// The connector is a server: its stdout has log lines, like its stderr, and it does not exit by itself, but is stopped when
+    /// the reader has ended. Gives what tells when it has exited.
+    pub fn serve(&mut self) -> watch::Receiver<bool> {
+        self.exited.get_or_insert_with(|| watch::Sender::new(false)).subscribe()
     }
 
     /// The connector's stdout, for whoever builds the reader.
@@ -103,7 +112,7 @@ impl Connector {
         self.stdout.take().ok_or_else(|| anyhow!("the connector's output is read twice"))
     }
 
-    /// Runs the connector to its end. `reader` gives the result of reading its stdout; nobody waits for a reader that is
+    /// Runs the connector to its end. `reader` gives the result of reading what it sends; nobody waits for a reader that is
     /// stuck. `on_tick` is called once a second.
     pub async fn supervise<T>(
         self,
@@ -113,16 +122,24 @@ impl Connector {
         mut on_tick: impl FnMut(),
         reader: impl Future<Output = Option<(T, Reading)>>,
     ) -> Result<Finished<T>> {
-        let Self { program, mut files, stdout, stderr } = self;
-        drop(stdout);
+        let Self { program, mut files, stdout, stderr, exited } = self;
         let seen = activity.clone();
         let logged = thread::spawn("stderr", move || stderr::forward(stderr, || seen.touch()))?;
+        let seen = activity.clone();
+        let forward = |it| thread::spawn("stdout", move || stderr::forward(it, || seen.touch()));
+        // Else the reader has it, or nobody wants it.
+        let also_logged = stdout.filter(|_| exited.is_some()).map(forward).transpose()?;
+        let logged = async {
+            let also_logged = async { Some(also_logged?.await.unwrap_or_default()) };
+            let (said, also_said) = tokio::join!(logged, also_logged);
+            said.unwrap_or_default().or(also_said.unwrap_or_default())
+        };
         let (mut reader, mut logged) = (std::pin::pin!(reader), std::pin::pin!(logged));
         let mut tick = interval_at(Instant::now() + TICK, TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
 
         let (mut output, mut is_read, mut said, mut exit) = (None, false, None, None);
-        let mut ended_by_us = None;
+        let (mut ended_by_us, mut has_served) = (None, false);
         let (mut deadline, mut is_killed) = (Deadline::default(), false);
         while !(is_read && said.is_some() && exit.is_some()) {
             // Grants the connector no more than this time, and asks it to exit.
@@ -135,11 +152,15 @@ impl Connector {
                     let reading = result.as_ref().map_or(Reading::Aborted, |(_, reading)| *reading);
                     output = result.map(|(output, _)| output);
                     match reading {
+                        Reading::Ended if exited.is_some() && exit.is_none() => {
+                            has_served = true;
+                            grant = Some(LEAVE);
+                        }
                         Reading::Ended => deadline.advance(LINGER),
                         Reading::Aborted => grant = Some(LEAVE),
                     }
                 }
-                lines = &mut logged, if said.is_none() => said = Some(lines.unwrap_or_default()),
+                lines = &mut logged, if said.is_none() => said = Some(lines),
                 report = files.keeper.report(), if exit.is_none() => match report {
                     Some(Report::NotStarted(errno)) => {
                         files.close(shutdown.deadline()).await;
@@ -158,7 +179,7 @@ impl Connector {
                     grant = Some(if reason == Reason::OutputClosed { Duration::ZERO } else { DRAIN });
                 }
                 () = sleep_until(deadline.0.unwrap_or_else(Instant::now)), if deadline.0.is_some() => {
-                    if is_read && exit.is_none() {
+                    if is_read && exit.is_none() && !has_served {
                         ended_by_us = ended_by_us.or(Some(End::NotExiting));
                     }
                     if std::mem::replace(&mut is_killed, true) {
@@ -180,7 +201,10 @@ impl Connector {
                     }
                 }
             }
-            if exit.is_some() && !had_exited && ended_by_us.is_some() {
+            if let Some(exited) = exited.as_ref().filter(|_| exit.is_some()) {
+                exited.send_replace(true);
+            }
+            if exit.is_some() && !had_exited && (ended_by_us.is_some() || has_served) {
                 // Nothing holds the pipes any more: a reader that does not finish soon is stuck.
                 deadline.advance(KILL);
             }
@@ -200,7 +224,9 @@ impl Connector {
         {
             ended_by_us = Some(End::Stopped(reason));
         }
-        let end = ended_by_us.unwrap_or(End::Exited(exit.unwrap_or(Exit::KeeperKilled)));
+        // A server that was stopped has done its work, however it exits.
+        let exit = if has_served { Exit::Code(0) } else { exit.unwrap_or(Exit::KeeperKilled) };
+        let end = ended_by_us.unwrap_or(End::Exited(exit));
         Ok(Finished { end, output, stderr: said.unwrap_or_default(), files })
     }
 }

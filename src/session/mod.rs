@@ -15,6 +15,7 @@ use tracing::{debug, warn};
 
 use crate::airbyte::Airbyte;
 use crate::error;
+use crate::fivetran::Fivetran;
 use crate::oauth;
 use crate::process::launch::{Launcher, RotatedConfig, Target};
 use crate::process::shutdown::Shutdown;
@@ -79,6 +80,7 @@ impl Session {
                 discovered: settings.discovered.take(),
                 aliases: std::mem::take(&mut settings.aliases),
             }),
+            Protocol::Fivetran => Arc::new(Fivetran { config_schema: settings.config_schema.clone() }),
         };
         let (patch, map, oauth2) = (settings.config_patch.take(), settings.config_map.clone(), settings.oauth2.clone());
         let launcher = Launcher {

@@ -35,7 +35,7 @@ pub struct ShimFile {
     /// Shown in Flow's form [default: the connector's own].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub documentation_url: Option<String>,
-    /// Singer: the config's JSON schema [default: what `--about` says].
+    /// Singer, Fivetran: the config's JSON schema [default: what `--about` says, or the connector's form].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub config_schema: Option<Document>,
     /// Singer: how the tap is told which streams to read [default: as the tap takes it].
@@ -94,6 +94,7 @@ pub struct SpecChanges {
 pub enum Protocol {
     Airbyte,
     Singer,
+    Fivetran,
 }
 
 impl SpecChanges {

@@ -57,7 +57,7 @@ pub struct Settings {
     pub oauth2: OAuthSetting,
     /// Airbyte: how the connector takes its state.
     pub state_format: StateFormat,
-    /// Singer: the config schema, if it is not to come from `--about`.
+    /// Singer, Fivetran: the config schema, if it is not to come from the connector.
     pub config_schema: Option<Value>,
     /// Singer: how the tap is told which streams to read.
     pub catalog: CatalogOption,

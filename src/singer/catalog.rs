@@ -147,6 +147,7 @@ impl Entry {
             key: paths(self.key()),
             resource,
             mode: method.mode(),
+            partial: false,
             modes: self.methods(),
             cursor: cursor.filter(|_| method == Method::Incremental),
             schema: self.schema,

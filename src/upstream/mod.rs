@@ -1,5 +1,5 @@
-//! The only interface to a connector. Implementations speak Airbyte or Singer; their users (capture, RPCs, preview) know
-//! neither.
+//! The only interface to a connector. Implementations speak Airbyte, Singer or Fivetran's protocol; their users (capture, RPCs,
+//! preview) know none of them.
 //!
 //! - [`Protocol`], [`Discovery`] and [`Legacy`] are pure: they interpret configs, streams and states.
 //! - [`Upstream`] runs the connector. [`Upstream::open`] starts a sync.

@@ -34,6 +34,8 @@ pub struct Stream {
     /// The resource config that discovery recommends.
     pub resource: Value,
     pub mode: Mode,
+    /// A record may have only the columns that have changed: Flow has to merge it into its row.
+    pub partial: bool,
     /// For people: the modes that it supports, in the protocol's own words, and its cursor field.
     pub modes: Vec<String>,
     pub cursor: Option<String>,

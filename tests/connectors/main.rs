@@ -12,6 +12,7 @@ mod sources;
 mod airbyte;
 mod capture;
 mod files;
+mod fivetran;
 mod init;
 mod manifests;
 mod many_streams;

@@ -15,6 +15,7 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::{Value, json};
 
 use crate::command::{Run, flow_shim};
+use crate::runtime::Runtime;
 
 /// The longest time that an event may take on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -355,4 +356,24 @@ fn an_ignored_sigchld_changes_nothing() {
     child.stdin.take().unwrap().write_all(b"{\"spec\":{}}\n").unwrap();
     let run = Run::from(child.wait_with_output().unwrap()).ok();
     assert!(run.stdout.contains("configSchema"), "{}", run.stdout);
+}
+
+/// The connector tells its port and leaves it to this process to listen there.
+#[test]
+fn a_config_is_not_sent_to_another_process_on_the_port() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("port");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let shim = ["--protocol", "fivetran", "--", "sh", "-c", "echo $2 >$0; sleep 600", pipe.to_str().unwrap()];
+    let runtime = Runtime::shim(shim).config(json!({"api_key": "k3y"}));
+    let listener = thread::spawn(move || {
+        let port = fs::read_to_string(pipe).unwrap().trim().parse().unwrap();
+        std::net::TcpListener::bind(("127.0.0.1", port)).unwrap()
+    });
+    let answer = runtime.ask_discover();
+    let listener = listener.join().unwrap();
+    assert!(answer.end.last_message().starts_with("another process listens on port"), "{}", answer.end.last_message());
+    let mut received = Vec::new();
+    listener.accept().unwrap().0.read_to_end(&mut received).unwrap();
+    assert!(received.starts_with(b"PRI * HTTP/2.0") && !received.windows(3).any(|it| it == b"k3y"));
 }

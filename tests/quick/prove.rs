@@ -53,6 +53,17 @@ fn a_good_connector_for_programs() {
     insta::assert_snapshot!(serde_json::to_string_pretty(&report).unwrap());
 }
 
+/// It is long enough for a kill to find the connector: 20 MB fit into no buffer.
+#[test]
+fn a_fivetran_connector_loses_nothing() {
+    let config = json!({"count": 2000, "every": 300, "pad": 10_000}).to_string();
+    let arguments = ["prove", "--protocol", "fivetran", "--config", &config, "--kills", "2", "--json", "--", COUNTING];
+    let run = run(arguments).ok();
+    let report: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!((&report["verdict"], broken(&report)), (&json!("nothingLost"), Vec::new()), "{report:#}");
+    assert!(report["kills"].as_array().unwrap().iter().all(|it| it["tookEffect"] == true), "{report:#}");
+}
+
 /// With one kill, the page views have begun and nothing of them is committed.
 #[test]
 fn the_demo_loses_nothing() {

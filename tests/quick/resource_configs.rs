@@ -46,3 +46,8 @@ fn airbytes_schema_and_validate_agree() {
 fn singers_schema_and_validate_agree() {
     check("singer", "singer_apply_converts_capture_shims_state");
 }
+
+#[test]
+fn fivetrans_schema_and_validate_agree() {
+    check("fivetran", "fivetran_rows_become_documents");
+}
