@@ -127,7 +127,8 @@ fn whatever_is_killed_nothing_is_lost() {
 
 #[test]
 fn a_failing_process_stops_the_others_after_their_states() {
-    let it = Capture::new(&[("a", 600), ("b", 90)], json!({"fails": "b", "waits": "a"}));
+    let folder = tempfile::tempdir().unwrap();
+    let it = Capture::new(&[("a", 600), ("b", 90)], json!({"fails": "b", "waits": "a", "folder": folder.path()}));
     let session = it.runtime("2").open(&it.bindings, &json!({})).run();
     assert_eq!(session.end.exit.code(), Some(1), "{}", logs(&session));
     assert!(session.end.last_message().contains("b can't be read"), "{}", session.end.last_message());
@@ -139,7 +140,8 @@ fn a_failing_process_stops_the_others_after_their_states() {
 
 #[test]
 fn a_stop_commits_what_the_states_cover() {
-    let it = Capture::new(&[("a", 600), ("b", 90)], json!({"waits": "a"}));
+    let folder = tempfile::tempdir().unwrap();
+    let it = Capture::new(&[("a", 600), ("b", 90)], json!({"waits": "a", "folder": folder.path()}));
     let runtime = it.runtime("2");
     let opening = runtime.open(&it.bindings, &json!({})).when(When::Documents(390), Then::Signal(Signal::TERM));
     let session = opening.run().expect_clean();
