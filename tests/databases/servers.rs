@@ -58,14 +58,15 @@ impl Server {
         let data = format!("--datadir={}", path("data"));
         let mut install = as_nobody(&program("mariadb-install-db"));
         install.args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db", &data]);
-        succeed(&mut install);
+        // A starting server removes what looks like its temporary tables: those of another one in the same directory.
+        succeed(install.env("TMPDIR", folder.path()));
         let port = free_port();
         let mut server = as_nobody(&program("mariadbd"));
         server.args(["--no-defaults", "--bind-address=127.0.0.1", "--server-id=1", "--log-bin=bin", &data]);
         server.args(["--binlog-format=ROW", "--binlog-row-image=FULL", "--innodb-flush-log-at-trx-commit=0"]);
         server.args(["--max-allowed-packet=64M", "--character-set-server=utf8mb4"]);
         server.arg(format!("--port={port}")).arg(format!("--socket={}", path("socket")));
-        server.arg(format!("--pid-file={}", path("pid")));
+        server.arg(format!("--pid-file={}", path("pid"))).env("TMPDIR", folder.path());
         Self { kind: Kind::MariaDb, process: start(&mut server, folder.path()), port, folder }.ready("mysql")
     }
 

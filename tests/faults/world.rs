@@ -105,7 +105,7 @@ impl Needs {
             Self::Clock => {
                 Some("unit tests move the clock: cargo test --lib eight_hours, interval, idle_timeout, each_minute")
             }
-            Self::Fivetran => Some("flow-shim has no Fivetran protocol yet"),
+            Self::Fivetran => Some("the harness has no scripted Fivetran connector yet"),
             _ => None,
         }
     }
