@@ -68,9 +68,9 @@ pub async fn read<W: Write + Send + 'static>(
             reading.await;
         }
     }
-    let unread = plural(queue.borrow().len(), "share");
-    if !queue.borrow().is_empty() && failures.borrow().is_empty() {
-        info!("{unread} of the streams will be read by the next session");
+    let unread = queue.borrow().len();
+    if unread > 0 && failures.borrow().is_empty() {
+        info!("{} of the streams will be read by the next session", plural(unread, "share"));
     }
     sum_up(failures.take())
 }

@@ -1,5 +1,6 @@
 //! What a sync is going to read: the streams of this shard's bindings, their settings and their states.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::io::Write;
 
@@ -175,13 +176,19 @@ impl Plan {
             state: ledger.state(index),
             fresh: ledger.cells[index].fresh,
         };
-        let read: HashSet<usize> = share.iter().copied().collect();
-        let left_out = (0..self.streams.len()).filter(|it| !read.contains(it));
-        let left_out = left_out.filter_map(|it| session.upstream.unselected_entry(&self.streams[it]));
+        // One process reads them all, mostly: then nothing is left out, and nothing copied.
+        let others = if share.len() == self.streams.len() {
+            Cow::Borrowed(&self.others)
+        } else {
+            let read: HashSet<usize> = share.iter().copied().collect();
+            let left_out = (0..self.streams.len()).filter(|it| !read.contains(it));
+            let left_out = left_out.filter_map(|it| session.upstream.unselected_entry(&self.streams[it]));
+            Cow::Owned(self.others.iter().cloned().chain(left_out).collect())
+        };
         let request = SyncRequest {
             config: &self.config,
             streams: share.iter().enumerate().map(selected).collect(),
-            others: &self.others.iter().cloned().chain(left_out).collect::<Vec<_>>(),
+            others: &others,
             shared_state: ledger.shared(),
             spec: session.known_spec(),
             activity: activity.clone(),
