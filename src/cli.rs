@@ -143,12 +143,14 @@ fn run_async(command: Command) -> Result<ExitCode> {
 }
 
 async fn serve_stdio(source: &SourceArgs, shutdown: &Shutdown, stdout: File) -> Result<ExitCode> {
+    logging::warn_of_unknown_level();
     let mut session = Session::resolve(source, shutdown.clone())?;
     session.publisher.has_task = true;
     serve::serve(&session, std::io::stdin(), stdout).await.map(|()| ExitCode::SUCCESS)
 }
 
 async fn bake(source: &SourceArgs, shutdown: &Shutdown, mut stdout: File) -> Result<ExitCode> {
+    logging::warn_of_unknown_level();
     let session = Session::resolve(source, shutdown.clone())?;
     let path = baked::write(&session).await?;
     writeln!(stdout, "the connector's spec is in {}", path.display()).context("can't write to stdout")?;

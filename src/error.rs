@@ -70,6 +70,15 @@ pub fn fields(error: &anyhow::Error) -> Fields {
     error.downcast_ref::<Failure>().map(|it| it.fields.clone()).unwrap_or_default()
 }
 
+/// The failure with what its cause may be in brackets behind it. A shutdown has no other cause.
+pub fn with_hint(failure: anyhow::Error, hint: &str) -> anyhow::Error {
+    if stopped(&failure).is_some() {
+        return failure;
+    }
+    let message = format!("{} ({hint})", sentence(&failure).trim_end());
+    Failure { message, fields: fields(&failure) }.into()
+}
+
 /// One result of two steps that were both taken. What failed in both is one sentence; a shutdown is not worth a mention
 /// beside a failure.
 pub fn both<T>(first: anyhow::Result<T>, second: anyhow::Result<()>) -> anyhow::Result<T> {

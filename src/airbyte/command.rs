@@ -1,6 +1,6 @@
 //! The commands spec, check, discover and read: each is one run of the connector.
 
-use crate::error::Stopped;
+use crate::error::{self, Stopped};
 use anyhow::{Context, Error, Result, anyhow};
 use std::process::ChildStdout;
 use tracing::warn;
@@ -41,7 +41,10 @@ struct ConnectorSpecification {
 
 pub async fn spec(launcher: &Launcher) -> Result<Spec> {
     let (answers, run) = ask(launcher, "spec", None).await?;
-    let raw = answers.spec.as_deref().ok_or_else(|| answers.nothing(&run))?;
+    let raw = answers.spec.as_deref().ok_or_else(|| match answers.is_airbyte {
+        true => answers.nothing(&run),
+        false => error::with_hint(answers.nothing(&run), "if it is a Singer tap, add `--protocol singer`"),
+    })?;
     let spec: ConnectorSpecification = serde_json::from_str(raw.get()).context("the connector's SPEC can't be read")?;
     let config_schema =
         spec.connection_specification.ok_or_else(|| anyhow!("the connector's SPEC has no connectionSpecification"))?;
@@ -89,6 +92,8 @@ pub async fn read(launcher: &Launcher, sync: &SyncRequest<'_>, state_format: Sta
 /// What a connector answered to a command. Its output is read to the end (A2).
 #[derive(Default)]
 struct Answers {
+    /// There was a message of the protocol.
+    is_airbyte: bool,
     spec: Option<Box<RawValue>>,
     catalog: Option<Box<RawValue>>,
     status: Option<(bool, Option<String>)>,
@@ -125,6 +130,7 @@ impl Answers {
             Err(Broken::Repairable) => message::answer(&repair(line).0),
             other => other,
         };
+        self.is_airbyte |= message.is_ok();
         match message {
             Ok(Message::Spec(it)) => self.spec = Some(it),
             Ok(Message::Catalog(it)) => self.catalog = Some(it),

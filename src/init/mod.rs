@@ -39,7 +39,7 @@ use origin::{Base, Found, Origin};
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = HELP)]
-#[group(id = "origin", required = true, args = ["image", "airbyte", "singer", "fivetran", "from_atf"])]
+#[group(id = "origin", required = true, multiple = false, args = ["image", "airbyte", "singer", "fivetran", "from_atf"])]
 pub struct Args {
     /// The directory to write; created if missing
     dir: PathBuf,
@@ -157,9 +157,8 @@ async fn init(args: &Args, shutdown: &Shutdown, screen: &Screen) -> Result<Strin
     let names = ["shim.yaml", "Dockerfile", "flow.yaml", "README.md"];
     // Checked before the connector starts, which takes a while.
     expect_none(&args.dir, &names)?;
-    let config = args.config.read(Some(&args.dir))?;
     let origin = args.origin().ok_or_else(|| anyhow!("say --image, --airbyte, --singer or --fivetran"))?;
-    let subject = ask(origin.find()?, config.as_deref(), &args.dir, &place, shutdown, screen).await?;
+    let subject = ask(origin.find()?, args, &place, shutdown, screen).await?;
     let texts =
         [shim_yaml::text(&subject), dockerfile::text(&subject), flow_yaml::text(&subject), readme::text(&subject)];
     write_all(&args.dir, &names.into_iter().zip(texts).collect::<Vec<_>>())?;
@@ -167,16 +166,12 @@ async fn init(args: &Args, shutdown: &Shutdown, screen: &Screen) -> Result<Strin
 }
 
 /// Runs the connector's spec and, with a config, its discovery.
-async fn ask(
-    found: Found,
-    given: Option<&RawValue>,
-    dir: &Path,
-    place: &Place,
-    shutdown: &Shutdown,
-    screen: &Screen,
-) -> Result<Subject> {
-    let session = Session::bare(found.target.clone(), found.protocol, shutdown.clone())?;
+async fn ask(found: Found, args: &Args, place: &Place, shutdown: &Shutdown, screen: &Screen) -> Result<Subject> {
+    let mut session = Session::bare(found.target.clone(), found.protocol, shutdown.clone())?;
+    session.settings.folder = Some(args.dir.clone());
     screen.status("asking the connector for its spec");
+    let given = session.load_config(&args.config).await?;
+    let given = given.as_deref();
     let Described { config_schema, oauth2, missing, documentation_url, .. } = session.describe().await?;
     let base = match found.base {
         Base::Image(image) => Base::Image(image::inspect(&image.name, shutdown).await?),
@@ -184,8 +179,8 @@ async fn ask(
     };
     let bindings = match given {
         Some(config) => {
-            session.redact(config);
             screen.status("discovering streams");
+            session.compare_with_schema(config).await?;
             let streams = session.discover(config).await.context("can't discover the streams")?;
             Some(serve::discovered(streams, &session.settings.streams))
         }
@@ -200,7 +195,7 @@ async fn ask(
         name: found.name,
         protocol: found.protocol,
         target: match found.target {
-            Target::Command(command) => Target::Command(origin::seen_from(dir, &command)),
+            Target::Command(command) => Target::Command(origin::seen_from(&args.dir, &command)),
             // With its registry, which the container engine has added.
             Target::Image(name) => Target::Image(match &base {
                 Base::Image(image) => image.name.clone(),

@@ -10,17 +10,17 @@ use super::{Subject, yaml};
 
 pub fn text(subject: &Subject) -> String {
     let mut lines = Vec::new();
-    let (protocol, kind) = match subject.protocol {
-        Protocol::Airbyte => ("airbyte", "an Airbyte source"),
-        Protocol::Singer => ("singer", "a Singer tap"),
-        Protocol::Fivetran => ("fivetran", "a Fivetran connector"),
+    let kind = match subject.protocol {
+        Protocol::Airbyte => "an Airbyte source",
+        Protocol::Singer => "a Singer tap",
+        Protocol::Fivetran => "a Fivetran connector",
     };
     yaml::comment(
         &mut lines,
         0,
         &format!("Runs {}, {kind}, as an Estuary Flow capture connector. See README.md.", subject.name),
     );
-    lines.push(format!("protocol: {protocol}"));
+    lines.push(format!("protocol: {}", subject.protocol.name()));
     match &subject.target {
         Target::Command(command) => lines.push(format!("command: {}", yaml::flow(&json!(command)))),
         Target::Image(image) => {

@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::error::Reason;
 use crate::flow::response::DiscoveredBinding;
@@ -22,6 +23,7 @@ use crate::session::Session;
 use crate::settings::config::ConfigArg;
 use crate::settings::{Origin, SourceArgs};
 use crate::terminal::Screen;
+use crate::upstream::Stream;
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = HELP)]
@@ -109,14 +111,13 @@ pub async fn run(args: &Args, shutdown: &Shutdown, mut stdout: File) -> ExitCode
 
 async fn inspect(args: &Args, shutdown: &Shutdown, screen: &Screen, stdout: &mut File) -> Result<()> {
     let session = Session::resolve(&args.source, shutdown.clone())?;
-    let given = args.config.read(session.settings.folder.as_deref())?;
     screen.status("asking the connector for its spec");
+    let given = session.load_config(&args.config).await?;
     let mut report = report(&session).await?;
     let mut discovery = Ok(());
     if let Some(config) = &given {
-        session.redact(config);
         screen.status("discovering streams");
-        discovery = session.discover(config).await.map(|found| {
+        discovery = discover(&session, config).await.map(|found| {
             let rules = &session.settings.streams;
             report.discovered = Some(Discovered { bindings: serve::discovered(found.clone(), rules) });
             let found = streams::describe(found, rules);
@@ -134,6 +135,11 @@ async fn inspect(args: &Args, shutdown: &Shutdown, screen: &Screen, stdout: &mut
         written => written.context("can't write to stdout")?,
     }
     discovery.context("can't discover the streams")
+}
+
+async fn discover(session: &Session, config: &RawValue) -> Result<Vec<Stream>> {
+    session.compare_with_schema(config).await?;
+    session.discover(config).await
 }
 
 /// The parts of the report that need no config.

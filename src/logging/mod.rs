@@ -67,8 +67,7 @@ pub trait Sink: Send + Sync {
 static SINK: LazyLock<RwLock<Arc<dyn Sink>>> = LazyLock::new(|| RwLock::new(Arc::new(JsonLines)));
 static REPEATS: LazyLock<Mutex<Repeats>> = LazyLock::new(|| Mutex::new(Repeats::new(Instant::now())));
 
-/// Sends the events of `tracing` and the messages of panics where log lines go, and reports an unknown `LOG_LEVEL`. A
-/// second call has no effect.
+/// Sends the events of `tracing` and the messages of panics where log lines go. A second call has no effect.
 pub fn init() {
     if tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer::LogLayer)).is_err() {
         return;
@@ -81,6 +80,10 @@ pub fn init() {
         emit(Level::Error, &format!("flow-shim has failed{place}: {message}; please report this bug"), Fields::new());
         flush();
     }));
+}
+
+/// Reports an unknown `LOG_LEVEL`, once lines go where they belong.
+pub fn warn_of_unknown_level() {
     if let Some(word) = level::unknown() {
         tracing::warn!("LOG_LEVEL is {word:?}, not one of trace, debug, info, warn and error: info is used");
     }

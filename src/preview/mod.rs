@@ -11,7 +11,7 @@ mod table;
 mod tally;
 mod validate;
 
-use crate::error::{self, Failure, Stopped};
+use crate::error::{self, Stopped};
 use anyhow::{Context, Error, Result, anyhow, bail};
 use std::convert::Infallible;
 use std::fs::File;
@@ -159,10 +159,9 @@ fn preview(args: &Args, stop: &Shutdown, screen: &Screen, stdout: File, runtime:
     // A preview is not restarted, so it ends after one sync.
     shim.settings.run_interval = None;
     let shim = Arc::new(shim);
-    let given = args.config.read(shim.settings.folder.as_deref())?;
     let mut state = match &args.state {
         Some(path) => {
-            refuse_config_as_state(path, args.config.path(shim.settings.folder.as_deref()).as_deref())?;
+            refuse_config_as_state(path, args.config.path(shim.settings.folder.as_deref())?.as_deref())?;
             if terminal::stdout::was_closed() {
                 bail!("stdout is closed: documents would be lost while the state advances");
             }
@@ -170,14 +169,17 @@ fn preview(args: &Args, stop: &Shutdown, screen: &Screen, stdout: File, runtime:
         }
         None => None,
     };
+    screen.status("asking the connector for its spec");
+    let given = runtime.block_on(shim.load_config(&args.config))?;
     let config = match &given {
-        Some(config) => config.clone(),
+        Some(config) => {
+            runtime.block_on(shim.compare_with_schema(config))?;
+            config.clone()
+        }
         None => RawValue::from_string("{}".to_owned()).context("can't make a config")?,
     };
-    shim.redact(&config);
 
     let mut session = Serving::start(shim.clone(), runtime.clone())?;
-    screen.status("asking the connector for its spec");
     let Some(spec) = session.ask("spec", &json!({}), "spec") else {
         return Err(unanswered(session, None));
     };
@@ -271,11 +273,7 @@ fn unanswered(session: Serving, failure: Option<Error>) -> Error {
 
 /// Adds to a failure that no config was given, which may be its cause.
 pub(crate) fn without_config(failure: Error) -> Error {
-    if error::stopped(&failure).is_some() {
-        return failure;
-    }
-    let message = format!("{} (no config was given: use --config FILE)", error::sentence(&failure).trim_end());
-    Failure { message, fields: error::fields(&failure) }.into()
+    error::with_hint(failure, "no config was given: use --config FILE")
 }
 
 #[derive(Serialize)]

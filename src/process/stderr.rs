@@ -30,8 +30,9 @@ impl Stderr {
     }
 }
 
-/// Forwards all lines until the pipe closes, and calls `touch` for each.
-pub fn forward(stderr: impl Read, touch: impl Fn()) -> Stderr {
+/// Forwards all lines until the pipe closes, and calls `touch` for each. Once nobody `listens` to the connector any more, its
+/// errors are consequences of that (a broken pipe) and are logged as debug lines.
+pub fn forward(stderr: impl Read, touch: impl Fn(), listens: impl Fn() -> bool) -> Stderr {
     let mut said = Stderr::default();
     let mut reader = BufReader::new(stderr);
     let mut line = Vec::new();
@@ -52,7 +53,8 @@ pub fn forward(stderr: impl Read, touch: impl Fn()) -> Stderr {
             let (level, message, fields) = structured(text)
                 .or_else(|| metric(text))
                 .unwrap_or_else(|| (levels.of(text), text.to_owned(), Fields::new()));
-            logging::connector_line(level, &message, fields);
+            let shown = if level >= Level::Warn && !listens() { Level::Debug } else { level };
+            logging::connector_line(shown, &message, fields);
             if level == Level::Error {
                 said.last_error = Some(message.clone());
             }

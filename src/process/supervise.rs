@@ -123,10 +123,11 @@ impl Connector {
         reader: impl Future<Output = Option<(T, Reading)>>,
     ) -> Result<Finished<T>> {
         let Self { program, mut files, stdout, stderr, exited } = self;
-        let seen = activity.clone();
-        let logged = thread::spawn("stderr", move || stderr::forward(stderr, || seen.touch()))?;
-        let seen = activity.clone();
-        let forward = |it| thread::spawn("stdout", move || stderr::forward(it, || seen.touch()));
+        let listens = |shutdown: &Shutdown| !matches!(shutdown.reason(), Some(Reason::Enough | Reason::OutputClosed));
+        let (seen, request) = (activity.clone(), shutdown.clone());
+        let logged = thread::spawn("stderr", move || stderr::forward(stderr, || seen.touch(), || listens(&request)))?;
+        let (seen, request) = (activity.clone(), shutdown.clone());
+        let forward = |it| thread::spawn("stdout", move || stderr::forward(it, || seen.touch(), || listens(&request)));
         // Else the reader has it, or nobody wants it.
         let also_logged = stdout.filter(|_| exited.is_some()).map(forward).transpose()?;
         let logged = async {

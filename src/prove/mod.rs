@@ -19,6 +19,7 @@ use globset::GlobMatcher;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::runtime::Handle;
 use tracing::info;
 
 use crate::error::{Reason, Stopped};
@@ -87,19 +88,20 @@ Examples:
 /// Runs `flow-shim prove`.
 pub async fn run(args: Args, shutdown: &Shutdown, stdout: File) -> ExitCode {
     let screen = Screen::open();
-    let (shown, stop) = (screen.clone(), shutdown.clone());
+    let (shown, stop, handle) = (screen.clone(), shutdown.clone(), Handle::current());
     // The strict runtime blocks: it has a thread of its own.
-    let result = match thread::spawn("prove", move || prove(&args, &stop, &shown, stdout)) {
+    let result = match thread::spawn("prove", move || prove(&args, &stop, &shown, stdout, &handle)) {
         Ok(proving) => proving.await.unwrap_or_else(|| Err(anyhow!("bug in flow-shim: the proof panicked"))),
         Err(failure) => Err(failure),
     };
     screen.conclude(result)
 }
 
-fn prove(args: &Args, shutdown: &Shutdown, screen: &Screen, mut stdout: File) -> Result<()> {
+fn prove(args: &Args, shutdown: &Shutdown, screen: &Screen, mut stdout: File, handle: &Handle) -> Result<()> {
     let session = Session::resolve(&args.source, shutdown.clone())?;
-    let given = args.config.read(session.settings.folder.as_deref())?;
-    let mut runtime = runtime(args, &session, given.as_deref())?;
+    screen.status("asking the connector for its spec");
+    let given = handle.block_on(session.load_config(&args.config))?;
+    let mut runtime = runtime(args, &session, given.as_deref(), handle)?;
     // All runs share it: what a killed keeper leaves, the next start removes.
     let temporary = TempDir::new().context("can't make a temporary directory")?;
     runtime.temporary = Some(temporary.path().to_owned());
@@ -137,7 +139,7 @@ fn stopped(shutdown: &Shutdown) -> anyhow::Error {
 }
 
 /// The strict runtime around `flow-shim serve` with the same source.
-fn runtime(args: &Args, session: &Session, given: Option<&RawValue>) -> Result<Runtime> {
+fn runtime(args: &Args, session: &Session, given: Option<&RawValue>, handle: &Handle) -> Result<Runtime> {
     let ourselves = ["/proc/self/exe", "serve"].map(OsString::from);
     let mut runtime = Runtime::new(ourselves.into_iter().chain(args.source.to_arguments()));
     // What images get.
@@ -145,7 +147,7 @@ fn runtime(args: &Args, session: &Session, given: Option<&RawValue>) -> Result<R
     runtime.folder = Some(std::env::current_dir().context("can't find the working directory")?);
     runtime.patience = args.timeout + MARGIN;
     if let Some(config) = given {
-        session.redact(config);
+        handle.block_on(session.compare_with_schema(config))?;
         runtime.config = serde_json::from_str(config.get()).context("can't read the config")?;
     }
     // A run that stays up for its interval tells nothing more.

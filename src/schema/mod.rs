@@ -18,6 +18,7 @@
 //! This module knows JSON schema and how Flow reads it, but not Airbyte, Singer or streams.
 
 mod change;
+mod defaults;
 mod discriminator;
 mod key;
 mod keywords;
@@ -34,6 +35,7 @@ mod write;
 mod tests;
 
 pub use change::{Change, What};
+pub use defaults::fill_defaults;
 pub use key::{Key, KeyProblem, declare_path, key};
 pub(crate) use refs::find as find_ref;
 pub use sourced::{DateFormats, sourced};

@@ -3,11 +3,10 @@
 use serde_json::Value;
 use tracing::debug;
 
+use crate::suggest;
+
 /// As many violations are reported at once.
 const AT_MOST: usize = 5;
-
-/// How similar two field names are (Jaro-Winkler, 0 to 1) if one may be a typo of the other.
-const SIMILAR: f64 = 0.8;
 
 /// The violations of a schema, at most five. A schema that cannot be compiled has none.
 pub fn violations(schema: &Value, config: &Value) -> Vec<String> {
@@ -35,12 +34,8 @@ pub fn unknown_fields(schema: &Value, config: &Value) -> Vec<(String, Option<Str
         return Vec::new();
     }
     let unknown = config.as_object().into_iter().flat_map(|it| it.keys()).filter(|it| !names.contains(it));
-    unknown.map(|it| (it.clone(), most_similar(it, &names))).collect()
-}
-
-fn most_similar(name: &str, names: &[String]) -> Option<String> {
-    let rated = names.iter().map(|it| (strsim::jaro_winkler(name, it), it));
-    rated.filter(|it| it.0 >= SIMILAR).max_by(|a, b| a.0.total_cmp(&b.0)).map(|it| it.1.clone())
+    let similar = |name: &str| suggest::similar(name, names.iter().map(String::as_str)).map(str::to_owned);
+    unknown.map(|it| (it.clone(), similar(it))).collect()
 }
 
 #[cfg(test)]

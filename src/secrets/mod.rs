@@ -6,6 +6,7 @@ mod forms;
 mod names;
 pub mod redactor;
 mod schemas;
+pub mod sops;
 mod views;
 
 #[cfg(test)]
@@ -37,6 +38,11 @@ pub fn redact_config(config: &RawValue, schema: Option<&Value>) {
     if let Ok(config) = serde_json::from_str::<Value>(config.get()) {
         add(find(&config, schema));
     }
+}
+
+/// Redacts these texts from now on.
+pub fn redact_texts(secrets: Vec<String>) {
+    add(secrets);
 }
 
 /// Redacts one text from now on.

@@ -39,6 +39,12 @@ impl<'a> Schemas<'a> {
         self.all.iter().any(|it| declarations(it, name).next().is_some())
     }
 
+    /// The names of the declared members.
+    pub fn names(&self) -> impl Iterator<Item = &'a str> {
+        let properties = self.all.iter().filter_map(|it| it.get("properties")?.as_object());
+        properties.flat_map(|it| it.keys().map(String::as_str))
+    }
+
     /// Whether the value is marked as secret.
     pub fn mark_secret(&self) -> bool {
         self.all.iter().any(|it| {
@@ -46,6 +52,11 @@ impl<'a> Schemas<'a> {
             ["secret", "airbyte_secret", "writeOnly"].into_iter().any(is_set)
                 || it.get("format").and_then(Value::as_str) == Some("password")
         })
+    }
+
+    /// Whether the value is marked as not sensitive.
+    pub fn mark_nonsensitive(&self) -> bool {
+        self.all.iter().any(|it| it.get("nonsensitive") == Some(&Value::Bool(true)))
     }
 
     /// These schemas with their references and branches.

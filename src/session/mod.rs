@@ -2,6 +2,7 @@
 //! configs between Flow and the connector. It does not know Flow's requests.
 
 pub mod baked;
+mod config;
 mod fingerprint;
 pub mod mapping;
 pub mod publish;
@@ -11,7 +12,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use crate::airbyte::Airbyte;
 use crate::error;
@@ -45,6 +46,8 @@ pub struct Session {
     fetched: OnceCell<Spec>,
     /// The config schema as Flow has it.
     config_schema: OnceLock<Value>,
+    /// The last config that was compared with it.
+    compared: Mutex<Option<Box<RawValue>>>,
 }
 
 /// The connector as Flow sees it.
@@ -100,6 +103,7 @@ impl Session {
             baked: OnceLock::new(),
             fetched: OnceCell::new(),
             config_schema: OnceLock::new(),
+            compared: Mutex::default(),
         }
     }
 
@@ -160,18 +164,25 @@ impl Session {
         }
     }
 
-    /// Compares a config with the connector's schema: Flow's config, and what the connector gets of it.
-    async fn compare_with_schema(&self, config: &RawValue, given: &RawValue) -> Result<()> {
+    /// Compares a config of Flow's with the connector's schema. Only taps have no other check: for them a violation is an
+    /// error. Each config is warned of once.
+    pub async fn compare_with_schema(&self, config: &RawValue) -> Result<()> {
         let parsed = |it: &RawValue| serde_json::from_str::<Value>(it.get()).unwrap_or_default();
-        let config = parsed(config);
         if self.upstream.schema_decides() {
+            let given = self.endpoint.to_connector(config, &self.mapping(config, None).await?)?;
             // Rewritten as for Flow: taps use any draft.
             let schema = schema::config(&self.spec().await?.config_schema).schema;
-            let wrong = schema::violations(&schema, &parsed(given));
+            let wrong = schema::violations(&schema, &parsed(&given));
             if !wrong.is_empty() {
                 bail!("the config is not valid for this tap: {}", wrong.join("; "));
             }
-        } else if let Some(schema) = self.known_schema() {
+        }
+        let last = self.compared.lock().unwrap_or_else(PoisonError::into_inner).replace(config.to_owned());
+        if last.is_some_and(|it| it.get() == config.get()) {
+            return Ok(());
+        }
+        let config = parsed(config);
+        if let Some(schema) = self.known_schema().filter(|_| !self.upstream.schema_decides()) {
             schema::violations(schema, &config).iter().for_each(|it| warn!("the config may not be valid: {it}"));
         }
         self.warn_of_unknown_fields(&config);
@@ -194,8 +205,8 @@ impl Session {
     pub async fn check(&self, config: &RawValue, resources: &[Resource]) -> Result<()> {
         let mapping = self.mapping(config, None).await?;
         self.redact(config);
+        self.compare_with_schema(config).await?;
         let given = self.endpoint.to_connector(config, &mapping)?;
-        self.compare_with_schema(config, &given).await?;
         let checked = self.upstream.check(&self.launcher, &given, resources).await;
         let published = self.apply_rotated(config, &mapping, checked.is_ok()).await;
         error::both(checked, published)
@@ -206,11 +217,21 @@ impl Session {
         let mapping = self.mapping(config, None).await?;
         let mut streams = self.discover_mapped(config, &mapping).await?;
         *self.discovered.lock().unwrap_or_else(PoisonError::into_inner) = Some((config.to_owned(), streams.clone()));
-        for name in self.settings.streams.unused(&streams) {
-            debug!("the source has no stream {name}: what shim.yaml says about it has no effect");
-        }
+        self.warn_of_settings_without_effect(&streams)?;
         streams.retain(|it| !self.settings.streams.of(&it.id).is_omitted());
         Ok(streams)
+    }
+
+    fn warn_of_settings_without_effect(&self, streams: &[Stream]) -> Result<()> {
+        if self.settings.streams.is_empty() {
+            return Ok(());
+        }
+        let declared = streams.iter().map(|it| self.upstream.stream(it.declared.clone()));
+        let declared = declared.collect::<Result<Vec<_>>>()?;
+        for problem in self.settings.streams.without_effect(streams, &declared) {
+            warn!("check `streams` in shim.yaml: {problem}");
+        }
+        Ok(())
     }
 
     /// The streams that this process has just discovered with this config; else it discovers them now.

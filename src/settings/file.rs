@@ -7,10 +7,13 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::Value;
 
+use crate::suggest;
+
 use super::map::ConfigMap;
 use super::streams::StreamOptions;
 use super::values::{
     CatalogOption, Document, FullRefresh, Interval, OAuth2, Parallel, SchemaMode, Size, StateFormat, Words,
+    idle_timeout, max_document,
 };
 
 pub const NAME: &str = "shim.yaml";
@@ -66,10 +69,10 @@ pub struct ShimFile {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run_interval: Option<Interval>,
     /// How long a connector may say nothing before it is stopped, to be started again [default: 1h].
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "idle_timeout", skip_serializing_if = "Option::is_none")]
     pub idle_timeout: Option<Interval>,
     /// The largest document; Flow takes 64MiB at the most [default: 16MiB].
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "max_document", skip_serializing_if = "Option::is_none")]
     pub max_document: Option<Size>,
     /// Airbyte: how the connector takes its state [default: list].
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -97,6 +100,17 @@ pub enum Protocol {
     Fivetran,
 }
 
+impl Protocol {
+    /// The name in shim.yaml.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Airbyte => "airbyte",
+            Self::Singer => "singer",
+            Self::Fivetran => "fivetran",
+        }
+    }
+}
+
 impl SpecChanges {
     fn is_nothing(&self) -> bool {
         *self == Self::default()
@@ -107,6 +121,20 @@ impl ShimFile {
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))?;
         Self::parse(&text).map_err(anyhow::Error::msg).with_context(|| path.display().to_string())
+    }
+
+    /// The settings that only connectors of another protocol have.
+    pub fn of_other_protocols(&self, protocol: Protocol) -> Vec<&'static str> {
+        let (is_airbyte, is_singer) = (protocol == Protocol::Airbyte, protocol == Protocol::Singer);
+        let has_alias = self.streams.values().any(|it| it.alias.is_some());
+        let settings = [
+            ("configSchema", self.config_schema.is_some() && is_airbyte),
+            ("catalog", self.catalog.is_some() && !is_singer),
+            ("catalogFile", self.catalog_file.is_some() && !is_singer),
+            ("alias", has_alias && !is_singer),
+            ("stateFormat", self.state_format.is_some() && !is_airbyte),
+        ];
+        settings.into_iter().filter(|(_, is_other)| *is_other).map(|(name, _)| name).collect()
     }
 
     pub fn parse(text: &str) -> Result<Self, String> {
@@ -134,7 +162,16 @@ fn one_line(error: &serde_saphyr::Error) -> String {
         ("invalid boolean", "expected true or false"),
         (", set DuplicateKeyPolicy in Options if acceptable", ""),
     ];
-    plain.iter().fold(line, |line, (from, to)| line.replace(from, to))
+    let line = plain.iter().fold(line, |line, (from, to)| line.replace(from, to));
+    let hint = did_you_mean(&line);
+    line + &hint
+}
+
+/// A suggestion for the name that the parser does not know: "unknown field `x`, expected one of a, b".
+fn did_you_mean(line: &str) -> String {
+    let unknown = line.split_once("unknown ").and_then(|(_, it)| it.split('`').nth(1));
+    let known = line.split_once("expected one of ").map(|(_, it)| it.split(", "));
+    unknown.zip(known).map_or_else(String::new, |(unknown, known)| suggest::hint(unknown, known))
 }
 
 /// A map's entries are looked at where their lines are known.
@@ -219,6 +256,10 @@ stateFormat: bare
             "streams:\n  a:\n    normalize: dates\n",
             "streams:\n  a:\n    normalize: {trim: true}\n",
             "streams:\n  a: {}\n  a: {}\n",
+            "idleTimeout: 0s\n",
+            "idleTimeout: 1000h\n",
+            "maxDocument: 0\n",
+            "maxDocument: 1GiB\n",
         ]
         .into_iter()
         .map(|text| format!("{}\n  {}", text.trim_end().replace('\n', "; "), ShimFile::parse(text).unwrap_err()))

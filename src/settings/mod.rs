@@ -5,6 +5,7 @@ pub mod atf;
 mod command;
 pub mod config;
 pub mod file;
+mod flow_spec;
 #[cfg(test)]
 mod json_schema;
 mod map;
@@ -21,7 +22,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::oauth::OAuthSetting;
 use crate::process::launch::Target;
@@ -136,12 +137,19 @@ impl Settings {
     fn new(found: Found, target: Target, protocol: Option<Protocol>) -> Result<Self> {
         let Found { file, folder, origin } = found;
         let dir = folder.as_deref();
+        let protocol = protocol.or(file.protocol).unwrap_or(Protocol::Airbyte);
+        for name in file.of_other_protocols(protocol) {
+            warn!("`{name}` in shim.yaml has no effect: it is for another protocol than {}", protocol.name());
+        }
+        if let Some(url) = file.documentation_url.as_deref().filter(|it| !it.starts_with("http")) {
+            warn!("`documentationUrl` in shim.yaml has no effect: {url:?} is not an address that begins with http");
+        }
         let SpecChanges { patch, map } = file.spec;
         let config_schema = file.config_schema.map(|it| it.read(dir, "the config schema")).transpose()?;
         let discovered = file.catalog_file.map(|it| read_catalog(dir, &it)).transpose()?;
         let aliases = file.streams.iter().filter_map(|(id, it)| Some((id.clone(), it.alias.clone()?))).collect();
         Ok(Self {
-            protocol: protocol.or(file.protocol).unwrap_or(Protocol::Airbyte),
+            protocol,
             target,
             env: file.env.into_iter().collect(),
             documentation_url: file.documentation_url,
@@ -205,11 +213,7 @@ impl Found {
 
 /// Finds shim.yaml, or the files of airbyte-to-flow if there is none.
 fn find(args: &SourceArgs) -> Result<Found> {
-    let path = match &args.shim {
-        Some(path) if path.is_dir() => path.join(file::NAME),
-        Some(path) => path.clone(),
-        None => PathBuf::from(file::NAME),
-    };
+    let path = args.shim.as_deref().map_or_else(|| PathBuf::from(file::NAME), shim_path);
     let folder = path.parent().map(Path::to_owned).unwrap_or_default();
     let here = if folder.as_os_str().is_empty() { Path::new(".") } else { &folder };
     match (path.exists(), atf::is_in(here)) {
@@ -227,6 +231,11 @@ fn find(args: &SourceArgs) -> Result<Found> {
     }
 }
 
+/// The file that `--shim` names, by itself or by its directory.
+fn shim_path(given: &Path) -> PathBuf {
+    if given.is_dir() { given.join(file::NAME) } else { given.to_owned() }
+}
+
 fn target(args: &SourceArgs, file: &ShimFile, folder: Option<&Path>) -> Result<Target> {
     Ok(match (args.command.as_slice(), &args.image, &args.connector_entrypoint, &file.command, &file.image) {
         ([_, ..], ..) => Target::Command(args.command.clone()),
@@ -236,7 +245,13 @@ fn target(args: &SourceArgs, file: &ShimFile, folder: Option<&Path>) -> Result<T
         // Inside the image its command runs, not the image once more.
         (.., Some(image)) if !is_within_image() => Target::Image(image.clone()),
         _ => {
-            let entrypoint = std::env::var(AIRBYTE_ENTRYPOINT).map_err(|_| anyhow!(NOTHING))?;
+            let entrypoint = std::env::var(AIRBYTE_ENTRYPOINT).map_err(|_| match &args.shim {
+                None => anyhow!(NOTHING),
+                Some(shim) => anyhow!(
+                    "{} does not say which connector to run: add `command` or `image` to it, or append `-- COMMAND` or `--image NAME`",
+                    shim_path(shim).display()
+                ),
+            })?;
             Target::Command(command_line(&entrypoint, AIRBYTE_ENTRYPOINT)?)
         }
     })

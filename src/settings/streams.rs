@@ -1,9 +1,10 @@
 //! `streams` of shim.yaml: options for the streams of a name or a glob. If several rules fit a stream, the most specific
 //! one wins, option by option: the name itself, else the glob with the most literal characters.
 
+mod effect;
 mod options;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,7 +12,7 @@ use anyhow::{Context, Result};
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use super::values::{Document, SchemaMode};
-use crate::upstream::{Stream, StreamId};
+use crate::upstream::StreamId;
 
 pub use options::{Component, CursorField, Normalizations, Normalize, StreamOptions};
 
@@ -91,11 +92,8 @@ impl StreamRules {
         fitting
     }
 
-    /// Names and globs that fit none of these streams.
-    pub fn unused<'a>(&'a self, streams: &[Stream]) -> Vec<&'a str> {
-        let used: HashSet<usize> = streams.iter().flat_map(|it| self.fitting(&it.id)).map(|(_, index)| index).collect();
-        let unused = self.rules.iter().enumerate().filter(|(index, _)| !used.contains(index));
-        unused.map(|(_, rule)| rule.name.as_str()).collect()
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
     }
 }
 

@@ -4,6 +4,7 @@
 use anyhow::{Context, Result, anyhow};
 use std::fmt;
 use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -43,6 +44,28 @@ pub struct Interval(pub Duration);
 /// A number of bytes, written `16MiB`, `500kB`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Size(pub usize);
+
+/// Limits of `idleTimeout`: with a shorter one no connector gets to start, and a longer one never ends a hanging connector.
+const IDLE_TIMEOUT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(7 * 24 * 3600);
+
+/// Limits of `maxDocument`: no document is smaller, and Flow takes none that is larger (F23).
+const MAX_DOCUMENT: RangeInclusive<usize> = 1000..=64 * 1024 * 1024;
+
+pub(super) fn idle_timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Interval>, D::Error> {
+    let interval: Option<Interval> = Deserialize::deserialize(deserializer)?;
+    match interval.is_none_or(|it| IDLE_TIMEOUT.contains(&it.0)) {
+        true => Ok(interval),
+        false => Err(de::Error::custom("idleTimeout must be between 1s and 168h")),
+    }
+}
+
+pub(super) fn max_document<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Size>, D::Error> {
+    let size: Option<Size> = Deserialize::deserialize(deserializer)?;
+    match size.is_none_or(|it| MAX_DOCUMENT.contains(&it.0)) {
+        true => Ok(size),
+        false => Err(de::Error::custom("maxDocument must be between 1kB and 64MiB, which is Flow's limit")),
+    }
+}
 
 /// How many processes of a connector read at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

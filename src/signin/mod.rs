@@ -70,13 +70,10 @@ pub async fn run(args: &Args, shutdown: &Shutdown, mut stdout: File) -> ExitCode
 async fn sign_in(args: &Args, shutdown: &Shutdown, screen: &Screen, stdout: &mut File) -> Result<()> {
     let client = client(args)?;
     let session = Session::resolve(&args.source, shutdown.clone())?;
-    let config = match args.config.read(session.settings.folder.as_deref())? {
-        Some(config) => {
-            session.redact(&config);
-            serde_json::from_str(config.get())
-                .map_err(|it| error::without_input(&it))
-                .context("the config can't be read")?
-        }
+    let config = match session.load_incomplete_config(&args.config).await? {
+        Some(config) => serde_json::from_str(config.get())
+            .map_err(|it| error::without_input(&it))
+            .context("the config can't be read")?,
         None => Map::new(),
     };
     screen.status("asking the connector for its spec");

@@ -1,6 +1,6 @@
 //! The commands `--about`, `--discover` and a sync: each is one run of the tap.
 
-use crate::error::Stopped;
+use crate::error::{self, Stopped};
 use anyhow::{Context, Result, anyhow, bail};
 use std::io::{self, Read};
 use std::process::ChildStdout;
@@ -62,11 +62,18 @@ pub async fn discover(singer: &Singer, launcher: &Launcher, config: &RawValue) -
             }
             catalog::streams(&catalog)
         }
-        None if run.exit == Exit::Code(0) => {
-            bail!("the tap printed no catalog with --discover: if it is a Singer tap, {NO_DISCOVERY}")
+        None => {
+            let help = help(launcher).await?;
+            if AIRBYTE_COMMANDS.iter().all(|it| help.contains(it)) {
+                Err(error::with_hint(failure(), "if it is an Airbyte source, leave out `--protocol singer`"))
+            } else if run.exit == Exit::Code(0) {
+                bail!("the tap printed no catalog with --discover: if it is a Singer tap, {NO_DISCOVERY}")
+            } else if help.contains("--config") && !help.contains("--discover") {
+                Err(failure().context(NO_DISCOVERY))
+            } else {
+                Err(failure())
+            }
         }
-        None if lacks_discovery(launcher).await? => Err(failure().context(NO_DISCOVERY)),
-        None => Err(failure()),
     }
 }
 
@@ -114,18 +121,19 @@ const PROPERTIES_OPTION: &str = "--properties";
 const NO_DISCOVERY: &str =
     "it has no --discover: write its catalog to a file and name that file as `catalogFile` in shim.yaml";
 
-/// Whether the tap's help lists options, but not `--discover`.
-async fn lacks_discovery(launcher: &Launcher) -> Result<bool> {
-    let options = options(launcher).await?;
-    let has = |name: &str| options.iter().any(|it| it == name);
-    Ok(has("--config") && !has("--discover"))
+/// What the help of an Airbyte source lists.
+const AIRBYTE_COMMANDS: [&str; 4] = ["spec", "check", "discover", "read"];
+
+/// What the tap's `--help` prints. `--about` is for taps that look for the options they know and sync if there is none: with
+/// it, they do not take this for a sync. Parsers answer the first option.
+async fn help(launcher: &Launcher) -> Result<String> {
+    let run = run(launcher, launcher.prepare().await?, &["--help", "--about"], LONGEST_HELP).await?;
+    Ok(String::from_utf8_lossy(&run.stdout).into_owned())
 }
 
-/// Those of a tap's options that its help mentions and that matter here. `--about` is for taps that look for the options they
-/// know and sync if there is none: with it, they do not take this for a sync. Parsers answer the first option.
+/// Those of a tap's options that its help mentions and that matter here.
 pub async fn options(launcher: &Launcher) -> Result<Vec<String>> {
-    let run = run(launcher, launcher.prepare().await?, &["--help", "--about"], LONGEST_HELP).await?;
-    let help = String::from_utf8_lossy(&run.stdout);
+    let help = help(launcher).await?;
     let known = ["--config", "--discover", CATALOG_OPTION, PROPERTIES_OPTION];
     Ok(known.into_iter().filter(|it| help.contains(it)).map(str::to_owned).collect())
 }

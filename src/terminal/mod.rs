@@ -51,6 +51,7 @@ impl Screen {
         if !json {
             logging::redirect(Arc::new(screen.clone()));
         }
+        logging::warn_of_unknown_level();
         screen
     }
 

@@ -13,12 +13,14 @@ mod services;
 mod specs;
 
 mod bake;
+mod configs;
 mod conversations;
 mod demo;
 mod init;
 mod inspect;
 mod manual;
 mod memory;
+mod messages;
 mod overlays;
 mod parallel;
 mod preview;

@@ -70,7 +70,10 @@ fn every_shim_can_be_used() {
     let folder = tempfile::tempdir().unwrap();
     for shim in shims() {
         let connector = specs::played(folder.path(), &invented());
-        run(["inspect".to_owned(), "--config".into(), "{}".into()].into_iter().chain(shim.arguments(connector))).ok();
+        // A tap's own schema in shim.yaml decides whether a config is valid.
+        let config: &[&str] = if shim.is_singer() { &[] } else { &["--config", "{}"] };
+        let arguments = ["inspect"].iter().chain(config).map(|it| (*it).to_owned());
+        run(arguments.chain(shim.arguments(connector))).ok();
         let readme = shim.text("README.md");
         assert!(readme.starts_with("# "), "{}", shim.name);
         assert!(readme.contains(&format!("--shim shims/{}", shim.name)), "{}: how is it run?", shim.name);

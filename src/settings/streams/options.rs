@@ -53,7 +53,7 @@ impl Component {
         Self(if pointer.starts_with('/') { pointer.to_owned() } else { format!("/{pointer}") })
     }
 
-    fn path(&self) -> Vec<String> {
+    pub fn path(&self) -> Vec<String> {
         pointer::steps(&self.0)
     }
 }
