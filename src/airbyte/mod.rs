@@ -89,7 +89,7 @@ impl Protocol for Airbyte {
 
     /// A12; a connector that announces streams does so in statuses.
     fn full_refresh_policy(&self) -> FullRefreshPolicy {
-        FullRefreshPolicy { keeps_state: false, announced: false }
+        FullRefreshPolicy { keeps_state: false, announced: false, truncates: false }
     }
 
     fn is_divisible(&self, shared: &RawValue) -> bool {

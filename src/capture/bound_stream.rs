@@ -42,6 +42,7 @@ pub struct BoundStream {
 pub struct Warned {
     pub count: bool,
     pub file: bool,
+    pub truncate: bool,
     pub key: bool,
 }
 

@@ -67,7 +67,8 @@ impl<W: Write> Write for Sink<W> {
 impl<W: Write> Committer<W> {
     /// `numbers` are Flow's numbers of the ledger's bindings.
     pub fn new(out: Writer<W>, ledger: Ledger, numbers: Vec<usize>) -> Self {
-        Self { out: out.to(Sink::Direct), ledger, numbers, pending: 0, complete: Vec::new() }
+        let complete = ledger.truncated();
+        Self { out: out.to(Sink::Direct), ledger, numbers, pending: 0, complete }
     }
 
     /// Committers of some of the bindings each. Everything is committed so far.
@@ -139,18 +140,28 @@ impl<W: Write> Committer<W> {
     /// Begins the full refreshes that truncate their collections, before any document.
     pub fn begin_full_refreshes(&mut self) -> Result<(), CaptureError> {
         for binding in self.ledger.due_to_begin() {
-            self.checkpoint()?;
-            self.ledger.begin_full_refresh(binding);
-            self.send_alone(&Response::BackfillBegin { binding: self.numbers[binding] })?;
+            self.begin_truncation(binding)?;
         }
         Ok(())
     }
 
-    /// Commits what was written so far, and the full refreshes that it completes.
+    fn begin_truncation(&mut self, binding: usize) -> Result<(), CaptureError> {
+        self.checkpoint()?;
+        self.ledger.begin_truncation(binding);
+        self.send_alone(&Response::BackfillBegin { binding: self.numbers[binding] })
+    }
+
+    fn complete_later(&mut self, binding: usize) {
+        if !self.complete.contains(&binding) {
+            self.complete.push(binding);
+        }
+    }
+
+    /// Commits what was written so far, and the truncations that it completes.
     fn commit(&mut self) -> Result<(), CaptureError> {
         self.checkpoint()?;
         for binding in std::mem::take(&mut self.complete) {
-            self.ledger.complete_full_refresh(binding);
+            self.ledger.complete_truncation(binding);
             self.send_alone(&Response::BackfillComplete { binding: self.numbers[binding] })?;
         }
         Ok(())
@@ -196,11 +207,22 @@ impl<W: Write> Segments for Committer<W> {
             self.pending += refresh::complete(&mut self.ledger, binding, &mut self.out, self.numbers[binding])?;
             return Ok(());
         }
-        if !self.complete.contains(&binding) {
-            self.complete.push(binding);
-        }
+        self.complete_later(binding);
         // Documents wait for the state that covers them.
         if self.pending == 0 { self.commit() } else { Ok(()) }
+    }
+
+    /// What the source deletes goes with the state that covers it.
+    fn truncated(&mut self, binding: usize) -> Result<bool, CaptureError> {
+        if self.ledger.is_empty(binding) {
+            return Ok(true);
+        }
+        if !self.ledger.truncates(binding) {
+            return Ok(false);
+        }
+        self.begin_truncation(binding)?;
+        self.complete_later(binding);
+        Ok(true)
     }
 
     fn count_records(&mut self, binding: usize) -> u64 {

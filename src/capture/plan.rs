@@ -97,7 +97,7 @@ impl Plan {
         }
 
         let refreshed = catalog.refreshed.take();
-        let truncating = refresh::truncating(&session.settings, range, &resources);
+        let truncating = refresh::truncating(&session.settings, upstream.full_refresh_policy(), range, &resources);
         let read: HashSet<usize> = numbers.iter().copied().collect();
         let mut others = catalog.others;
         let (mut bindings, mut streams, mut kept): (Vec<&Binding>, _, _) = (Vec::new(), Vec::new(), Vec::new());

@@ -14,7 +14,10 @@
 //!
 //! Row ids are counted the same way, so that the setting can change at any time. A refresh that was interrupted
 //! before it changed ends with tombstones.
-
+//!
+//! A source that says itself when all rows of a stream are gone ([`crate::upstream::Event::Truncate`]) truncates the collection the same
+//! way: begin is sent at that moment, complete with the next state, which may come in a later session. Documents before the begin are
+//! committed without a state of their own, and come again if the session fails before the next one.
 use std::io::{self, Write};
 
 use tracing::warn;
@@ -25,16 +28,22 @@ use super::ledger::Ledger;
 use crate::flow::codec::Writer;
 use crate::flow::request::Range;
 use crate::settings::{FullRefresh, Settings};
-use crate::upstream::{Mode, Resource, Rows};
+use crate::upstream::{FullRefreshPolicy, Mode, Resource, Rows};
 
-/// Of each binding, whether its full refreshes truncate the collection. Only a shard with all keys may send the messages (Q15).
-pub fn truncating(settings: &Settings, range: Option<&Range>, resources: &[Resource]) -> Vec<bool> {
+/// Of each binding, whether its collection is truncated. Only a shard with all keys may send the messages (Q15).
+pub fn truncating(
+    settings: &Settings,
+    policy: FullRefreshPolicy,
+    range: Option<&Range>,
+    resources: &[Resource],
+) -> Vec<bool> {
     let wants = |it: &Resource| {
         let of_stream = settings.streams.of(&it.id).full_refresh;
-        if it.mode == Mode::Incremental && of_stream == Some(FullRefresh::Truncate) {
+        let has_effect = it.mode == Mode::FullRefresh || policy.truncates;
+        if !has_effect && of_stream == Some(FullRefresh::Truncate) {
             warn!("stream {}: `fullRefresh: truncate` has no effect, as the stream is read incrementally", it.id);
         }
-        it.mode == Mode::FullRefresh && of_stream.unwrap_or(settings.full_refresh) == FullRefresh::Truncate
+        has_effect && of_stream.unwrap_or(settings.full_refresh) == FullRefresh::Truncate
     };
     let wanted: Vec<bool> = resources.iter().map(wants).collect();
     if assign::has_all_keys(range) || !wanted.contains(&true) {

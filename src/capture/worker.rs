@@ -43,6 +43,9 @@ pub trait Segments {
     /// Rows of older versions are gone. Whether there are any.
     fn activated_version(&mut self, binding: usize) -> bool;
 
+    /// All rows that the source sent before are gone. Whether they go in Flow, too.
+    fn truncated(&mut self, binding: usize) -> Result<bool, CaptureError>;
+
     /// A full refresh has read everything.
     fn full_refresh_completed(&mut self, binding: usize) -> Result<(), CaptureError>;
 
@@ -267,6 +270,7 @@ impl<S: Segments> Worker<S> {
             Event::State(update) => self.state(update)?,
             Event::Schema(it) => self.schema(it)?,
             Event::ActivateVersion(stream) => self.activate_version(&stream)?,
+            Event::Truncate(stream) => self.truncate(&stream)?,
             Event::Batch(batch) => self.batch(&batch)?,
             Event::Log { level, message, fields } => self.errors.log(level, message, fields),
             Event::Error(mut error) => {
@@ -361,6 +365,19 @@ impl<S: Segments> Worker<S> {
         if self.streams[index].is_keyed() && has_older {
             info!(
                 "stream {id} was read completely again: rows that were deleted at the source stay in the collection, as nothing tells which they are (raise the binding's backfill counter, or key the collection by /_meta/row_id, to remove them)"
+            );
+        }
+        Ok(())
+    }
+
+    /// Nothing tells which rows are gone.
+    fn truncate(&mut self, id: &StreamId) -> Result<(), CaptureError> {
+        let Some(index) = self.names.binding_of(id)? else { return Ok(()) };
+        let _stream = logging::stream_span(id);
+        (self.streams[index].heard, self.streams[index].read) = (true, true);
+        if !self.segments.truncated(index)? && !std::mem::replace(&mut self.streams[index].warned.truncate, true) {
+            warn!(
+                "stream {id}: the connector truncates the table: rows from before stay in the collection, as nothing tells which they are (`fullRefresh: truncate` in shim.yaml has Flow drop them)"
             );
         }
         Ok(())

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::mpsc::error::TryRecvError;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::messages::{ChangedSchema, SchemaChange};
 use super::row::{BoundTable, Row, RowProblem};
@@ -181,7 +181,7 @@ impl UpdateFeed {
                 let (message, fields) = self.said(text);
                 Ok(Some(Step::Event(Event::Error(SourceError { message, stream: None, fields }))))
             }
-            Operation::Truncate(head) => self.truncate(&head).map(|()| None),
+            Operation::Truncate(head) => self.truncate(&head),
             Operation::Nothing => Ok(None),
         }
     }
@@ -196,27 +196,18 @@ impl UpdateFeed {
     fn record(&mut self, record: Range<usize>) -> Result<Option<Step>> {
         let head = update::head(&self.message, record.clone())?;
         if head.change == Change::Truncate {
-            return self.truncate(&head).map(|()| None);
+            return self.truncate(&head);
         }
         let Meant::Bound(index) = self.tables.meant(&self.message, &head)? else { return Ok(None) };
         let table = &mut self.tables.bound[index];
-        table.has_rows = true;
         let written = self.row.write(table, &self.message, record, head.change, &self.watched);
         written.map_err(|problem| unusable(table, problem))?;
         Ok(Some(Step::Record { table: index, deleted: head.change == Change::Delete }))
     }
 
-    /// Rows from before are gone. Nothing tells which they were, unless there were none.
-    fn truncate(&mut self, head: &Head) -> Result<()> {
-        let Meant::Bound(index) = self.tables.meant(&self.message, head)? else { return Ok(()) };
-        let table = &mut self.tables.bound[index];
-        if table.has_rows && !std::mem::replace(&mut table.warned.truncate, true) {
-            warn!(
-                "stream {}: the connector truncates the table: rows from before stay in the collection, as nothing tells which they are (raise the binding's backfill counter to remove them)",
-                table.id
-            );
-        }
-        Ok(())
+    fn truncate(&mut self, head: &Head) -> Result<Option<Step>> {
+        let Meant::Bound(index) = self.tables.meant(&self.message, head)? else { return Ok(None) };
+        Ok(Some(Step::Event(Event::Truncate(self.tables.bound[index].id.clone()))))
     }
 
     fn checkpoint(&mut self, text: Range<usize>) -> Result<Step> {
@@ -307,10 +298,7 @@ impl Feed for UpdateFeed {
                     repairs: &self.row.out.repairs,
                 })))
             }
-            Step::End => match self.queue.pop_front() {
-                Some(event) => Ok(Some(event)),
-                None => Ok(None),
-            },
+            Step::End => Ok(self.queue.pop_front()),
         }
     }
 }

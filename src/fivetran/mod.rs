@@ -4,7 +4,7 @@
 
 mod client;
 mod discover;
-mod feed;
+pub mod feed;
 mod form;
 pub mod messages;
 mod row;
@@ -74,9 +74,9 @@ impl Protocol for Fivetran {
         Ok(Resource { id, path, mode: Mode::Incremental, method: None, config: Value::Null })
     }
 
-    /// The connector decides what it sends: no table is read by full refresh.
+    /// The connector decides what it sends: no table is read by full refresh, but a table may be truncated.
     fn full_refresh_policy(&self) -> FullRefreshPolicy {
-        FullRefreshPolicy { keeps_state: true, announced: false }
+        FullRefreshPolicy { keeps_state: true, announced: false, truncates: true }
     }
 
     /// V18.

@@ -56,7 +56,8 @@ pub struct ShimFile {
     /// Where discovered collections have their schemas from [default: inferred].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schema: Option<SchemaMode>,
-    /// What happens to the rows that a completed full refresh did not bring again [default: tombstones].
+    /// What happens to the rows that a completed full refresh did not bring again, or that a Fivetran connector truncates [default:
+    /// tombstones].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub full_refresh: Option<FullRefresh>,
     /// What is different for the streams of a name or a glob; the most specific one wins.

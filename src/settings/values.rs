@@ -111,7 +111,7 @@ pub enum FullRefresh {
     /// They are deleted one by one if the collection is keyed by the row id, and stay otherwise.
     #[default]
     Tombstones,
-    /// Flow drops all rows from before the refresh.
+    /// Flow drops all rows from before the refresh, or before the connector's TRUNCATE.
     Truncate,
 }
 

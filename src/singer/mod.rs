@@ -59,7 +59,7 @@ impl Protocol for Singer {
 
     /// S4; a SCHEMA precedes a stream's records, even if there are none.
     fn full_refresh_policy(&self) -> FullRefreshPolicy {
-        FullRefreshPolicy { keeps_state: true, announced: true }
+        FullRefreshPolicy { keeps_state: true, announced: true, truncates: false }
     }
 
     fn is_divisible(&self, shared: &RawValue) -> bool {

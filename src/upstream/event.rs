@@ -22,6 +22,8 @@ pub enum Event<'a> {
     Schema(StreamSchema),
     /// Rows of the stream that were sent before its present full refresh are gone (S13).
     ActivateVersion(StreamId),
+    /// All rows of the stream that were sent before are gone, those of earlier syncs included (V15).
+    Truncate(StreamId),
     Batch(Batch),
     Log {
         level: Level,

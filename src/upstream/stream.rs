@@ -80,6 +80,8 @@ pub struct FullRefreshPolicy {
     pub keeps_state: bool,
     /// Streams are announced (SCHEMA) before their records; an unannounced stream was skipped and keeps its rows.
     pub announced: bool,
+    /// The source says when all rows of a stream are gone, also where it is read incrementally ([`super::Event::Truncate`]).
+    pub truncates: bool,
 }
 
 /// A connector's answer to `spec`.

@@ -11,10 +11,10 @@ use super::Entry;
 use crate::json::members::is_blank;
 use crate::upstream::{Mode, Rows, Stream, StreamId, Upstream};
 
-/// How far a full refresh is that truncates its collection.
+/// How far the truncation of a collection is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Truncation {
-    /// It does not truncate.
+    /// There is none.
     Off,
     /// Flow has to be told that it begins.
     Due,
@@ -42,13 +42,15 @@ pub struct Cell {
     pub(super) announced: bool,
     /// Full refresh: the source may be given a bookmark that an earlier sync left, so it may bring only what is new (S17).
     pub(super) has_bookmark: bool,
-    /// Full refresh: shim.yaml says that it truncates the collection.
-    truncates: bool,
+    /// shim.yaml says that the collection is truncated.
+    pub(super) truncates: bool,
     pub(super) truncation: Truncation,
     /// The source has said in this session that rows of older versions are gone.
     pub(super) activated: bool,
     /// The source says so when it has read everything, even if it was given a bookmark.
     pub(super) activates: bool,
+    /// The row id at which the collection had no rows, as far as this session knows.
+    pub(super) empty_row_id: u64,
     /// Rows with ids up to this one have tombstones already.
     pub(super) low_row_id: u64,
     /// See [`crate::upstream::Resource::method`].
@@ -136,6 +138,7 @@ impl Cell {
             truncation: Truncation::Off,
             activated: false,
             activates: false,
+            empty_row_id: 0,
             low_row_id: 0,
             method: entry.method,
             first_row_id: 0,
@@ -164,7 +167,8 @@ impl Cell {
     /// brought everything may never say so; what Flow is told of a begin hides older rows from new readers, though.
     fn new_truncation(&self) -> Truncation {
         let may_complete = !self.has_bookmark || self.activates;
-        if self.truncates && may_complete { Truncation::Due } else { Truncation::Off }
+        let begins = self.truncates && self.mode == Mode::FullRefresh && may_complete;
+        if begins { Truncation::Due } else { Truncation::Off }
     }
 
     /// Row ids continue where an earlier sync ended, as what it brought may not come again.
@@ -204,7 +208,12 @@ impl Cell {
         self.state = found.state;
         self.forget_another_method(found.method, &stream.id);
         match (self.mode, found.high_row_id) {
-            (Mode::Incremental, None) => self.row_id = row_id,
+            (Mode::Incremental, None) => {
+                self.row_id = row_id;
+                if self.truncates && found.begun {
+                    self.truncation = Truncation::Begun;
+                }
+            }
             // The user chose another mode, whose states are different.
             (Mode::Incremental, Some(_)) => {
                 self.row_id = high;

@@ -141,7 +141,7 @@ pub struct Entry<'a> {
     pub mode: Mode,
     pub method: Option<&'static str>,
     pub rows: Rows,
-    /// Its full refreshes truncate the collection.
+    /// Its collection is truncated: by full refreshes, or where the source says that all rows are gone.
     pub truncates: bool,
     pub stream: &'a Stream,
 }
@@ -284,8 +284,35 @@ impl Ledger {
         (0..self.cells.len()).filter(|&it| self.cells[it].truncation == Truncation::Due).collect()
     }
 
-    pub fn begin_full_refresh(&mut self, index: usize) {
-        self.cells[index].truncation = Truncation::Begun;
+    /// The bindings whose rows an earlier session's source has truncated, and which wait for the state that covers that.
+    pub fn truncated(&self) -> Vec<usize> {
+        let is_truncated = |it: &Cell| it.mode == Mode::Incremental && it.truncation == Truncation::Begun;
+        (0..self.cells.len()).filter(|&it| is_truncated(&self.cells[it])).collect()
+    }
+
+    /// Whether its collection is truncated where the source says so.
+    pub fn truncates(&self, index: usize) -> bool {
+        self.cells[index].truncates
+    }
+
+    /// Whether its collection has no rows, or only such as a truncation that has begun drops.
+    pub fn is_empty(&self, index: usize) -> bool {
+        self.cells[index].row_id == self.cells[index].empty_row_id
+    }
+
+    pub fn begin_truncation(&mut self, index: usize) {
+        let cell = &mut self.cells[index];
+        cell.truncation = Truncation::Begun;
+        cell.empty_row_id = cell.row_id;
+        self.touch(index);
+    }
+
+    /// What the collection had before its truncation began is gone.
+    pub fn complete_truncation(&mut self, index: usize) {
+        if self.cells[index].mode == Mode::FullRefresh {
+            self.complete_full_refresh(index);
+        }
+        self.cells[index].truncation = Truncation::Off;
         self.touch(index);
     }
 
