@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::timeout;
 
 use super::client::{Broken, Client};
 use super::feed::{Ending, Received};
 use super::messages::{SchemaRequest, UpdateRequest};
 use crate::error::{self, Stopped};
 use crate::process::activity::Activity;
+use crate::process::container::Container;
 use crate::process::launch::{Launcher, Target, in_words};
 use crate::process::listeners;
 use crate::process::supervise::{Connector, End, Exit, Finished, Reading};
@@ -20,25 +22,44 @@ use crate::upstream::{ErrorLog, SourceError};
 /// How often it is tried whether the connector accepts connections.
 const RETRY: Duration = Duration::from_millis(20);
 
+/// How long a connector in a container may take to answer once it listens.
+const ANSWER: Duration = Duration::from_secs(5);
+
 /// How long a broken connection waits for the connector's exit, which may explain it.
 const EXIT: Duration = Duration::from_secs(10);
 
+/// The port of a connector in a container: nobody else is there.
+const CONTAINER_PORT: u16 = 50051;
+
 /// A started connector's port.
 pub struct Server {
-    port: u16,
+    address: Address,
     /// Whether it has exited.
     exited: watch::Receiver<bool>,
 }
 
+/// Where a connector listens.
+enum Address {
+    /// On a port of this machine that was free.
+    Own(u16),
+    /// In a container, whose engine publishes the port once it runs, and tells as which one.
+    Container(Container, Option<u16>),
+}
+
 /// Starts the connector.
 pub async fn start(launcher: &Launcher) -> Result<(Connector, Server)> {
-    if matches!(launcher.target, Target::Image(_)) {
-        bail!("a Fivetran connector can't be run from its image yet: install it here, and give its command");
-    }
-    let port = free_port().context("can't find a free port for the connector")?;
-    let mut connector = launcher.prepare().await?.start(vec!["--port".to_owned(), port.to_string()]).await?;
+    let port = match launcher.target {
+        Target::Command(_) => free_port().context("can't find a free port for the connector")?,
+        Target::Image(_) => CONTAINER_PORT,
+    };
+    let prepared = launcher.prepare_to_serve(port).await?;
+    let address = match prepared.container.clone() {
+        Some(container) => Address::Container(container, None),
+        None => Address::Own(port),
+    };
+    let mut connector = prepared.start(vec!["--port".to_owned(), port.to_string()]).await?;
     let exited = connector.serve();
-    Ok((connector, Server { port, exited }))
+    Ok((connector, Server { address, exited }))
 }
 
 /// A port on which nothing listens.
@@ -121,21 +142,13 @@ impl Server {
             let client = tokio::select! {
                 biased;
                 _ = self.exited.wait_for(|it| *it) => return Err(Broken(NEVER_SERVED.to_owned()).into()),
-                client = Client::connect(self.port) => client,
+                client = self.address.connect() => client?,
             };
             match client {
-                Some(client) => return self.check_owner().map(|()| client),
+                Some(client) => return Ok(client),
                 None => tokio::time::sleep(RETRY).await,
             }
         }
-    }
-
-    /// Another process may have taken the port, or share it: it must not get the config, nor may its rows get into the capture.
-    fn check_owner(&self) -> Result<()> {
-        if listeners::are_ours(self.port) {
-            return Ok(());
-        }
-        bail!("another process listens on port {}, which was meant for the connector: try again", self.port)
     }
 
     /// Receives the messages of a sync until they end, or nobody reads them any more.
@@ -174,6 +187,33 @@ impl Server {
     }
 
     async fn wait_for_exit(&mut self) {
-        let _ = tokio::time::timeout(EXIT, self.exited.wait_for(|it| *it)).await;
+        let _ = timeout(EXIT, self.exited.wait_for(|it| *it)).await;
+    }
+}
+
+impl Address {
+    /// A connection to the connector; `None` if it does not listen yet.
+    async fn connect(&mut self) -> Result<Option<Client>> {
+        match self {
+            Self::Own(port) => {
+                let Some(client) = Client::connect(*port).await else { return Ok(None) };
+                // Another process may have taken the port, or share it: it must not get the config, nor may its rows get into
+                // the capture.
+                if !listeners::are_ours(*port) {
+                    bail!("another process listens on port {port}, which was meant for the connector: try again");
+                }
+                Ok(Some(client))
+            }
+            Self::Container(container, port) => {
+                if port.is_none() {
+                    *port = container.published(CONTAINER_PORT).await?;
+                }
+                let Some(port) = *port else { return Ok(None) };
+                let Some(mut client) = Client::connect(port).await else { return Ok(None) };
+                // The engine accepts connections before the connector does: only an answer tells.
+                let answer = timeout(ANSWER, client.configuration_form()).await;
+                Ok(answer.is_ok_and(|it| !is_broken(&it)).then_some(client))
+            }
+        }
     }
 }

@@ -1,10 +1,10 @@
-//! Container engines: docker or podman, whichever works.
+//! Container engines, docker or podman, whichever works, and the containers that they run.
 
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 
 use super::null;
 use super::program::search_path;
@@ -30,11 +30,39 @@ pub async fn engine(shutdown: &Shutdown) -> Result<String> {
 }
 
 async fn has_daemon(docker: &str) -> bool {
-    let mut version = tokio::process::Command::new(docker);
-    version.args(["version", "--format", "{{.Server.Version}}"]).kill_on_drop(true);
-    let Ok(stdin) = null::stdio() else { return false };
-    version.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
-    matches!(tokio::time::timeout(LIMIT, version.output()).await, Ok(Ok(it)) if it.status.success())
+    ask(docker, &["version", "--format", "{{.Server.Version}}"]).await.is_some_and(|it| it.status.success())
+}
+
+/// What an engine answers; `None` if it does not answer in time.
+async fn ask(engine: &str, arguments: &[&str]) -> Option<Output> {
+    let mut command = tokio::process::Command::new(engine);
+    command.args(arguments).kill_on_drop(true);
+    command.stdin(null::stdio().ok()?).stdout(Stdio::piped()).stderr(Stdio::piped());
+    tokio::time::timeout(LIMIT, command.output()).await.ok()?.ok()
+}
+
+/// A container that is about to run, or runs.
+#[derive(Clone)]
+pub struct Container {
+    pub engine: String,
+    pub name: String,
+}
+
+impl Container {
+    /// The port of this machine on which the engine has published a port of the container; `None` while it does not run yet.
+    pub async fn published(&self, port: u16) -> Result<Option<u16>> {
+        let port = format!("{port}/tcp");
+        let answer = ask(&self.engine, &["port", &self.name, &port]).await.filter(|it| it.status.success());
+        let Some(answer) = answer else { return Ok(None) };
+        // 127.0.0.1:PORT
+        match String::from_utf8_lossy(&answer.stdout).trim().rsplit(':').next().and_then(|it| it.parse().ok()) {
+            Some(port) => Ok(Some(port)),
+            None => bail!(
+                "the connector's port can't be reached, because {} gives its containers no network of their own (`netns` in containers.conf)",
+                self.engine
+            ),
+        }
+    }
 }
 
 /// Whether the engine can put an init in front of a container's program. docker brings one along.

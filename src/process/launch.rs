@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use serde_json::value::RawValue;
 use tokio::io::AsyncWriteExt;
 
-use super::container;
+use super::container::{self, Container};
 use super::files::{Files, KeeperHandle};
 use super::keeper;
 use super::private::{self, FileAccess, Folder};
@@ -65,6 +65,15 @@ pub enum Target {
 impl Launcher {
     /// Prepares a run of the connector: a private folder for its files, and a keeper that will remove the folder.
     pub async fn prepare(&self) -> Result<Prepared> {
+        self.prepare_with(None).await
+    }
+
+    /// The same for a connector that is a server: in a container it is going to listen on this port.
+    pub async fn prepare_to_serve(&self, port: u16) -> Result<Prepared> {
+        self.prepare_with(Some(port)).await
+    }
+
+    async fn prepare_with(&self, port: Option<u16>) -> Result<Prepared> {
         static SWEPT: Once = Once::new();
         SWEPT.call_once(private::sweep);
         let access = match self.target {
@@ -79,14 +88,14 @@ impl Launcher {
             Folder::new(access).context("can't make a private folder for the connector's files (set TMPDIR)")?;
         let container = engine.map(|engine| Container { engine, name: container_name(&folder) });
         let command = match (&container, &self.target) {
-            (Some(container), Target::Image(image)) => self.container_command(container, image, &folder),
+            (Some(container), Target::Image(image)) => self.container_command(container, image, &folder, port),
             _ => command,
         };
         let (keeper, pipes) = self.start_keeper(&folder, container.as_ref()).map_err(keeper_failed)?;
-        Ok(Prepared { command, files: Files::new(folder, keeper), pipes })
+        Ok(Prepared { command, files: Files::new(folder, keeper), pipes, container })
     }
 
-    fn container_command(&self, container: &Container, image: &str, folder: &Folder) -> Vec<String> {
+    fn container_command(&self, container: &Container, image: &str, folder: &Folder, port: Option<u16>) -> Vec<String> {
         let Container { engine, name } = container;
         let mut command: Vec<String> =
             [engine, "run", "--rm", "--name", name, "--volume", &folder.volume()].map(str::to_owned).into();
@@ -94,6 +103,8 @@ impl Launcher {
             // As the first process of its container a source would hear SIGTERM only if it listens for it.
             command.push("--init".to_owned());
         }
+        // The engine chooses a port of this machine, so no other process can have it.
+        command.extend(port.map(|it| format!("--publish=127.0.0.1::{it}")));
         // Names only: values must not appear in an argv.
         command.extend(self.env.iter().map(|(name, _)| format!("--env={name}")));
         command.push(image.to_owned());
@@ -145,16 +156,13 @@ fn keeper_failed(error: io::Error) -> anyhow::Error {
     }
 }
 
-struct Container {
-    engine: String,
-    name: String,
-}
-
 /// A connector that is about to be started.
 pub struct Prepared {
     command: Vec<String>,
     files: Files,
     pipes: Pipes,
+    /// Where the connector will run, if that is a container.
+    pub container: Option<Container>,
 }
 
 impl Prepared {

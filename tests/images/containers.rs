@@ -1,5 +1,5 @@
 //! A source in a container: the image's user can read its files, and the container is removed whenever the shim ends.
-//! The image is the demo source in an otherwise empty root.
+//! The image is the demo source in an otherwise empty root, or a Fivetran connector on Debian's Python.
 
 use std::fs;
 use std::io;
@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::podman::Podman;
-use crate::runtime::{Binding, Runtime, Session, Then, When};
+use crate::runtime::{Binding, Runtime, Session, Then, When, repository};
 
 const IMAGE: &str = "localhost/flow-shim-demo";
 const SECRET: &str = "demo-s3cret";
@@ -32,7 +32,11 @@ fn podman() -> Podman {
 
 /// The shim around the image. Everything must be gone within 10 seconds after a signal (F11).
 fn shim_of(podman: &Podman, config: Value) -> Runtime {
-    let shim = Runtime::shim(["--image", IMAGE]).config(config).secret(SECRET).patience(Duration::from_secs(20));
+    around(podman, &["--image", IMAGE], config)
+}
+
+fn around(podman: &Podman, arguments: &[&str], config: Value) -> Runtime {
+    let shim = Runtime::shim(arguments.iter().copied()).config(config).secret(SECRET).patience(Duration::from_secs(20));
     podman.environment().into_iter().fold(shim, |shim, (name, value)| shim.env(name, value))
 }
 
@@ -87,4 +91,46 @@ fn an_image_that_is_not_there_is_one_sentence() {
     assert!(answer.end.broken.is_empty(), "{:?}", answer.end.broken);
     let message = answer.end.last_message();
     assert!(message.contains("no-such-image") && !message.contains('\n'), "{message}");
+}
+
+#[test]
+#[ignore = "needs images: tests/run --images"]
+fn a_fivetran_connector_in_an_image_is_reached_on_a_port_of_this_machine() {
+    let podman = Podman::with_network(|podman| {
+        podman.import(&repository().join("target/images/debian.tar"), &[], "localhost/debian")?;
+        let desk = podman.path("desk");
+        fs::create_dir(&desk)?;
+        for name in ["counting-source", "scripted_server.py"] {
+            fs::copy(repository().join("fixtures").join(name), desk.join(name))?;
+        }
+        let lines = [
+            "FROM localhost/debian",
+            "COPY . /connector/",
+            "ENV LISTEN=0.0.0.0",
+            "USER 12345:12345",
+            r#"ENTRYPOINT ["/usr/bin/python3", "/connector/counting-source"]"#,
+        ];
+        fs::write(desk.join("Dockerfile"), lines.join("\n"))?;
+        podman.build(&desk, "Dockerfile", "localhost/counting", &[])
+    });
+    let arguments = ["--protocol", "fivetran", "--image", "localhost/counting"];
+    let shim = around(&podman, &arguments, json!({"count": "3000", "every": "7", "pad": "1000"}));
+    let numbers = [Binding::of_resource(json!({"stream": "numbers"})).key(["/n"])];
+    shim.validate(&numbers);
+    let mut read = Vec::new();
+    let mut state = json!({});
+    for signal in [Some(Signal::KILL), Some(Signal::TERM), None] {
+        let opening = shim.open(&numbers, &state);
+        let session = match signal {
+            Some(signal) => opening.when(When::Documents(500), Then::Signal(signal)).run(),
+            None => opening.run().expect_clean(),
+        };
+        expect_no_breach(&session);
+        podman.assert_no_container();
+        read.extend(
+            session.documents.iter().map(|it| serde_json::from_str::<Value>(&it.text).expect("JSON")["n"].clone()),
+        );
+        state = session.state;
+    }
+    assert!(read.iter().eq((1..=3000).map(Value::from).collect::<Vec<_>>().iter()), "{} documents", read.len());
 }

@@ -1,4 +1,4 @@
-//! A podman for one test: no registry, no network, a storage that is removed with it.
+//! A podman for one test: no registry, a storage that is removed with it, and mostly no network.
 
 use std::fs;
 use std::io;
@@ -16,17 +16,26 @@ pub struct Podman {
 impl Podman {
     /// A podman with the images that `prepare` makes.
     pub fn with(prepare: impl FnOnce(&Self) -> io::Result<()>) -> Self {
+        Self::of(r#"netns = "none""#, prepare)
+    }
+
+    /// The same, with a network between this machine and the containers.
+    pub fn with_network(prepare: impl FnOnce(&Self) -> io::Result<()>) -> Self {
+        Self::of("[network]\nnetwork_backend = \"netavark\"", prepare)
+    }
+
+    fn of(network: &str, prepare: impl FnOnce(&Self) -> io::Result<()>) -> Self {
         let podman = Self { folder: TempDir::new().expect("a temporary folder") };
-        podman.configure().and_then(|()| prepare(&podman)).unwrap_or_else(|e| panic!("podman failed: {e}"));
+        podman.configure(network).and_then(|()| prepare(&podman)).unwrap_or_else(|e| panic!("podman failed: {e}"));
         podman
     }
 
-    fn configure(&self) -> io::Result<()> {
+    fn configure(&self, network: &str) -> io::Result<()> {
         // If both are installed, runc has fewer requirements.
         let runtime = if Path::new("/usr/sbin/runc").exists() { "runtime = \"runc\"\n" } else { "" };
-        // No network, and only features that work on any machine.
+        // Only features that work on any machine.
         let containers = format!(
-            "[containers]\nnetns = \"none\"\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1024:1024\"]\n\
+            "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1024:1024\"]\n{network}\n\
              [engine]\n{runtime}cgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n"
         );
         fs::write(self.path("containers.conf"), containers)?;
@@ -114,7 +123,7 @@ impl Drop for Podman {
 fn containers_can_run() {
     let podman = Podman { folder: TempDir::new().expect("a temporary folder") };
     let debian = repository().join("target/images/debian.tar");
-    let ran = podman.configure().and_then(|()| {
+    let ran = podman.configure(r#"netns = "none""#).and_then(|()| {
         podman.import(&debian, &[], "localhost/debian")?;
         podman.run(&["run", "--rm", "localhost/debian", "true"])
     });
