@@ -27,17 +27,10 @@ pub struct BoundTable {
     needs_id: Option<Vec<usize>>,
     /// How many of the columns are those that discovery found.
     discovered: usize,
-    /// Rows of it may be in the collection.
-    pub has_rows: bool,
     /// What Flow has of it as its state.
     kept: TableState,
-    pub warned: Warned,
-}
-
-#[derive(Default)]
-pub struct Warned {
-    pub truncate: bool,
-    pub delete: bool,
+    /// It was warned of deletions by some of a row's values.
+    has_warned: bool,
 }
 
 struct Column {
@@ -79,6 +72,8 @@ pub enum RowProblem {
         "the connector changes a row, but the table has no primary key to find it by: say its key in shim.yaml (`streams: {{{0:?}: {{key: [/id]}}}}`), discover again and backfill the binding"
     )]
     NoKey(String),
+    #[error("the connector changes a row, but does not say column {0:?} of its key")]
+    PartOfKey(String),
 }
 
 impl BoundTable {
@@ -99,9 +94,8 @@ impl BoundTable {
             row_id: RowId::None,
             needs_id: None,
             discovered: 0,
-            has_rows: selected.state.is_some(),
             kept,
-            warned: Warned::default(),
+            has_warned: false,
         };
         let names = Watchlist::default();
         for column in &table.columns {
@@ -290,13 +284,19 @@ impl Row {
 
     /// Whether it can be told which row a change is about.
     fn check_identity(&self, table: &mut BoundTable, change: Change) -> Result<(), RowProblem> {
-        if !matches!(table.row_id, RowId::OfRow(..)) {
-            return Ok(());
+        match &table.row_id {
+            RowId::None => return Ok(()),
+            RowId::OfKey(_, key) => {
+                let missing = key.iter().find(|&&it| self.given[it].is_none());
+                let problem = missing.map(|&it| RowProblem::PartOfKey(table.columns[it].name.clone()));
+                return problem.map_or(Ok(()), Err);
+            }
+            RowId::OfRow(..) => {}
         }
         if change == Change::Update {
             return Err(RowProblem::NoKey(table.id.name.clone()));
         }
-        if self.given.iter().any(Option::is_none) && !std::mem::replace(&mut table.warned.delete, true) {
+        if self.given.iter().any(Option::is_none) && !std::mem::replace(&mut table.has_warned, true) {
             tracing::warn!(
                 "stream {}: the connector deletes rows of a table without a primary key by some of their values: the rows are only found by all of them (say its key in shim.yaml)",
                 table.id

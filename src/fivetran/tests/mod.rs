@@ -9,7 +9,7 @@ use jiff::Timestamp as Instant;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
-use prost::{Message, Oneof};
+use prost::Message as _;
 use serde_json::Value as Json;
 use serde_json::value::RawValue;
 
@@ -22,82 +22,9 @@ use crate::json::repair::What;
 use crate::json::watch::{Found, Watchlist};
 use crate::upstream::line::{DeletionMark, bare_payload};
 use crate::upstream::{Mode, Resource, Selected};
+use messages::{Inner, Operation as Sent, Record, Records, Timestamp, UpdateResponse, ValueType};
 
-#[derive(Clone, PartialEq, Message)]
-struct UpdateResponse {
-    #[prost(message, optional, tag = "1")]
-    record: Option<Record>,
-    #[prost(message, optional, tag = "6")]
-    records: Option<Records>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Records {
-    #[prost(message, repeated, tag = "1")]
-    records: Vec<Record>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Record {
-    #[prost(string, optional, tag = "1")]
-    schema_name: Option<String>,
-    #[prost(string, tag = "2")]
-    table_name: String,
-    #[prost(int32, tag = "3")]
-    kind: i32,
-    #[prost(btree_map = "string, message", tag = "4")]
-    data: BTreeMap<String, ValueType>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct ValueType {
-    #[prost(oneof = "Inner", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16")]
-    inner: Option<Inner>,
-}
-
-#[derive(Clone, PartialEq, Oneof)]
-enum Inner {
-    #[prost(bool, tag = "1")]
-    Null(bool),
-    #[prost(bool, tag = "2")]
-    Bool(bool),
-    #[prost(int32, tag = "3")]
-    Short(i32),
-    #[prost(int32, tag = "4")]
-    Int(i32),
-    #[prost(int64, tag = "5")]
-    Long(i64),
-    #[prost(float, tag = "6")]
-    Float(f32),
-    #[prost(double, tag = "7")]
-    Double(f64),
-    #[prost(message, tag = "8")]
-    Date(Timestamp),
-    #[prost(message, tag = "9")]
-    NaiveDatetime(Timestamp),
-    #[prost(message, tag = "10")]
-    UtcDatetime(Timestamp),
-    #[prost(string, tag = "11")]
-    Decimal(String),
-    #[prost(bytes, tag = "12")]
-    Binary(Vec<u8>),
-    #[prost(string, tag = "13")]
-    Text(String),
-    #[prost(string, tag = "14")]
-    Json(String),
-    #[prost(string, tag = "15")]
-    Xml(String),
-    #[prost(message, tag = "16")]
-    Time(Timestamp),
-}
-
-#[derive(Clone, Copy, PartialEq, Message)]
-struct Timestamp {
-    #[prost(int64, tag = "1")]
-    seconds: i64,
-    #[prost(int32, tag = "2")]
-    nanos: i32,
-}
+mod messages;
 
 /// A table with these columns, of which those with `*` are its key.
 fn table(columns: &[&str]) -> Table {
@@ -340,7 +267,7 @@ proptest! {
             let _ = row.write(&mut bound(&table(&["a*"]), &names(&[])), &bytes, record, Change::Upsert, &names(&[]));
         }
         let records = tables.iter().map(|it| Record { table_name: it.clone(), ..Record::default() }).collect();
-        let message = UpdateResponse { records: Some(Records { records }), record: None }.encode_to_vec();
+        let message = UpdateResponse { operation: Some(Sent::Records(Records { records })) }.encode_to_vec();
         let Ok(Operation::Records(mut rest)) = update::operation(&message) else { panic!("no records") };
         for name in &tables {
             let (found, after) = update::first_record(&message, rest).unwrap();
@@ -397,6 +324,11 @@ fn a_change_of_a_row_needs_a_key() {
     // Another key of the user's.
     let row = written(&mut bound(&table(&["a"]), &names(&[])), &record(1, &data), &names(&[])).unwrap();
     assert_eq!(text_of(&row), r#"{"a":1}"#);
+    let mut keyed = table(&["k*", "l*", "a"]);
+    keyed.columns[0].kind = Kind::Double;
+    let data = [("k", Inner::Double(1.5)), ("a", Inner::Long(1))];
+    let failure = written(&mut bound(&keyed, &watched), &record(2, &data), &watched).err().unwrap();
+    assert!(failure.to_string().contains(r#"column "l" of its key"#), "{failure}");
 }
 
 #[test]
