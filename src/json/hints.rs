@@ -1,11 +1,13 @@
 //! Member names of earlier texts: a connector mostly prints objects with the same names in the same order. An expected name
 //! is compared instead of scanned, and it is known whether it is watched.
 
+use std::ops::Range;
+
 use wide::u8x16;
 
 use super::watch::{Found, NameId, Watchlist};
 
-/// Member names in the order of their first text, each with its quotes and colon.
+/// Member names in the order of their first text.
 #[derive(Default)]
 pub struct Hints {
     names: Vec<Name>,
@@ -24,12 +26,16 @@ const MOST: usize = 4096;
 /// The number of optional members that may be missing in a row.
 const AHEAD: usize = 2;
 
-/// The text, and a mask of the bytes to ignore. A name that is too long is all zeros, which matches no text.
-struct Name {
+/// A name with its quotes, its colon, and the white space around them: all from one value to the next but the comma.
+pub struct Name {
+    /// A text that is too long is all zeros, which matches none.
     text: [u8x16; 2],
+    /// Masks of the bytes behind the text.
     ignored: [u32; 2],
-    length: u32,
-    watched: Option<NameId>,
+    pub length: usize,
+    /// Where the name itself is, without its quotes.
+    pub name: Range<usize>,
+    pub watched: Option<NameId>,
 }
 
 impl Hints {
@@ -66,30 +72,31 @@ impl Hints {
         if self.next == usize::MAX { None } else { self.watched.find(name) }
     }
 
-    /// The length of the expected name, and its id if it is watched, if `rest` begins with it.
-    #[inline]
-    pub fn guess(&mut self, rest: &[u8]) -> Option<(usize, Option<NameId>)> {
-        let name = self.names.get(self.next)?;
-        if name.begins(rest) {
-            self.next += 1;
-            return Some((name.length as usize, name.watched));
+    /// The expected name, if `rest` begins with it.
+    #[inline(always)]
+    pub fn guess(&mut self, rest: &[u8]) -> Option<&Name> {
+        let next = self.next;
+        if self.names.get(next).is_none_or(|it| !it.begins(rest)) {
+            return self.guess_ahead(rest);
         }
-        self.guess_ahead(rest)
+        self.next = next + 1;
+        Some(&self.names[next])
     }
 
-    fn guess_ahead(&mut self, rest: &[u8]) -> Option<(usize, Option<NameId>)> {
-        let later = self.names.get(self.next + 1..)?;
+    #[inline(never)]
+    fn guess_ahead(&mut self, rest: &[u8]) -> Option<&Name> {
+        let later = self.names.get(self.next.checked_add(1)?..)?;
         let skipped = later.iter().take(AHEAD).position(|name| name.begins(rest))?;
         self.next += skipped + 2;
-        Some((later[skipped].length as usize, later[skipped].watched))
+        Some(&later[skipped])
     }
 
     /// Replaces the expected name by the one that was found.
-    pub fn learn(&mut self, text: &[u8], watched: Option<NameId>) {
+    pub fn learn(&mut self, text: &[u8], name: Range<usize>, watched: Option<NameId>) {
         if self.next == usize::MAX {
             return;
         }
-        let name = Name::new(text, watched);
+        let name = Name::new(text, name, watched);
         if let Some(expected) = self.names.get_mut(self.next) {
             *expected = name;
         } else if self.names.len() < MOST {
@@ -100,7 +107,7 @@ impl Hints {
 }
 
 impl Name {
-    fn new(text: &[u8], watched: Option<NameId>) -> Self {
+    fn new(text: &[u8], name: Range<usize>, watched: Option<NameId>) -> Self {
         let mut bytes = [0; LONGEST];
         let mut length = LONGEST;
         if let Some(place) = bytes.get_mut(..text.len()) {
@@ -109,15 +116,15 @@ impl Name {
         }
         let half = |from: usize| u8x16::new(std::array::from_fn(|i| bytes[from + i]));
         let ignored = |from: usize| u32::MAX.unbounded_shl(length.saturating_sub(from) as u32) | 0xFFFF_0000;
-        Self { text: [half(0), half(16)], ignored: [ignored(0), ignored(16)], length: length as u32, watched }
+        Self { text: [half(0), half(16)], ignored: [ignored(0), ignored(16)], length, name, watched }
     }
 
-    #[inline]
+    #[inline(always)]
     fn begins(&self, rest: &[u8]) -> bool {
         self.half_begins(0, rest) && (self.length <= 16 || rest.get(16..).is_some_and(|it| self.half_begins(1, it)))
     }
 
-    #[inline]
+    #[inline(always)]
     fn half_begins(&self, half: usize, rest: &[u8]) -> bool {
         rest.first_chunk::<16>().is_some_and(|chunk| {
             let same = self.text[half].simd_eq(u8x16::new(*chunk)).to_bitmask();
@@ -137,35 +144,41 @@ mod tests {
         fn compares_like_bytes(name in "[ab]{1,34}", rest in "[ab]{0,40}", same in any::<bool>()) {
             let rest = if same { format!("{name}{rest}") } else { rest } + "................................";
             let mut hints = Hints::default();
-            hints.learn(name.as_bytes(), None);
+            hints.learn(name.as_bytes(), 0..0, None);
             hints.rewind();
             let want = (rest.starts_with(&name) && name.len() <= LONGEST).then_some(name.len());
-            prop_assert_eq!(hints.guess(rest.as_bytes()).map(|it| it.0), want);
+            prop_assert_eq!(hints.guess(rest.as_bytes()).map(|it| it.length), want);
         }
+    }
+
+    fn learned(names: &[&str]) -> Hints {
+        let mut hints = Hints::default();
+        names.iter().for_each(|it| hints.learn(it.as_bytes(), 0..0, None));
+        hints.rewind();
+        hints
+    }
+
+    /// The length of the expected name, if the text begins with it.
+    fn guessed(hints: &mut Hints, text: &str) -> Option<usize> {
+        hints.guess(format!("{text:16}").as_bytes()).map(|it| it.length)
     }
 
     #[test]
     fn a_text_of_another_kind_changes_nothing() {
-        let texts = ["\"type\":", "\"record\":", "\"data\":"].map(|it| format!("{it:16}"));
-        let mut hints = Hints::default();
-        texts.iter().for_each(|it| hints.learn(it.trim_end().as_bytes(), None));
-        hints.rewind();
-        assert_eq!(hints.guess(texts[0].as_bytes()), Some((7, None)));
+        let names = [r#""type":"#, r#""record":"#, r#""data":"#];
+        let mut hints = learned(&names);
+        assert_eq!(guessed(&mut hints, names[0]), Some(7));
         hints.pause();
-        assert_eq!(hints.guess(texts[1].as_bytes()), None);
-        hints.learn(b"\"state\":", None);
+        assert_eq!(guessed(&mut hints, names[1]), None);
+        hints.learn(br#""state":"#, 0..0, None);
         hints.rewind();
-        assert_eq!(texts.each_ref().map(|it| hints.guess(it.as_bytes())), [7, 9, 7].map(|it| Some((it, None))));
+        assert_eq!(names.map(|it| guessed(&mut hints, it)), [7, 9, 7].map(Some));
     }
 
     #[test]
     fn optional_members_may_be_missing() {
-        let texts = ["\"a\":", "\"b\":", "\"c\":", "\"d\":"].map(|it| format!("{it:16}"));
-        let mut hints = Hints::default();
-        texts.iter().for_each(|it| hints.learn(it.trim_end().as_bytes(), None));
-        hints.rewind();
-        assert_eq!(hints.guess(texts[0].as_bytes()), Some((4, None)));
-        assert_eq!(hints.guess(texts[3].as_bytes()), Some((4, None)));
-        assert_eq!(hints.guess(texts[0].as_bytes()), None);
+        let names = [r#""a":"#, r#""b":"#, r#""c":"#, r#""d":"#];
+        let mut hints = learned(&names);
+        assert_eq!([names[0], names[3], names[0]].map(|it| guessed(&mut hints, it)), [Some(4), Some(4), None]);
     }
 }

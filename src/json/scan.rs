@@ -3,33 +3,60 @@
 //! Connectors do not always print valid JSON. If the boundaries of an invalid value are clear, the scanner records a flaw
 //! for [`super::repair`] and continues; everything else is a [`Fault`] that ends the scan.
 
+mod common;
 pub mod inside;
 mod nesting;
 
 use std::borrow::Cow;
 use std::ops::Range;
 
-use wide::u8x16;
-
 use super::hints::Hints;
 use super::lexical::{hex4, is_infinite, leading_digits, low_surrogate};
 use super::watch::NameId;
 use nesting::Nesting;
 
-/// The reason why a text is not JSON, and the byte at which it was found.
+/// The reason why a text is not JSON, and the byte at which it was found. Small, as each part of a scan returns one or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what} at byte {at}")]
 pub struct Fault {
-    pub at: usize,
-    pub what: &'static str,
+    at: u32,
+    what: What,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+enum What {
+    #[error("something follows the end of the message")]
+    SomethingFollows,
+    #[error("expected a member's name")]
+    NoName,
+    #[error("the message ends too early")]
+    EndsTooEarly,
+    #[error("expected a value")]
+    NoValue,
+    #[error("not a number")]
+    NotANumber,
+    #[error("the message ends within a string")]
+    EndsWithinString,
+    #[error("not an escape")]
+    NotAnEscape,
+    #[error("expected an object")]
+    NoObject,
+    #[error("expected ',' or '}}'")]
+    NoCommaOrBrace,
+    #[error("expected ',' or ']'")]
+    NoCommaOrBracket,
+    #[error("expected ',' or the end of the container")]
+    NoCommaOrEnd,
+    #[error("expected ':'")]
+    NoColon,
 }
 
 /// A member's name: the text between its quotes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Key<'a> {
-    raw: &'a [u8],
+    text: &'a [u8],
+    name: Range<usize>,
     escaped: bool,
-    at: usize,
     /// Its id if it is watched.
     pub watched: Option<NameId>,
 }
@@ -38,28 +65,29 @@ impl<'a> Key<'a> {
     /// Whether the name is `name`, with or without escapes.
     #[inline]
     pub fn is(&self, name: &str) -> bool {
-        if self.escaped { self.text() == name } else { self.raw == name.as_bytes() }
+        if self.escaped { unquote(self.raw(), true) == name } else { self.raw() == name.as_bytes() }
     }
 
     /// False if the name can't begin with this byte.
     #[inline]
     pub fn may_begin_with(&self, byte: u8) -> bool {
-        self.escaped || self.raw.first() == Some(&byte)
+        self.escaped || self.text.get(self.name.start) == Some(&byte)
     }
 
     /// The name, unescaped.
     #[inline]
     pub fn name(&self) -> Cow<'a, [u8]> {
-        unquote_bytes(self.raw, self.escaped)
+        unquote_bytes(self.raw(), self.escaped)
     }
 
     /// The position of the name's opening quote in the scanned text.
     pub fn position(&self) -> usize {
-        self.at
+        self.name.start - 1
     }
 
-    fn text(&self) -> Cow<'a, str> {
-        unquote(self.raw, self.escaped)
+    #[inline]
+    fn raw(&self) -> &'a [u8] {
+        self.text.get(self.name.clone()).unwrap_or_default()
     }
 }
 
@@ -107,18 +135,21 @@ pub struct Scanner<'a, 'h> {
     hints: &'h mut Hints,
     at: usize,
     flawed: bool,
+    /// Some of it is not ASCII. That it is UTF-8 is checked at once for all of it.
+    beyond_ascii: bool,
 }
 
 impl<'a, 'h> Scanner<'a, 'h> {
     /// `hints` are from earlier texts of the same kind.
     pub fn new(bytes: &'a [u8], hints: &'h mut Hints) -> Self {
         hints.rewind();
-        Self { bytes, hints, at: 0, flawed: false }
+        Self { bytes, hints, at: 0, flawed: false, beyond_ascii: false }
     }
 
     /// Whether anything scanned so far needs repair.
+    #[inline]
     pub fn flawed(&self) -> bool {
-        self.flawed
+        self.flawed || self.beyond_ascii && simdutf8::basic::from_utf8(&self.bytes[..self.at]).is_err()
     }
 
     pub fn position(&self) -> usize {
@@ -150,7 +181,7 @@ impl<'a, 'h> Scanner<'a, 'h> {
     /// Scans the members of an object; `member` has to consume each member's value.
     #[inline]
     pub fn object(&mut self, mut member: impl FnMut(&mut Self, Key<'a>) -> Result<(), Fault>) -> Result<(), Fault> {
-        self.expect(b'{', "expected an object")?;
+        self.expect(b'{', What::NoObject)?;
         if self.peek() == Some(b'}') {
             self.at += 1;
             return Ok(());
@@ -179,13 +210,18 @@ impl<'a, 'h> Scanner<'a, 'h> {
 
     #[inline(always)]
     fn has_more_members(&mut self) -> Result<bool, Fault> {
-        let more = match self.peek() {
-            Some(b',') => true,
-            Some(b'}') => false,
-            _ => return Err(self.fault("expected ',' or '}'")),
-        };
+        if self.bytes.get(self.at) != Some(&b',') {
+            match self.peek() {
+                Some(b',') => {}
+                Some(b'}') => {
+                    self.at += 1;
+                    return Ok(false);
+                }
+                _ => return Err(self.fault(What::NoCommaOrBrace)),
+            }
+        }
         self.at += 1;
-        Ok(more)
+        Ok(true)
     }
 
     /// How far the text was scanned.
@@ -201,11 +237,24 @@ impl<'a, 'h> Scanner<'a, 'h> {
     }
 
     /// Scans one value of any kind and returns its range.
-    #[inline]
+    #[inline(always)]
     pub fn value(&mut self) -> Result<Range<usize>, Fault> {
+        let start = self.at;
+        match common::scalar(self.bytes, start) {
+            Some(end) => {
+                self.at = end;
+                Ok(start..end)
+            }
+            None => self.other_value(),
+        }
+    }
+
+    #[inline(never)]
+    fn other_value(&mut self) -> Result<Range<usize>, Fault> {
         let first = self.peek();
         let start = self.at;
         match first {
+            Some(b'"') => drop(self.string()?),
             Some(b'{' | b'[') => self.container()?,
             _ => self.scalar(first)?,
         }
@@ -228,7 +277,7 @@ impl<'a, 'h> Scanner<'a, 'h> {
     pub fn end(&mut self) -> Result<(), Fault> {
         match self.peek() {
             None => Ok(()),
-            Some(_) => Err(self.fault("something follows the end of the message")),
+            Some(_) => Err(self.fault(What::SomethingFollows)),
         }
     }
 
@@ -245,7 +294,7 @@ impl<'a, 'h> Scanner<'a, 'h> {
     }
 
     #[inline]
-    fn expect(&mut self, byte: u8, what: &'static str) -> Result<(), Fault> {
+    fn expect(&mut self, byte: u8, what: What) -> Result<(), Fault> {
         if self.peek() != Some(byte) {
             return Err(self.fault(what));
         }
@@ -253,36 +302,36 @@ impl<'a, 'h> Scanner<'a, 'h> {
         Ok(())
     }
 
-    /// Scans a member's name and the colon after it.
-    #[inline]
+    /// Scans a member's name, from the comma or brace before it up to its value.
+    #[inline(always)]
     fn key(&mut self) -> Result<Key<'a>, Fault> {
-        if self.peek() != Some(b'"') {
-            return Err(self.fault("expected a member's name"));
-        }
-        let at = self.at;
-        match self.hints.guess(&self.bytes[at..]) {
-            Some((length, watched)) => {
-                self.at += length;
-                Ok(Key { raw: &self.bytes[at + 1..at + length - 2], escaped: false, at, watched })
-            }
-            None => self.new_key(),
-        }
+        let rest = &self.bytes[self.at..];
+        let Some(it) = self.hints.guess(rest) else { return self.new_key() };
+        let name = self.at + it.name.start..self.at + it.name.end;
+        self.at += it.length;
+        Ok(Key { text: self.bytes, name, escaped: false, watched: it.watched })
     }
 
+    #[inline(never)]
     fn new_key(&mut self) -> Result<Key<'a>, Fault> {
-        let at = self.at;
+        let from = self.at;
+        if self.peek() != Some(b'"') {
+            return Err(self.fault(What::NoName));
+        }
+        let start = self.at + 1;
         let was_flawed = std::mem::take(&mut self.flawed);
         let escaped = self.string()?;
-        let end = self.at;
-        self.expect(b':', "expected ':'")?;
-        let raw = &self.bytes[at + 1..end - 1];
-        let watched = self.hints.id(&unquote_bytes(raw, escaped));
-        // Hints are compared and not scanned again, so learn only valid names that are followed directly by the colon.
-        if !escaped && !self.flawed && self.at == end + 1 {
-            self.hints.learn(&self.bytes[at..self.at], watched);
+        let name = start..self.at - 1;
+        self.expect(b':', What::NoColon)?;
+        self.peek();
+        let watched = self.hints.id(&unquote_bytes(&self.bytes[name.clone()], escaped));
+        // Hints are compared and not scanned again, so learn only valid names.
+        let text = &self.bytes[from..self.at];
+        if !escaped && !self.flawed && std::str::from_utf8(text).is_ok() {
+            self.hints.learn(text, name.start - from..name.end - from, watched);
         }
         self.flawed |= was_flawed;
-        Ok(Key { raw, escaped, at, watched })
+        Ok(Key { text: self.bytes, name, escaped, watched })
     }
 
     /// Scans the name of a member of an object that is scanned as one value, and notes it if it is watched.
@@ -300,60 +349,62 @@ impl<'a, 'h> Scanner<'a, 'h> {
         let mut open = Nesting::default();
         loop {
             // At the start of a value.
-            let first = self.peek();
-            match first {
-                Some(b'{') => {
-                    self.at += 1;
-                    if self.peek() == Some(b'}') {
-                        self.at += 1;
-                    } else {
-                        open.push(true);
-                        self.inner_key()?;
-                        continue;
-                    }
-                }
-                Some(b'[') => {
-                    self.at += 1;
-                    if self.peek() == Some(b']') {
-                        self.at += 1;
-                    } else {
-                        open.push(false);
-                        continue;
-                    }
-                }
-                _ => self.scalar(first)?,
+            if let Some(end) = common::scalar(self.bytes, self.at) {
+                self.at = end;
+            } else if self.starts_container(&mut open)? {
+                continue;
             }
             // At the end of a value: close the containers that end here.
             loop {
                 let Some(in_object) = open.top() else {
                     return Ok(());
                 };
-                match (self.peek(), in_object) {
-                    (Some(b','), true) => {
-                        self.at += 1;
+                if self.bytes.get(self.at) == Some(&b',') {
+                    self.at += 1;
+                    if in_object {
                         self.inner_key()?;
-                        break;
                     }
-                    (Some(b','), false) => {
-                        self.at += 1;
-                        break;
-                    }
+                    break;
+                }
+                match (self.peek(), in_object) {
+                    // After white space.
+                    (Some(b','), _) => {}
                     (Some(b'}'), true) | (Some(b']'), false) => {
                         self.at += 1;
                         open.pop();
                     }
-                    (_, true) => return Err(self.fault("expected ',' or '}'")),
-                    (_, false) => return Err(self.fault("expected ',' or ']'")),
+                    (_, true) => return Err(self.fault(What::NoCommaOrBrace)),
+                    (_, false) => return Err(self.fault(What::NoCommaOrBracket)),
                 }
             }
         }
     }
 
-    /// Scans a value that is not a container and begins with this byte, the next one.
+    /// Scans a value that is not a common scalar, or the start of a container up to its first value. Whether it is that.
     #[inline]
+    fn starts_container(&mut self, open: &mut Nesting) -> Result<bool, Fault> {
+        let first = self.peek();
+        let is_object = first == Some(b'{');
+        if !is_object && first != Some(b'[') {
+            return self.scalar(first).map(|()| false);
+        }
+        self.at += 1;
+        if self.peek() == Some(if is_object { b'}' } else { b']' }) {
+            self.at += 1;
+            return Ok(false);
+        }
+        open.push(is_object);
+        if is_object {
+            self.inner_key()?;
+        }
+        Ok(true)
+    }
+
+    /// Scans a value that is not a container and begins with this byte, the next one.
+    #[inline(never)]
     fn scalar(&mut self, first: Option<u8>) -> Result<(), Fault> {
         match first {
-            Some(b'"') => self.string().map(|_| ()),
+            Some(b'"') => self.string().map(drop),
             Some(b'-' | b'0'..=b'9') => self.number(),
             Some(b't') => self.literal(b"true"),
             Some(b'f') => self.literal(b"false"),
@@ -366,8 +417,8 @@ impl<'a, 'h> Scanner<'a, 'h> {
                 self.flawed = true;
                 self.literal(b"Infinity")
             }
-            Some(_) => Err(self.fault("expected a value")),
-            None => Err(self.fault("the message ends too early")),
+            Some(_) => Err(self.fault(What::NoValue)),
+            None => Err(self.fault(What::EndsTooEarly)),
         }
     }
 
@@ -376,7 +427,7 @@ impl<'a, 'h> Scanner<'a, 'h> {
             self.at += word.len();
             Ok(())
         } else {
-            Err(self.fault("expected a value"))
+            Err(self.fault(What::NoValue))
         }
     }
 
@@ -400,12 +451,12 @@ impl<'a, 'h> Scanner<'a, 'h> {
         let leading_zero = self.bytes.get(self.at) == Some(&b'0');
         let whole = self.digits();
         if whole == 0 || (leading_zero && whole > 1) {
-            return Err(self.fault("not a number"));
+            return Err(self.fault(What::NotANumber));
         }
         if self.bytes.get(self.at) == Some(&b'.') {
             self.at += 1;
             if self.digits() == 0 {
-                return Err(self.fault("not a number"));
+                return Err(self.fault(What::NotANumber));
             }
         }
         if let Some(b'e' | b'E') = self.bytes.get(self.at) {
@@ -415,7 +466,7 @@ impl<'a, 'h> Scanner<'a, 'h> {
             }
             let exponent = self.digits();
             if exponent == 0 {
-                return Err(self.fault("not a number"));
+                return Err(self.fault(What::NotANumber));
             }
             self.flawed |= exponent > 2 && is_infinite(&self.bytes[start..self.at]);
         }
@@ -424,55 +475,31 @@ impl<'a, 'h> Scanner<'a, 'h> {
     }
 
     /// Scans a string including its quotes; returns whether it has escapes.
-    #[inline]
+    #[inline(never)]
     fn string(&mut self) -> Result<bool, Fault> {
-        self.at += 1;
-        let start = self.at;
-        while let Some(chunk) = self.bytes[self.at..].first_chunk::<16>() {
-            let (quotes, others) = interruptions(chunk);
-            if others | quotes == 0 {
-                self.at += 16;
-                continue;
-            }
-            // The mask has all bits up to the first quote.
-            if quotes == 0 || others & (quotes ^ (quotes - 1)) != 0 {
-                break;
-            }
-            self.at += quotes.trailing_zeros() as usize + 1;
-            return Ok(false);
-        }
-        self.uncommon_string(start)
-    }
-
-    /// Scans a string with escapes or non-ASCII text, or near the end of the line.
-    fn uncommon_string(&mut self, start: usize) -> Result<bool, Fault> {
         let mut escaped = false;
-        let mut beyond_ascii = false;
+        self.at += 1;
         loop {
+            let (length, beyond_ascii) = common::plain_run(&self.bytes[self.at..]);
+            self.at += length;
+            self.beyond_ascii |= beyond_ascii;
             match self.bytes.get(self.at) {
-                Some(b'"') => break,
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(escaped);
+                }
                 Some(b'\\') => {
                     escaped = true;
                     self.escape()?;
                 }
-                Some(0..0x20) => {
+                Some(_) => {
                     // A control character that should have been escaped.
                     self.flawed = true;
                     self.at += 1;
                 }
-                Some(_) => {
-                    let (length, high) = plain_run(&self.bytes[self.at..]);
-                    beyond_ascii |= high;
-                    self.at += length;
-                }
-                None => return Err(self.fault("the message ends within a string")),
+                None => return Err(self.fault(What::EndsWithinString)),
             }
         }
-        if beyond_ascii && std::str::from_utf8(&self.bytes[start..self.at]).is_err() {
-            self.flawed = true;
-        }
-        self.at += 1;
-        Ok(escaped)
     }
 
     fn escape(&mut self) -> Result<(), Fault> {
@@ -483,7 +510,7 @@ impl<'a, 'h> Scanner<'a, 'h> {
             }
             Some(b'u') => {
                 let Some(unit) = hex4(self.bytes, self.at + 2) else {
-                    return Err(self.fault("not an escape"));
+                    return Err(self.fault(What::NotAnEscape));
                 };
                 self.at += 6;
                 match unit {
@@ -493,47 +520,15 @@ impl<'a, 'h> Scanner<'a, 'h> {
                 }
                 Ok(())
             }
-            Some(_) => Err(self.fault("not an escape")),
-            None => Err(self.fault("the message ends within a string")),
+            Some(_) => Err(self.fault(What::NotAnEscape)),
+            None => Err(self.fault(What::EndsWithinString)),
         }
     }
 
-    fn fault(&self, what: &'static str) -> Fault {
-        Fault { at: self.at, what }
+    #[cold]
+    fn fault(&self, what: What) -> Fault {
+        Fault { at: u32::try_from(self.at).unwrap_or(u32::MAX), what }
     }
-}
-
-/// Bit masks of the quotes in sixteen bytes, and of the other bytes that need care: backslashes, control characters,
-/// non-ASCII text.
-#[inline]
-fn interruptions(chunk: &[u8; 16]) -> (u32, u32) {
-    let bytes = u8x16::new(*chunk);
-    let quotes = bytes.simd_eq(u8x16::splat(b'"'));
-    let control = bytes.min(u8x16::splat(0x1F)).simd_eq(bytes);
-    // The mask consists of the highest bit of each byte, which is set in non-ASCII bytes.
-    let others = bytes.simd_eq(u8x16::splat(b'\\')) | control | bytes;
-    (quotes.to_bitmask(), others.to_bitmask())
-}
-
-/// The length of the run before the next quote, backslash or control character, and whether it has non-ASCII bytes.
-fn plain_run(bytes: &[u8]) -> (usize, bool) {
-    let mut at = 0;
-    let mut high = 0;
-    while let Some(chunk) = bytes[at..].first_chunk::<16>() {
-        let (quotes, others) = interruptions(chunk);
-        let beyond_ascii = u8x16::new(*chunk).to_bitmask();
-        let ends = (quotes | others) & !beyond_ascii;
-        if ends != 0 {
-            let before = ends.trailing_zeros();
-            high |= beyond_ascii & !(u32::MAX << before);
-            return (at + before as usize, high != 0);
-        }
-        high |= beyond_ascii;
-        at += 16;
-    }
-    let rest = &bytes[at..];
-    let length = rest.iter().position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20).unwrap_or(rest.len());
-    (at + length, high != 0 || !rest[..length].is_ascii())
 }
 
 #[cfg(test)]

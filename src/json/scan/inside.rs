@@ -1,6 +1,6 @@
 //! Traverses a value step by step. The caller keeps the stack of open containers, so there is no recursion.
 
-use super::{Fault, Key, Scanner};
+use super::{Fault, Key, Scanner, What};
 
 /// The next element of an open container.
 pub enum Inside<'a> {
@@ -26,7 +26,7 @@ impl<'a> Scanner<'a, '_> {
             }
             (Some(b','), _) if !first => self.at += 1,
             (Some(_), _) if first => {}
-            _ => return Err(self.fault("expected ',' or the end of the container")),
+            _ => return Err(self.fault(What::NoCommaOrEnd)),
         }
         if object { self.key().map(Inside::Member) } else { Ok(Inside::Item) }
     }

@@ -3,12 +3,20 @@
 use super::*;
 use proptest::prelude::*;
 
+/// Whether a text has flaws. Near its end it is scanned in another way than with something behind it, so it is scanned twice.
 fn scan(text: &[u8]) -> Result<bool, Fault> {
-    let mut hints = Hints::default();
-    let mut scanner = Scanner::new(text, &mut hints);
-    scanner.value()?;
-    scanner.end()?;
-    Ok(scanner.flawed())
+    let scan = |text: &[u8]| {
+        let mut hints = Hints::default();
+        let mut scanner = Scanner::new(text, &mut hints);
+        scanner.value()?;
+        scanner.end()?;
+        Ok(scanner.flawed())
+    };
+    let alone = scan(text);
+    let padded = scan(&[text, &[b' '; 64]].concat());
+    assert_eq!(alone.is_ok(), padded.is_ok(), "{}", text.escape_ascii());
+    assert_eq!(alone.ok(), padded.ok(), "{}", text.escape_ascii());
+    alone
 }
 
 #[test]
@@ -98,10 +106,28 @@ proptest! {
         prop_assert_eq!(ours == Ok(false), theirs, "{}", text);
     }
 
+    /// What is recognised at a glance ends where the scanner says.
+    #[test]
+    fn common_scalars_end_where_they_should(
+        value in r#"-?(0|[1-9][0-9]{0,17})(\.[0-9]{0,9})?(e1)?|"[a-z ]{0,34}(\\\\n|\u{e9}|\x1f)?"|true|null|false|nul|\[|N"#,
+        rest in "[,}\\] ]",
+    ) {
+        let line = format!("{value}{rest}{:64}", "");
+        let mut hints = Hints::default();
+        let mut scanner = Scanner::new(line.as_bytes(), &mut hints);
+        let first = scanner.peek();
+        let general = scanner.scalar(first).map(|()| scanner.at).ok();
+        let is_common = !value.contains(['e', '\\', '\u{e9}', '\x1f']) || value == "true" || value == "false";
+        match common::scalar(line.as_bytes(), 0) {
+            Some(end) => prop_assert_eq!((Some(end), scanner.flawed()), (general, false)),
+            None => prop_assert!(!is_common || general.is_none() || value.len() > 15 || rest == " " || value == "N"),
+        }
+    }
+
     #[test]
     fn runs_end_where_they_should(bytes in proptest::collection::vec(prop_oneof![9 => Just(b'a'), 1 => any::<u8>()], 0..70)) {
         let end = bytes.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)).unwrap_or(bytes.len());
-        let (length, beyond_ascii) = plain_run(&bytes);
+        let (length, beyond_ascii) = common::plain_run(&bytes);
         prop_assert_eq!(length, end);
         prop_assert_eq!(beyond_ascii, !bytes[..length].is_ascii());
     }
@@ -115,7 +141,7 @@ proptest! {
                 let mut found = Vec::new();
                 let mut scanner = Scanner::new(text.as_bytes(), hints);
                 let end = scanner.object(|it, key| {
-                    found.push((key.text().into_owned(), key.position(), it.value()?));
+                    found.push((key.name().into_owned(), key.position(), it.value()?));
                     Ok(())
                 });
                 (end, found)
