@@ -14,8 +14,10 @@ use crate::json::members::Members;
 use crate::json::scan::{Fault, Key, Kind, Place, Scanner, string_text};
 use crate::logging::{Fields, Level};
 use crate::upstream::{
-    Broken, Event, Payload, Phase, Record, SourceError, Status, StreamId, damage, line, line::DeletionMark,
-    line::Opening,
+    Broken, Event, Payload, Phase, Record, SourceError, Status, StreamId, damage,
+    envelope::{Closing, Opening},
+    line,
+    line::DeletionMark,
 };
 
 /// A message that is not a record.
@@ -51,10 +53,11 @@ pub fn answer(line: &[u8]) -> Result<Message, Broken> {
 pub struct Earlier {
     pub hints: Hints,
     opening: Opening<Names>,
+    closing: Closing,
 }
 
 /// The stream that a record's line names, and where in the line.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq)]
 struct Names {
     stream: Option<Range<usize>>,
     namespace: Option<Range<usize>>,
@@ -76,7 +79,7 @@ fn scan<'a>(line: &'a [u8], earlier: &'a mut Earlier) -> Result<Scanned<'a>, Bro
     let mut scanner = Scanner::new(line, &mut earlier.hints);
     let scanned = if let Some(names) = earlier.opening.of(line, &mut scanner) {
         (parts.kind, parts.names) = (Some(RECORD), names.clone());
-        parts.rest_of_record(line, &mut scanner)
+        parts.rest_of_record(line, &mut scanner, &mut earlier.closing)
     } else if scanner.kind() == Some(Kind::Object) {
         scanner.object(|it, key| parts.member(line, it, key))
     } else {
@@ -155,10 +158,29 @@ impl<'a> Parts<'a> {
 
     /// From the payload on.
     #[inline]
-    fn rest_of_record(&mut self, line: &'a [u8], scanner: &mut Scanner<'a, '_>) -> Result<(), Fault> {
+    fn rest_of_record(
+        &mut self,
+        line: &'a [u8],
+        scanner: &mut Scanner<'a, '_>,
+        closing: &mut Closing,
+    ) -> Result<(), Fault> {
         self.data = Some(line::payload(line, scanner, &DELETION)?);
+        if closing.is_rest_of(line, scanner) {
+            return Ok(());
+        }
+        let (start, names) = (scanner.position(), self.names.clone());
         scanner.rest_of_object(|it, key| self.member_of_record(line, it, key))?;
-        scanner.rest_of_object(|it, key| self.member(line, it, key))
+        scanner.rest_of_object(|it, key| self.member(line, it, key))?;
+        let adds_nothing = self.names == names
+            && self.kind == Some(RECORD)
+            && self.changes.is_none()
+            && self.file.is_none()
+            && !self.is_ambiguous
+            && !self.has_state;
+        if adds_nothing && scanner.position() == line.len() && !scanner.flawed() {
+            closing.learn(&line[start..]);
+        }
+        Ok(())
     }
 
     #[inline]

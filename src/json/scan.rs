@@ -236,6 +236,12 @@ impl<'a, 'h> Scanner<'a, 'h> {
         self.hints.pass(place.names);
     }
 
+    /// Goes on behind bytes that need no scan.
+    #[inline]
+    pub fn skip(&mut self, length: usize) {
+        self.at += length;
+    }
+
     /// Scans one value of any kind and returns its range.
     #[inline(always)]
     pub fn value(&mut self) -> Result<Range<usize>, Fault> {

@@ -12,7 +12,8 @@ use super::catalog;
 use crate::json::hints::Hints;
 use crate::json::members::Members;
 use crate::json::scan::{Fault, Key, Kind, Place, Scanner, string_text};
-use crate::upstream::{Broken, Payload, damage, line, line::DeletionMark, line::Opening};
+use crate::upstream::envelope::{Closing, Opening};
+use crate::upstream::{Broken, Payload, damage, line, line::DeletionMark};
 
 /// CDC taps set this in rows that were deleted at the source. Some set it in all rows, to an empty text or false.
 pub const DELETION: DeletionMark =
@@ -54,6 +55,7 @@ pub struct Earlier {
     pub hints: Hints,
     /// Where the line of a record names its type and stream.
     opening: Opening<[Option<Range<usize>>; 2]>,
+    closing: Closing,
 }
 
 /// A function of its own, so that [`message`] is not recursive and can be inlined.
@@ -75,6 +77,26 @@ struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
+    /// From behind the payload on.
+    #[inline]
+    fn rest_of_record(
+        &mut self,
+        line: &'a [u8],
+        scanner: &mut Scanner<'a, '_>,
+        closing: &mut Closing,
+    ) -> Result<(), Fault> {
+        if closing.is_rest_of(line, scanner) {
+            return Ok(());
+        }
+        let (start, names) = (scanner.position(), [self.kind.clone(), self.stream.clone()]);
+        scanner.rest_of_object(|it, key| self.member(line, it, key))?;
+        let adds_nothing = [&self.kind, &self.stream] == [&names[0], &names[1]] && !self.is_ambiguous;
+        if adds_nothing && scanner.position() == line.len() && !scanner.flawed() {
+            closing.learn(&line[start..]);
+        }
+        Ok(())
+    }
+
     #[inline]
     fn member(&mut self, line: &'a [u8], scanner: &mut Scanner<'a, '_>, key: Key<'a>) -> Result<(), Fault> {
         if key.is("record") && scanner.kind() == Some(Kind::Object) {
@@ -108,7 +130,7 @@ pub fn message<'a>(line: &'a [u8], earlier: &mut Earlier) -> Result<Message<'a>,
         [parts.kind, parts.stream] = names.clone();
         line::payload(line, &mut scanner, &DELETION).and_then(|data| {
             parts.data = Some(data);
-            scanner.rest_of_object(|it, key| parts.member(line, it, key))
+            parts.rest_of_record(line, &mut scanner, &mut earlier.closing)
         })
     } else if scanner.kind() == Some(Kind::Object) {
         scanner.object(|it, key| parts.member(line, it, key))

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::{Broken, Payload};
 use crate::json::hints::Hints;
 use crate::json::members::Members;
-use crate::json::scan::{Fault, Place, Scanner};
+use crate::json::scan::{Fault, Scanner};
 
 /// The member by which a source tells that a row was deleted.
 #[derive(Clone, Copy)]
@@ -46,36 +46,6 @@ pub fn payload<'a>(
     })?;
     scanner.rebase_found(start);
     Ok(Payload { bytes: &line[start..scanner.position()], has_meta, deleted })
-}
-
-/// How the line of the last record began, up to its payload: that of the next record is mostly the same, and is compared
-/// instead of scanned.
-#[derive(Default)]
-pub struct Opening<P> {
-    /// Up to the payload's brace, which is included.
-    text: Vec<u8>,
-    place: Place,
-    /// What was found in it.
-    parts: P,
-}
-
-impl<P> Opening<P> {
-    /// What a line's opening has in it, if it is the same. The scanner goes on with the payload.
-    #[inline]
-    pub fn of(&self, line: &[u8], scanner: &mut Scanner) -> Option<&P> {
-        if self.text.is_empty() || !line.starts_with(&self.text) {
-            return None;
-        }
-        scanner.go_to(self.place);
-        Some(&self.parts)
-    }
-
-    /// Learns the opening of a line whose payload is at `place`.
-    pub fn learn(&mut self, line: &[u8], place: Place, parts: P) {
-        self.text.clear();
-        self.text.extend_from_slice(line.get(..=place.at).unwrap_or_default());
-        (self.place, self.parts) = (place, parts);
-    }
 }
 
 /// A line that is a payload and nothing else.

@@ -6,6 +6,7 @@
 //! - [`Feed`] yields the sync's events, wherever they come from. [`line_feed::LineFeed`] reads lines from a stdout.
 
 pub mod damage;
+pub mod envelope;
 mod error_log;
 mod event;
 pub mod line;

@@ -68,7 +68,8 @@ fn seen(line: &[u8], earlier: &mut Earlier) -> String {
 #[test]
 fn a_line_means_the_same_after_any_other() {
     let lines = [
-        r#"{"type":"RECORD","record":{"stream":"users","data":{"id":1,"a":{"id":2}},"emitted_at":1}}"#,
+        r#"{"type":"RECORD","record":{"stream":"users","data":{"id":1,"a":{"id":2}},"emitted_at":1795254898752}}"#,
+        r#"{"type": "RECORD", "record": {"stream": "u", "data": {"id": 12.5, "ä": "zwölf \"x\"", "c": [-1, null]}, "emitted_at": 1795254898752}}"#,
         r#"{"record": {"namespace": "n", "data": {"id":1}, "stream": "u"}, "type": "RECORD"}"#,
         r#" {"type":"RECORD","record":{"emitted_at":1,"namespace":"n","stream":"u","data": {"id":1},"stream":"v"},"x":1}"#,
         r#"{"type":"RECORD","record":{"stream":"u","meta":{"changes":[1]},"data":{"_meta":1,"id":1}}}"#,
