@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::builder;
 use crate::demo;
 use crate::error;
 use crate::init;
@@ -68,6 +69,8 @@ enum Command {
     Bake(SourceArgs),
     /// Sign in as Flow would, to try a shim's OAuth
     Oauth(signin::Args),
+    /// Edit and try a low-code manifest in the browser, with Airbyte's API and Flow's view
+    Builder(builder::Args),
     /// Print the completions for a shell: bash, zsh, fish, elvish or powershell
     Completions { shell: clap_complete::Shell },
     /// Print the man page
@@ -132,6 +135,7 @@ fn run_async(command: Command) -> Result<ExitCode> {
             Command::Prove(args) => Ok(prove::run(args, &shutdown, stdout).await),
             Command::Init(args) => Ok(init::run(&args, &shutdown, stdout).await),
             Command::Bake(source) => bake(&source, &shutdown, stdout).await,
+            Command::Builder(args) => Ok(builder::run(&args, &shutdown, stdout).await),
             Command::Oauth(args) => Ok(signin::run(&args, &shutdown, stdout).await),
             Command::Completions { .. } | Command::Man | Command::DemoSource { .. } | Command::Keeper(_) => {
                 Ok(ExitCode::FAILURE)

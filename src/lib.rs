@@ -1,6 +1,7 @@
 //! flow-shim runs any Airbyte source, Singer tap or Fivetran connector as a capture connector of Estuary Flow. ARCHITECTURE.md describes the modules.
 
 pub mod airbyte;
+pub mod builder;
 pub mod capture;
 pub mod cli;
 pub mod dates;

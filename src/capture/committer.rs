@@ -99,6 +99,14 @@ impl<W: Write> Committer<W> {
         self.send_checkpoint(&patch)
     }
 
+    /// The output of a committer that was never divided. What is not flushed is lost.
+    pub fn into_output(self) -> Option<W> {
+        match self.out.into_sink() {
+            Sink::Direct(out) => Some(out),
+            Sink::HeldBack(..) => None,
+        }
+    }
+
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
     }

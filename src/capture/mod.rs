@@ -13,6 +13,7 @@ mod plan;
 mod process;
 mod record_key;
 mod refresh;
+mod replay;
 mod reset;
 mod rotated;
 mod stream_names;
@@ -43,6 +44,7 @@ use worker::Worker;
 pub use assign::one_binding_per_stream;
 pub use ledger::{BINDINGS, CATALOG, SHARED};
 pub use migrate::migrate;
+pub use replay::{Replayed, replay};
 pub use reset::reset_bindings;
 
 /// Runs one sync. Ends well only when all that the connector sent is committed (F8).

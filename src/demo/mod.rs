@@ -17,7 +17,8 @@ use clap::{Parser, Subcommand};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use shop::{Moment, Row, Shop};
+pub use shop::Shop;
+use shop::{Moment, Row};
 
 /// Rows between two states of a stream, so that an interrupted sync of a million rows resumes close to where it stopped.
 const ROWS_BETWEEN_STATES: u64 = 1_000;

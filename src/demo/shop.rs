@@ -32,7 +32,7 @@ const NEW_CUSTOMERS: u64 = 4;
 /// Of eight changes to orders, five are new orders; then one is paid, one shipped and one deleted.
 const NEW_ORDERS: u64 = 5;
 
-pub(super) struct Shop {
+pub struct Shop {
     pub name: String,
     pub seed: u64,
 }
@@ -47,7 +47,7 @@ pub(super) enum Row {
 }
 
 #[derive(Serialize)]
-pub(super) struct Customer {
+pub struct Customer {
     id: u64,
     name: String,
     email: String,
@@ -59,7 +59,7 @@ pub(super) struct Customer {
 }
 
 #[derive(Serialize)]
-pub(super) struct PageView {
+pub struct PageView {
     visitor: String,
     url: String,
     referrer: Option<&'static str>,
@@ -69,7 +69,7 @@ pub(super) struct PageView {
 }
 
 #[derive(Serialize)]
-pub(super) struct Order {
+pub struct Order {
     id: u64,
     customer_id: u64,
     items: Vec<Item>,

@@ -7,7 +7,7 @@ use crate::terminal::one_line;
 use super::image::Image;
 use super::origin::Base;
 use super::package::Package;
-use super::{Subject, quoted};
+use super::{MANIFEST_SOURCE, Subject, quoted};
 
 const BINARY: &str = "/usr/local/bin/flow-shim";
 const LABEL: &str = "LABEL FLOW_RUNTIME_PROTOCOL=capture CONNECTOR_PROTOCOL=flow-capture";
@@ -23,6 +23,7 @@ pub fn text(subject: &Subject) -> String {
     match &subject.base {
         Base::Image(image) => on_image(&mut lines, subject, image),
         Base::Package(package) => with_package(&mut lines, subject, package),
+        Base::Manifest { cdk } => with_manifest(&mut lines, subject, cdk),
         Base::Command => with_command(&mut lines, subject),
     }
     lines.push(LABEL.to_owned());
@@ -56,17 +57,7 @@ fn on_image(lines: &mut Vec<String>, subject: &Subject, image: &Image) {
 }
 
 fn with_package(lines: &mut Vec<String>, subject: &Subject, package: &Package) {
-    lines.push(format!("FROM docker.io/library/python:{}-slim", package.python.as_deref().unwrap_or(PYTHON)));
-    match &package.version {
-        Some(version) => lines.push(format!("RUN pip install --no-cache-dir {}=={version}", package.name)),
-        None => {
-            lines.push(
-                "# The installed version is unknown. Pin one (==); otherwise each build may use a different one."
-                    .to_owned(),
-            );
-            lines.push(format!("RUN pip install --no-cache-dir {}", package.name));
-        }
-    }
+    install(lines, package);
     lines.push("RUN useradd --create-home connector".to_owned());
     lines.push("WORKDIR /shim".to_owned());
     lines.push(copy(&subject.path_of("shim.yaml"), "shim.yaml"));
@@ -87,6 +78,37 @@ fn with_package(lines: &mut Vec<String>, subject: &Subject, package: &Package) {
     bake(lines, "", &installed);
     lines.push("USER connector".to_owned());
     lines.push(entrypoint(&installed));
+}
+
+/// The package and the Python that it needs.
+fn install(lines: &mut Vec<String>, package: &Package) {
+    lines.push(format!("FROM docker.io/library/python:{}-slim", package.python.as_deref().unwrap_or(PYTHON)));
+    match &package.version {
+        Some(version) => lines.push(format!("RUN pip install --no-cache-dir {}=={version}", package.name)),
+        None => {
+            lines.push(
+                "# The installed version is unknown. Pin one (==); otherwise each build may use a different one."
+                    .to_owned(),
+            );
+            lines.push(format!("RUN pip install --no-cache-dir {}", package.name));
+        }
+    }
+}
+
+fn with_manifest(lines: &mut Vec<String>, subject: &Subject, cdk: &Package) {
+    install(lines, cdk);
+    lines.push("RUN useradd --create-home connector".to_owned());
+    lines.push("WORKDIR /shim".to_owned());
+    for name in ["shim.yaml", MANIFEST_SOURCE, "manifest.yaml"] {
+        lines.push(copy(&subject.path_of(name), name));
+    }
+    lines.push(format!("RUN chmod +x {MANIFEST_SOURCE}"));
+    lines.push("# If the manifest has custom components:".to_owned());
+    lines.push(format!("# {}", copy(&subject.path_of("components.py"), "components.py")));
+    lines.push(copy("flow-shim", BINARY));
+    bake(lines, "", &[]);
+    lines.push("USER connector".to_owned());
+    lines.push(entrypoint(&[]));
 }
 
 /// What the connector consists of is not known.

@@ -36,6 +36,7 @@ use crate::settings::config::ConfigArg;
 use crate::terminal::Screen;
 
 use origin::{Base, Found, Origin};
+pub use package::Package;
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = HELP)]
@@ -172,7 +173,7 @@ async fn ask(found: Found, args: &Args, place: &Place, shutdown: &Shutdown, scre
     screen.status("asking the connector for its spec");
     let given = session.load_config(&args.config).await?;
     let given = given.as_deref();
-    let Described { config_schema, oauth2, missing, documentation_url, .. } = session.describe().await?;
+    let described = session.describe().await?;
     let base = match found.base {
         Base::Image(image) => Base::Image(image::inspect(&image.name, shutdown).await?),
         other => other,
@@ -186,6 +187,7 @@ async fn ask(found: Found, args: &Args, place: &Place, shutdown: &Shutdown, scre
         }
         None => None,
     };
+    let Described { config_schema, oauth2, missing, documentation_url, .. } = described;
     let mut fields = config::fields(&config_schema);
     let undescribed = (found.protocol != Protocol::Airbyte && fields.is_empty()).then(|| proposed(given));
     if let (Some(schema), Some(_)) = (&undescribed, given) {
@@ -199,20 +201,64 @@ async fn ask(found: Found, args: &Args, place: &Place, shutdown: &Shutdown, scre
             // With its registry, which the container engine has added.
             Target::Image(name) => Target::Image(match &base {
                 Base::Image(image) => image.name.clone(),
-                Base::Package(_) | Base::Command => name,
+                Base::Package(_) | Base::Manifest { .. } | Base::Command => name,
             }),
         },
         base,
         folder: place.folder.clone(),
-        documentation_url: documentation_url.filter(|it| it.starts_with("http") && !it.contains(char::is_whitespace)),
+        documentation_url: documentation_url.filter(|it| is_link(it)),
         fields,
         resource_schema: session.upstream.resource_schema().0,
-        provider: oauth2.map(|it| it["provider"].as_str().unwrap_or("the provider").to_owned()),
+        provider: provider(oauth2),
         oauth2_missing: missing,
         undescribed,
         bindings,
     })
 }
+
+fn is_link(url: &str) -> bool {
+    url.starts_with("http") && !url.contains(char::is_whitespace)
+}
+
+fn provider(oauth2: Option<Value>) -> Option<String> {
+    oauth2.map(|it| it["provider"].as_str().unwrap_or("the provider").to_owned())
+}
+
+/// The files of a shim that runs a low-code manifest, with their names: to be put beside its `manifest.yaml`. `session` runs
+/// the manifest here.
+pub async fn of_manifest(
+    name: &str,
+    cdk: Package,
+    session: &Session,
+    bindings: Option<Vec<DiscoveredBinding>>,
+) -> Result<Vec<(&'static str, String)>> {
+    let Described { config_schema, oauth2, missing, documentation_url, .. } = session.describe().await?;
+    let subject = Subject {
+        name: name.to_owned(),
+        protocol: Protocol::Airbyte,
+        base: Base::Manifest { cdk },
+        target: Target::Command(vec![format!("./{MANIFEST_SOURCE}")]),
+        folder: ".".to_owned(),
+        documentation_url: documentation_url.filter(|it| is_link(it)),
+        fields: config::fields(&config_schema),
+        resource_schema: session.upstream.resource_schema().0,
+        provider: provider(oauth2),
+        oauth2_missing: missing,
+        undescribed: None,
+        bindings,
+    };
+    Ok(vec![
+        ("shim.yaml", shim_yaml::text(&subject)),
+        ("Dockerfile", dockerfile::text(&subject)),
+        ("flow.yaml", flow_yaml::text(&subject)),
+        ("README.md", readme::text(&subject)),
+        (MANIFEST_SOURCE, MANIFEST_SOURCE_TEXT.to_owned()),
+    ])
+}
+
+/// The program that runs the manifest.yaml beside it as an Airbyte source.
+pub const MANIFEST_SOURCE: &str = "source";
+pub const MANIFEST_SOURCE_TEXT: &str = include_str!("../../shims/declarative-manifest/source");
 
 /// Proposes a config schema for a connector without one: the given config's fields with their types, all required.
 fn proposed(given: Option<&RawValue>) -> Value {

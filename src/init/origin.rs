@@ -36,6 +36,10 @@ pub struct Found {
 pub enum Base {
     Image(Image),
     Package(Package),
+    /// Airbyte's CDK, which runs a low-code manifest.
+    Manifest {
+        cdk: Package,
+    },
     /// A connector of which only the command is known.
     Command,
 }

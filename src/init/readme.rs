@@ -48,6 +48,11 @@ fn about(subject: &Subject) -> String {
             Some(version) => format!("the Python package `{}` {version}", package.name),
             None => format!("the Python package `{}`", package.name),
         },
+        Base::Manifest { cdk } => format!(
+            "a low-code manifest, which {} {} runs. Put it beside this file as `manifest.yaml`",
+            cdk.name,
+            cdk.version.as_deref().unwrap_or_default()
+        ),
         Base::Command => format!("the Fivetran connector {}", subject.name),
     };
     let documented = subject.documentation_url.as_ref().map(|url| format!(" Documentation of its config: <{url}>."));

@@ -26,6 +26,8 @@ pub struct Field {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<Field>,
@@ -78,6 +80,7 @@ fn field(root: &Value, schema: &Value, name: &str, pointer: String, required: bo
         // The default of a secret field may be a secret.
         default: schema.get("default").filter(|it| !secret && !it.is_null()).cloned(),
         values: if schema["items"].is_object() { values(&resolved(root, &schema["items"])) } else { values(schema) },
+        title: schema["title"].as_str().map(plain),
         description: schema["description"].as_str().or(schema["title"].as_str()).map(plain),
         ..Field::default()
     };

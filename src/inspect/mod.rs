@@ -1,7 +1,7 @@
 //! `flow-shim inspect`: reports how a connector will appear in Flow, as text or as JSON.
 
 pub(crate) mod config;
-mod streams;
+pub(crate) mod streams;
 mod text;
 
 use anyhow::{Context, Result};
@@ -91,7 +91,7 @@ struct Config {
 /// A change to a schema.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Rewrite {
+pub(crate) struct Rewrite {
     at: String,
     change: &'static str,
     reason: String,

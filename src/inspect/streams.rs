@@ -32,7 +32,7 @@ pub struct Stream {
     pub sync_modes: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
-    pub rewritten: Vec<Rewrite>,
+    pub(crate) rewritten: Vec<Rewrite>,
 }
 
 #[derive(Serialize)]

@@ -10,6 +10,7 @@ mod state;
 mod table;
 mod tally;
 mod validate;
+mod watched;
 
 use crate::error::{self, Stopped};
 use anyhow::{Context, Error, Result, anyhow, bail};
@@ -26,7 +27,7 @@ use tracing::{info, warn};
 
 use globset::GlobMatcher;
 use serde::Serialize;
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
 use crate::capture;
@@ -47,8 +48,9 @@ use display::Display;
 use receive::{Limits, Received, Receiver};
 use session::Serving;
 use state::StateFile;
-use tally::Tally;
+pub use tally::Tally;
 use validate::Validator;
+pub use watched::{Watched, watch};
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = HELP)]
@@ -183,7 +185,7 @@ fn preview(args: &Args, stop: &Shutdown, screen: &Screen, stdout: File, runtime:
     let Some(spec) = session.ask("spec", &json!({}), "spec") else {
         return Err(unanswered(session, None));
     };
-    let streams = match find_streams(&mut session, &shim, &config, screen, runtime) {
+    let streams = match find_streams(&mut session, &shim, &config, &|it| screen.status(it), runtime) {
         Ok(streams) => streams,
         Err(failure) => {
             let failure = unanswered(session, failure);
@@ -251,12 +253,12 @@ fn find_streams(
     session: &mut Serving,
     shim: &Session,
     config: &RawValue,
-    screen: &Screen,
+    status: &dyn Fn(&str),
     runtime: &Handle,
 ) -> Result<Vec<Stream>, Option<Error>> {
-    screen.status("checking the config");
+    status("checking the config");
     session.ask("validate", &Validate { config, bindings: [] }, "validated").ok_or(None)?;
-    screen.status("discovering streams");
+    status("discovering streams");
     // Called directly: Flow's Discovered response does not list a stream's other sync modes.
     let streams = runtime.block_on(shim.discover(config)).map_err(Some)?;
     if streams.is_empty() {
@@ -310,7 +312,7 @@ struct Run<'a> {
 }
 
 fn capture(
-    mut session: Serving,
+    session: Serving,
     bindings: &[Binding],
     config: &RawValue,
     state: Option<StateFile>,
@@ -321,36 +323,17 @@ fn capture(
         true => Vec::new(),
         false => bindings.iter().map(Binding::validator).collect::<Result<_>>()?,
     };
-    let none = Value::Object(Map::new());
-    let open = Open {
-        capture: CaptureSpec {
-            name: "preview/capture",
-            connector_type: "IMAGE",
-            config,
-            interval_seconds: 300,
-            bindings: bindings.iter().map(Binding::open).collect(),
-        },
-        version: bindings::version(bindings),
-        range: json!({"keyEnd": u32::MAX, "rClockEnd": u32::MAX}),
-        state: state.as_ref().map_or(&none, |it| &it.state),
-    };
-    let tally = Arc::new(Tally::new(bindings.iter().map(|it| (it.name.clone(), it.stream.id.to_string()))));
+    let tally = Arc::new(tally_of(bindings));
     let display = Display::start(screen, &tally);
-    let opened = session.ask("apply", &json!({"capture": open.capture}), "applied").is_some()
-        && session.ask("open", &open, "opened").is_some();
     let has_state = state.is_some();
     let out = Documents { stdout, screen: screen.clone() };
     let limits = Limits { documents: args.limit, documents_per_stream: args.limit_per_stream };
+    let opening = opening(bindings, config, state.as_ref())?;
     let receiver = Receiver::new(out, tally.clone(), state, limits, validators, stop.clone());
     if let Some(timeout) = args.timeout {
         stop_after(timeout, stop, runtime);
     }
-    let received = if opened { receiver.receive(&mut session.responses).map(Some) } else { Ok(None) };
-    if !matches!(received, Ok(None | Some(Received { enough: false, .. }))) {
-        // The responses are no longer read, so the capture must stop.
-        stop.request(Reason::Enough);
-    }
-    let served = session.end();
+    let (received, served) = receive(session, &opening, receiver, stop);
     if let Some(it) = display {
         it.end(screen);
     }
@@ -362,6 +345,51 @@ fn capture(
         table::show(&tally, screen);
     }
     verdict(received, served, stop)
+}
+
+fn tally_of(bindings: &[Binding]) -> Tally {
+    Tally::new(bindings.iter().map(|it| (it.name.clone(), it.stream.id.to_string())))
+}
+
+/// The Apply and Open requests of a capture.
+struct Opening {
+    apply: Value,
+    open: Box<RawValue>,
+}
+
+fn opening(bindings: &[Binding], config: &RawValue, state: Option<&StateFile>) -> Result<Opening> {
+    let none = Value::Object(Map::new());
+    let open = Open {
+        capture: CaptureSpec {
+            name: "preview/capture",
+            connector_type: "IMAGE",
+            config,
+            interval_seconds: 300,
+            bindings: bindings.iter().map(Binding::open).collect(),
+        },
+        version: bindings::version(bindings),
+        range: json!({"keyEnd": u32::MAX, "rClockEnd": u32::MAX}),
+        state: state.map_or(&none, |it| &it.state),
+    };
+    let apply = json!({"capture": open.capture});
+    Ok(Opening { apply, open: to_raw_value(&open).context("can't write the Open request")? })
+}
+
+/// Runs a capture to its end: the receiver's result, none if the capture did not open, and the serve loop's.
+fn receive<W: Write>(
+    mut session: Serving,
+    opening: &Opening,
+    receiver: Receiver<W>,
+    stop: &Shutdown,
+) -> (Result<Option<Received>>, Result<()>) {
+    let opened = session.ask("apply", &opening.apply, "applied").is_some()
+        && session.ask("open", &opening.open, "opened").is_some();
+    let received = if opened { receiver.receive(&mut session.responses).map(Some) } else { Ok(None) };
+    if !matches!(received, Ok(None | Some(Received { enough: false, .. }))) {
+        // The responses are no longer read, so the capture must stop.
+        stop.request(Reason::Enough);
+    }
+    (received, session.end())
 }
 
 /// Logs what happened to the documents after the last checkpoint.

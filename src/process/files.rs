@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
@@ -36,6 +37,10 @@ impl Files {
 
     pub(super) fn write(&self, name: &str, content: &str) -> io::Result<String> {
         self.folder.write(name, content.as_bytes())
+    }
+
+    pub(super) fn make_pipe(&self, name: &str) -> io::Result<PathBuf> {
+        self.folder.make_pipe(name)
     }
 
     /// The present content of a file: a connector may rewrite its config (A17, S11).

@@ -229,6 +229,8 @@ impl Keeper {
             remove_container(engine, name);
         }
         self.kill_all();
+        // What is left unreaped would stay with the shim as zombies, and a shim may run for long.
+        while matches!(wait(WaitOptions::NOHANG), Ok(Some(_)) | Err(Errno::INTR)) {}
         if let Err(error) = private::remove(&args.folder) {
             self.report(&Report::NotRemoved(error.to_string()));
         }

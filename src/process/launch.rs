@@ -13,6 +13,7 @@ use anyhow::{Context, Result};
 use rustix::io::Errno;
 use serde_json::value::RawValue;
 use tokio::io::AsyncWriteExt;
+use tokio::net::unix::pipe;
 
 use super::container::{self, Container};
 use super::files::{Files, KeeperHandle};
@@ -169,6 +170,15 @@ impl Prepared {
     /// Writes a private file and gives its path as the connector sees it.
     pub fn write(&self, name: &str, content: &str) -> Result<String> {
         self.files.write(name, content).context("can't write the connector's files")
+    }
+
+    /// Makes a named pipe, and gives its path and our end. The connector may open its own end at any time.
+    pub fn pipe(&self, name: &str) -> Result<(String, pipe::Sender)> {
+        let failed = "can't make a pipe to the connector";
+        let path = self.files.make_pipe(name).context(failed)?;
+        // For reading as well: else it could not be opened before the connector has.
+        let sender = pipe::OpenOptions::new().read_write(true).open_sender(&path).context(failed)?;
+        Ok((path.to_string_lossy().into_owned(), sender))
     }
 
     /// Starts the connector with these arguments behind its own.

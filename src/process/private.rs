@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{CWD, FileType, FlockOperation, Mode, flock, mknodat};
 use tempfile::Builder;
 use tracing::warn;
 
@@ -69,6 +69,13 @@ impl Folder {
             return Ok(format!("{MOUNT}/{name}"));
         }
         Ok(path.to_string_lossy().into_owned())
+    }
+
+    /// Makes a named pipe, through which a connector gets what must not be in a file.
+    pub fn make_pipe(&self, name: &str) -> io::Result<PathBuf> {
+        let path = self.files().join(name);
+        mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
+        Ok(path)
     }
 
     /// What a file holds now.

@@ -74,7 +74,7 @@ impl Session {
         Ok(Self::new(Settings::bare(target, protocol)?, shutdown))
     }
 
-    fn new(mut settings: Settings, shutdown: Shutdown) -> Self {
+    pub fn new(mut settings: Settings, shutdown: Shutdown) -> Self {
         let upstream: Arc<dyn Upstream> = match settings.protocol {
             Protocol::Airbyte => Arc::new(Airbyte { state_format: settings.state_format }),
             Protocol::Singer => Arc::new(Singer {

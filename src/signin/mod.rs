@@ -28,7 +28,8 @@ use crate::settings::config::ConfigArg;
 use crate::terminal::Screen;
 
 use callback::Callback;
-use exchange::{Client, Exchange, TokenRequest};
+pub use exchange::Client;
+use exchange::{Exchange, TokenRequest};
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = HELP)]
@@ -45,7 +46,7 @@ pub struct Args {
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Local port of the redirect URI
-    #[arg(long, default_value_t = 16963)]
+    #[arg(long, default_value_t = PORT)]
     port: u16,
     /// Print the authorize URL and the token request without sending anything
     #[arg(long)]
@@ -53,6 +54,9 @@ pub struct Args {
     #[command(flatten, next_help_heading = "Source")]
     source: SourceArgs,
 }
+
+/// The port of the redirect URI that users register.
+pub const PORT: u16 = 16963;
 
 const HELP: &str = "\
 Register http://localhost:16963 as a redirect URI of your OAuth app. Fields that the sign-in needs, such as a subdomain, \
@@ -88,30 +92,51 @@ async fn sign_in(args: &Args, shutdown: &Shutdown, screen: &Screen, stdout: &mut
         let text = dry_run(&oauth2, &client, &redirect_uri, config)?;
         return stdout.write_all(text.as_bytes()).context("can't write to stdout");
     }
-    let (state, verifier) = (random()?, random()?);
-    let entered = Value::Object(config.clone());
-    let exchange = Exchange::new(&oauth2, &client, &redirect_uri, &entered, &state, &verifier);
-    let missing_fields = exchange.missing_fields()?;
-    if !missing_fields.is_empty() {
-        let names = missing_fields.into_iter().collect::<Vec<_>>().join(", ");
-        bail!("the sign-in needs these config fields: {names} (set them with --config)");
-    }
-    let callback = Callback::listen(args.port)?;
-    let url = exchange.authorize_url()?;
-    screen.print(&["Open this URL and sign in:".to_owned(), format!("  {url}")]);
-    open_browser(&url);
-    screen.status("waiting for the sign-in");
-    let code = callback.code(&state, shutdown).await?;
-    screen.status("requesting the token");
-    let response = exchanged(exchange.token_request(&code)?, shutdown).await?;
-    let credentials = exchange.credentials(&response)?;
-    let config = with_credentials(config, &described.config_schema, credentials);
+    let declared = Declared { oauth2: &oauth2, config_schema: &described.config_schema };
+    let show = |url: &str| {
+        screen.print(&["Open this URL and sign in:".to_owned(), format!("  {url}")]);
+        open_browser(url);
+        screen.status("waiting for the sign-in");
+    };
+    let config = obtain(&declared, &client, config, args.port, shutdown, show).await?;
     screen.settle();
     let text = serde_json::to_string_pretty(&config).context("can't write the config")? + "\n";
     match &args.output {
         Some(path) => write_privately(path, &text).with_context(|| format!("can't write {}", path.display())),
         None => stdout.write_all(text.as_bytes()).context("can't write to stdout"),
     }
+}
+
+/// What Flow is told of a connector's OAuth.
+pub struct Declared<'a> {
+    pub oauth2: &'a Value,
+    pub config_schema: &'a Value,
+}
+
+/// Signs in at the URL that `show` gets, through a browser. Returns Flow's config, with the credentials.
+pub async fn obtain(
+    declared: &Declared<'_>,
+    client: &Client,
+    config: Map<String, Value>,
+    port: u16,
+    shutdown: &Shutdown,
+    show: impl FnOnce(&str),
+) -> Result<Value> {
+    let (state, verifier) = (random()?, random()?);
+    let entered = Value::Object(config.clone());
+    let redirect_uri = format!("http://localhost:{port}");
+    let exchange = Exchange::new(declared.oauth2, client, &redirect_uri, &entered, &state, &verifier);
+    let missing_fields = exchange.missing_fields()?;
+    if !missing_fields.is_empty() {
+        let names = missing_fields.into_iter().collect::<Vec<_>>().join(", ");
+        bail!("the sign-in needs these config fields: {names} (set them in the config)");
+    }
+    let callback = Callback::listen(port)?;
+    show(&exchange.authorize_url()?);
+    let code = callback.code(&state, shutdown).await?;
+    let response = exchanged(exchange.token_request(&code)?, shutdown).await?;
+    let credentials = exchange.credentials(&response)?;
+    Ok(with_credentials(config, declared.config_schema, credentials))
 }
 
 /// The client; placeholders in a dry run.
@@ -157,7 +182,7 @@ fn dry_run(oauth2: &Value, client: &Client, redirect_uri: &str, config: Map<Stri
 }
 
 /// 32 random bytes in the encoding that RFC 7636 recommends for verifiers.
-fn random() -> Result<String> {
+pub fn random() -> Result<String> {
     let mut bytes = [0_u8; 32];
     let mut filled = 0;
     while filled < bytes.len() {
@@ -169,7 +194,7 @@ fn random() -> Result<String> {
 }
 
 /// Opens a URL in the browser if stderr is a terminal.
-fn open_browser(url: &str) {
+pub fn open_browser(url: &str) {
     if std::io::stderr().is_terminal() {
         let command =
             Command::new("xdg-open").arg(url).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();

@@ -2,6 +2,8 @@
 
 #[path = "../authorization/mod.rs"]
 mod authorization;
+#[path = "../builder/mod.rs"]
+mod builder;
 #[path = "../command/mod.rs"]
 mod command;
 #[path = "../runtime/mod.rs"]
@@ -10,6 +12,7 @@ mod runtime;
 mod sources;
 
 mod airbyte;
+mod builder_api;
 mod capture;
 mod files;
 mod fivetran;

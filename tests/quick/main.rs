@@ -3,6 +3,8 @@
 
 #[path = "../authorization/mod.rs"]
 mod authorization;
+#[path = "../builder/mod.rs"]
+mod builder;
 #[path = "../command/mod.rs"]
 mod command;
 #[path = "../runtime/mod.rs"]
@@ -13,6 +15,7 @@ mod services;
 mod specs;
 
 mod bake;
+mod builder_api;
 mod configs;
 mod conversations;
 mod demo;
