@@ -4,112 +4,20 @@
 //! for [`super::repair`] and continues; everything else is a [`Fault`] that ends the scan.
 
 mod common;
+mod fault;
 pub mod inside;
+mod key;
 mod nesting;
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 use super::hints::Hints;
 use super::lexical::{hex4, is_infinite, leading_digits, low_surrogate};
 use super::watch::NameId;
+pub use fault::Fault;
+use fault::What;
+pub use key::{Key, string_text};
 use nesting::Nesting;
-
-/// The reason why a text is not JSON, and the byte at which it was found. Small, as each part of a scan returns one or none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{what} at byte {at}")]
-pub struct Fault {
-    at: u32,
-    what: What,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-enum What {
-    #[error("something follows the end of the message")]
-    SomethingFollows,
-    #[error("expected a member's name")]
-    NoName,
-    #[error("the message ends too early")]
-    EndsTooEarly,
-    #[error("expected a value")]
-    NoValue,
-    #[error("not a number")]
-    NotANumber,
-    #[error("the message ends within a string")]
-    EndsWithinString,
-    #[error("not an escape")]
-    NotAnEscape,
-    #[error("expected an object")]
-    NoObject,
-    #[error("expected ',' or '}}'")]
-    NoCommaOrBrace,
-    #[error("expected ',' or ']'")]
-    NoCommaOrBracket,
-    #[error("expected ',' or the end of the container")]
-    NoCommaOrEnd,
-    #[error("expected ':'")]
-    NoColon,
-}
-
-/// A member's name: the text between its quotes.
-#[derive(Clone, Debug)]
-pub struct Key<'a> {
-    text: &'a [u8],
-    name: Range<usize>,
-    escaped: bool,
-    /// Its id if it is watched.
-    pub watched: Option<NameId>,
-}
-
-impl<'a> Key<'a> {
-    /// Whether the name is `name`, with or without escapes.
-    #[inline]
-    pub fn is(&self, name: &str) -> bool {
-        if self.escaped { unquote(self.raw(), true) == name } else { self.raw() == name.as_bytes() }
-    }
-
-    /// False if the name can't begin with this byte.
-    #[inline]
-    pub fn may_begin_with(&self, byte: u8) -> bool {
-        self.escaped || self.text.get(self.name.start) == Some(&byte)
-    }
-
-    /// The name, unescaped.
-    #[inline]
-    pub fn name(&self) -> Cow<'a, [u8]> {
-        unquote_bytes(self.raw(), self.escaped)
-    }
-
-    /// The position of the name's opening quote in the scanned text.
-    pub fn position(&self) -> usize {
-        self.name.start - 1
-    }
-
-    #[inline]
-    fn raw(&self) -> &'a [u8] {
-        self.text.get(self.name.clone()).unwrap_or_default()
-    }
-}
-
-/// Unescapes the text between the quotes of a string; flaws become U+FFFD.
-fn unquote(raw: &[u8], escaped: bool) -> Cow<'_, str> {
-    if !escaped {
-        return String::from_utf8_lossy(raw);
-    }
-    let quoted = [b"\"", raw, b"\""].concat();
-    serde_json::from_slice(&quoted).map(Cow::Owned).unwrap_or_else(|_| Cow::Owned(super::repair::string(raw)))
-}
-
-/// The same; a string without escapes stays as it is, whether it is valid or not.
-fn unquote_bytes(raw: &[u8], escaped: bool) -> Cow<'_, [u8]> {
-    if escaped { Cow::Owned(unquote(raw, escaped).into_owned().into_bytes()) } else { Cow::Borrowed(raw) }
-}
-
-/// Unescapes a scanned string value that includes its quotes.
-pub fn string_text(quoted: &[u8]) -> Cow<'_, str> {
-    let raw = quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default();
-    unquote(raw, memchr::memchr(b'\\', raw).is_some())
-}
 
 /// How far a text was scanned.
 #[derive(Clone, Copy, Debug, Default)]
@@ -260,7 +168,6 @@ impl<'a, 'h> Scanner<'a, 'h> {
         let first = self.peek();
         let start = self.at;
         match first {
-            Some(b'"') => drop(self.string()?),
             Some(b'{' | b'[') => self.container()?,
             _ => self.scalar(first)?,
         }
@@ -330,7 +237,7 @@ impl<'a, 'h> Scanner<'a, 'h> {
         let name = start..self.at - 1;
         self.expect(b':', What::NoColon)?;
         self.peek();
-        let watched = self.hints.id(&unquote_bytes(&self.bytes[name.clone()], escaped));
+        let watched = self.hints.id(&key::unquote_bytes(&self.bytes[name.clone()], escaped));
         // Hints are compared and not scanned again, so learn only valid names.
         let text = &self.bytes[from..self.at];
         if !escaped && !self.flawed && std::str::from_utf8(text).is_ok() {
