@@ -22,6 +22,7 @@ use crate::process::keeper;
 use crate::process::launch::PIPE;
 use crate::process::shutdown::Shutdown;
 use crate::prove;
+use crate::publish_kit;
 use crate::serve;
 use crate::session::{Session, baked};
 use crate::settings::SourceArgs;
@@ -65,6 +66,8 @@ enum Command {
     Prove(prove::Args),
     /// Write a shim of your own: a folder with all that makes a connector an image for Flow
     Init(init::Args),
+    /// Write what it takes to publish a connector: an encrypted config, flow.yaml, and the commands
+    PublishKit(publish_kit::Args),
     /// Store the connector's spec beside shim.yaml, so that Flow's runtime gets it without a start of the connector: for images
     Bake(SourceArgs),
     /// Sign in as Flow would, to try a shim's OAuth
@@ -134,6 +137,7 @@ fn run_async(command: Command) -> Result<ExitCode> {
             Command::Inspect(args) => Ok(inspect::run(&args, &shutdown, stdout).await),
             Command::Prove(args) => Ok(prove::run(args, &shutdown, stdout).await),
             Command::Init(args) => Ok(init::run(&args, &shutdown, stdout).await),
+            Command::PublishKit(args) => Ok(publish_kit::run(args, &shutdown, stdout).await),
             Command::Bake(source) => bake(&source, &shutdown, stdout).await,
             Command::Builder(args) => Ok(builder::run(&args, &shutdown, stdout).await),
             Command::Oauth(args) => Ok(signin::run(&args, &shutdown, stdout).await),

@@ -19,6 +19,7 @@ pub mod oauth;
 pub mod preview;
 pub mod process;
 pub mod prove;
+pub mod publish_kit;
 pub mod schema;
 pub mod secrets;
 pub mod selection;

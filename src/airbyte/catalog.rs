@@ -85,12 +85,14 @@ pub fn resource(config: &RawValue) -> Result<Resource> {
     Ok(Resource { id, path, mode, method: None, config })
 }
 
-/// The resource config that reads a stream by full refresh.
-pub fn full_refresh(stream: &Stream) -> Option<Value> {
+/// The resource config that reads a stream in this mode.
+pub fn in_mode(stream: &Stream, mode: &str) -> Option<Value> {
     let mut resource = stream.resource.as_object()?.clone();
-    stream.modes.iter().find(|it| *it == FULL_REFRESH)?;
-    resource.insert("syncMode".into(), FULL_REFRESH.into());
-    resource.shift_remove("cursorField");
+    let mode = stream.modes.iter().find(|it| *it == mode)?;
+    resource.insert("syncMode".into(), mode.as_str().into());
+    if mode == FULL_REFRESH {
+        resource.shift_remove("cursorField");
+    }
     Some(resource.into())
 }
 

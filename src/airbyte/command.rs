@@ -76,7 +76,7 @@ pub async fn discover(launcher: &Launcher, config: &RawValue) -> Result<Vec<Stre
 pub async fn read(launcher: &Launcher, sync: &SyncRequest<'_>, state_format: StateFormat) -> Result<Connector> {
     let configured = catalog::configured(&sync.streams)?;
     let state = state::input(sync, state_format)?;
-    let prepared = launcher.prepare().await?;
+    let mut prepared = launcher.prepare().await?;
     let mut arguments = vec!["read".to_owned()];
     for (option, name, content) in [
         ("--config", CONFIG, sync.config.get()),
@@ -156,7 +156,7 @@ struct Ended {
 }
 
 async fn ask(launcher: &Launcher, command: &'static str, config: Option<&RawValue>) -> Result<(Answers, Ended)> {
-    let prepared = launcher.prepare().await?;
+    let mut prepared = launcher.prepare().await?;
     let mut arguments = vec![command.to_owned()];
     if let Some(config) = config {
         arguments.push("--config".to_owned());

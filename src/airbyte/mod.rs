@@ -114,8 +114,12 @@ impl Discovery for Airbyte {
         catalog::choose_cursor(stream, path);
     }
 
-    fn full_refresh(&self, stream: &Stream) -> Option<Value> {
-        catalog::full_refresh(stream)
+    fn full_refresh_mode(&self) -> &'static str {
+        stream::FULL_REFRESH
+    }
+
+    fn in_mode(&self, stream: &Stream, mode: &str) -> Option<Value> {
+        catalog::in_mode(stream, mode)
     }
 
     /// A configured catalog contains only what is to be read (A9).

@@ -91,6 +91,7 @@ impl Engine {
             idle_timeout: LIMIT,
             shutdown: shutdown.clone(),
             rotated: RotatedConfig::default(),
+            kept: None,
         };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let slots = Arc::new(Semaphore::new(cores));
@@ -197,7 +198,7 @@ async fn run(
     sender: Sender,
 ) -> Result<(Option<Sender>, anyhow::Error), (Sender, anyhow::Error)> {
     let started = async {
-        let prepared = launcher.prepare().await?;
+        let mut prepared = launcher.prepare().await?;
         let script = prepared.write("engine.py", SCRIPT)?;
         let (path, pipe) = prepared.pipe("request")?;
         let mut connector = prepared.start(vec![script, path]).await?;

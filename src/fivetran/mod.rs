@@ -100,7 +100,11 @@ impl Discovery for Fivetran {
 
     fn choose_cursor(&self, _stream: &mut Stream, _path: &[String]) {}
 
-    fn full_refresh(&self, _stream: &Stream) -> Option<Value> {
+    fn full_refresh_mode(&self) -> &'static str {
+        ""
+    }
+
+    fn in_mode(&self, _stream: &Stream, _mode: &str) -> Option<Value> {
         None
     }
 

@@ -62,13 +62,7 @@ fn with_package(lines: &mut Vec<String>, subject: &Subject, package: &Package) {
     lines.push("WORKDIR /shim".to_owned());
     lines.push(copy(&subject.path_of("shim.yaml"), "shim.yaml"));
     lines.push(copy("flow-shim", BINARY));
-    // The command in shim.yaml may be a path on the machine that runs `flow-shim init`.
-    let installed = match &subject.target {
-        Target::Command(command) if command.first().is_some_and(|it| it.contains('/')) => {
-            in_image(&subject.name, command)
-        }
-        _ => Vec::new(),
-    };
+    let installed = installed(subject);
     if !installed.is_empty() {
         lines.push(format!(
             "# `-- {}` replaces the command in shim.yaml, a path on the machine that ran `flow-shim init`.",
@@ -109,6 +103,17 @@ fn with_manifest(lines: &mut Vec<String>, subject: &Subject, cdk: &Package) {
     bake(lines, "", &[]);
     lines.push("USER connector".to_owned());
     lines.push(entrypoint(&[]));
+}
+
+/// The command inside the image, if it is not the one in shim.yaml: that may be a path on the machine that runs
+/// `flow-shim init`.
+pub fn installed(subject: &Subject) -> Vec<String> {
+    match (&subject.base, &subject.target) {
+        (Base::Package(_), Target::Command(command)) if command.first().is_some_and(|it| it.contains('/')) => {
+            in_image(&subject.name, command)
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// What the connector consists of is not known.

@@ -7,7 +7,15 @@ use crate::flow::response::DiscoveredBinding;
 
 use super::{Subject, skeleton, yaml};
 
-pub fn text(subject: &Subject) -> String {
+/// How the capture follows changes of the source.
+pub const AUTO_DISCOVER: [&str; 4] = [
+    "    autoDiscover:",
+    "      addNewBindings: false",
+    "      evolveIncompatibleCollections: true",
+    "    interval: 5m",
+];
+
+pub(super) fn text(subject: &Subject) -> String {
     let mut lines = Vec::new();
     yaml::comment(
         &mut lines,
@@ -24,24 +32,22 @@ pub fn text(subject: &Subject) -> String {
         lines.push(format!("#   {url}"));
     }
     lines.push("captures:".to_owned());
-    lines.push(format!("  {}:", yaml::text(&subject.catalog_name("capture"))));
+    lines.push(format!("  {}:", yaml::text(&(prefix(&subject.name) + "/capture"))));
     lines.push("    endpoint:".to_owned());
     lines.push("      local:".to_owned());
     let command = json!(["flow-shim", "serve", "--shim", subject.folder]);
     yaml::member(&mut lines, 8, "command", &command);
     skeleton::config(&mut lines, 8, &subject.fields);
-    lines.push("    autoDiscover:".to_owned());
-    lines.push("      addNewBindings: false".to_owned());
-    lines.push("      evolveIncompatibleCollections: true".to_owned());
-    lines.push("    interval: 5m".to_owned());
+    lines.extend(AUTO_DISCOVER.map(str::to_owned));
     match &subject.bindings {
-        Some(bindings) => with_bindings(&mut lines, subject, bindings),
+        Some(bindings) => with_bindings(&mut lines, &prefix(&subject.name), bindings),
         None => without_bindings(&mut lines, subject),
     }
     lines.join("\n") + "\n"
 }
 
-fn with_bindings(lines: &mut Vec<String>, subject: &Subject, bindings: &[DiscoveredBinding]) {
+/// The bindings of a capture, and their collections, whose names begin with `prefix`.
+pub fn with_bindings(lines: &mut Vec<String>, prefix: &str, bindings: &[DiscoveredBinding]) {
     if bindings.is_empty() {
         lines.push("    # The connector discovered no streams.".to_owned());
         lines.push("    bindings: []".to_owned());
@@ -50,12 +56,12 @@ fn with_bindings(lines: &mut Vec<String>, subject: &Subject, bindings: &[Discove
     lines.push("    bindings:".to_owned());
     for binding in bindings {
         lines.push(format!("      - resource: {}", yaml::flow(&binding.resource_config)));
-        lines.push(format!("        target: {}", yaml::text(&collection(subject, &binding.recommended_name))));
+        lines.push(format!("        target: {}", yaml::text(&collection(prefix, &binding.recommended_name))));
     }
     lines.push(String::new());
     lines.push("collections:".to_owned());
     for binding in bindings {
-        let name = collection(subject, &binding.recommended_name);
+        let name = collection(prefix, &binding.recommended_name);
         yaml::member(lines, 2, &name, &collection_spec(&binding.key, &binding.document_schema));
     }
 }
@@ -68,7 +74,7 @@ fn without_bindings(lines: &mut Vec<String>, subject: &Subject) {
     );
     lines.push("    bindings: []".to_owned());
     let mut hint = Vec::new();
-    let target = collection(subject, "things");
+    let target = collection(&prefix(&subject.name), "things");
     hint.push("    bindings:".to_owned());
     hint.push(format!("      - resource: {}", yaml::flow(&resource(&subject.resource_schema))));
     hint.push(format!("        target: {target}"));
@@ -97,6 +103,11 @@ fn resource(schema: &Value) -> Value {
     resource
 }
 
-fn collection(subject: &Subject, stream: &str) -> String {
-    subject.catalog_name(&normalise(stream))
+/// What the Flow names of a connector's capture and collections begin with.
+pub fn prefix(name: &str) -> String {
+    format!("acmeCo/{}", normalise(name))
+}
+
+fn collection(prefix: &str, stream: &str) -> String {
+    format!("{prefix}/{}", normalise(stream))
 }

@@ -20,8 +20,10 @@ pub struct Image {
     pub user: String,
     /// The image's entrypoint, if the image does not set AIRBYTE_ENTRYPOINT.
     pub command: Option<Vec<String>>,
-    /// The connector's version, from the image's label.
+    /// The connector's version, license and source, from the image's labels.
     pub version: Option<String>,
+    pub license: Option<String>,
+    pub source: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -62,12 +64,15 @@ fn read(name: &str, answer: &[u8]) -> Result<Image> {
         .with_context(|| format!("can't parse the container engine's description of the image {name}"))?;
     let found = found.into_iter().next().with_context(|| format!("the container engine describes no image {name}"))?;
     let (tags, config) = (found.repo_tags.unwrap_or_default(), found.config);
+    let mut labels = config.labels.unwrap_or_default();
     let sets_entrypoint = config.env.iter().flatten().any(|it| it.split('=').next() == Some(AIRBYTE_ENTRYPOINT));
     Ok(Image {
         name: qualified(name, &tags),
         user: config.user.unwrap_or_default(),
         command: config.entrypoint.filter(|it| !sets_entrypoint && !it.is_empty()),
-        version: config.labels.and_then(|mut it| it.remove("io.airbyte.version")),
+        version: labels.remove("io.airbyte.version"),
+        license: labels.remove("org.opencontainers.image.licenses"),
+        source: labels.remove("org.opencontainers.image.source"),
     })
 }
 

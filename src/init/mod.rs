@@ -1,10 +1,12 @@
 //! `flow-shim init`: writes a directory with everything that turns a connector into a Flow capture, filled in from the
 //! connector's spec and, with a config, from its streams.
 
+mod ci;
 mod dockerfile;
-mod flow_yaml;
+pub mod flow_yaml;
 mod from_atf;
 mod image;
+mod license;
 mod origin;
 mod package;
 mod readme;
@@ -12,7 +14,7 @@ mod shim_yaml;
 mod skeleton;
 #[cfg(test)]
 mod tests;
-mod yaml;
+pub mod yaml;
 
 use anyhow::{Context, Result, anyhow, bail};
 use std::fs::{self, File};
@@ -22,10 +24,10 @@ use std::process::ExitCode;
 
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+use tracing::warn;
 
-use crate::flow::name::normalise;
 use crate::flow::response::DiscoveredBinding;
-use crate::inspect::config::{self, Field};
+use crate::inspect::{self, config::Field};
 use crate::process::launch::Target;
 use crate::process::shutdown::Shutdown;
 use crate::serve;
@@ -40,34 +42,40 @@ pub use package::Package;
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = HELP)]
-#[group(id = "origin", required = true, multiple = false, args = ["image", "airbyte", "singer", "fivetran", "from_atf"])]
 pub struct Args {
     /// The directory to write; created if missing
     dir: PathBuf,
     #[command(flatten)]
     config: ConfigArg,
+    #[command(flatten, next_help_heading = "Source")]
+    origin: OriginArgs,
+    /// Convert the airbyte-to-flow files in DIR to an equivalent shim.yaml
+    #[arg(long, conflicts_with_all = ["config", "image", "airbyte", "singer", "fivetran", "command"], help_heading = "Source")]
+    from_atf: bool,
+}
+
+/// Which connector a shim is written for.
+#[derive(clap::Args, Debug)]
+pub struct OriginArgs {
     /// Image of an Airbyte source, run with docker or podman
-    #[arg(long, value_name = "NAME", conflicts_with = "command", help_heading = "Source")]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["airbyte", "singer", "fivetran", "command"])]
     image: Option<String>,
     /// Name of an Airbyte source on PyPI: source-x
-    #[arg(long, value_name = "NAME", help_heading = "Source")]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["singer", "fivetran"])]
     airbyte: Option<String>,
     /// Name of a Singer tap on PyPI: tap-x
-    #[arg(long, value_name = "NAME", help_heading = "Source")]
+    #[arg(long, value_name = "NAME", conflicts_with = "fivetran")]
     singer: Option<String>,
     /// A name for a Fivetran connector, whose command follows
-    #[arg(long, value_name = "NAME", requires = "command", help_heading = "Source")]
+    #[arg(long, value_name = "NAME", requires = "command")]
     fivetran: Option<String>,
-    /// Convert the airbyte-to-flow files in DIR to an equivalent shim.yaml
-    #[arg(long, conflicts_with_all = ["config", "command"], help_heading = "Source")]
-    from_atf: bool,
     /// The connector's command [default: the program of that name in PATH]
-    #[arg(last = true, value_name = "COMMAND", help_heading = "Source")]
+    #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
 }
 
 const HELP: &str = "\
-Writes shim.yaml, Dockerfile, flow.yaml and README.md, filled in from the connector's spec. With a config, streams are \
+Writes shim.yaml (with its schema for editors), Dockerfile, flow.yaml, README.md and a workflow for GitHub, filled in from the connector's spec. With a config, streams are \
 discovered and flow.yaml gets a binding and a collection for each; no config values are written. --from-atf writes \
 shim.yaml only and runs no connector. Existing files are never overwritten.
 
@@ -78,7 +86,7 @@ Examples:
   flow-shim init --fivetran shop shims/shop -- python shop/main.py
   flow-shim init --from-atf source-hubspot";
 
-impl Args {
+impl OriginArgs {
     fn origin(&self) -> Option<Origin> {
         let package =
             |protocol, name: &String| Origin::Package { protocol, name: name.clone(), command: self.command.clone() };
@@ -130,11 +138,6 @@ impl Subject {
         }
     }
 
-    /// The Flow name of the capture or of one of its collections.
-    fn catalog_name(&self, last: &str) -> String {
-        format!("acmeCo/{}/{last}", normalise(&self.name))
-    }
-
     /// The name of the image that the Dockerfile builds.
     fn image_name(&self) -> String {
         format!("{}-flow", self.name.to_lowercase())
@@ -154,24 +157,86 @@ async fn init(args: &Args, shutdown: &Shutdown, screen: &Screen) -> Result<Strin
     if args.from_atf {
         return from_atf::write(&args.dir);
     }
-    let place = Place::of(&args.dir)?;
-    let names = ["shim.yaml", "Dockerfile", "flow.yaml", "README.md"];
-    // Checked before the connector starts, which takes a while.
-    expect_none(&args.dir, &names)?;
-    let origin = args.origin().ok_or_else(|| anyhow!("say --image, --airbyte, --singer or --fivetran"))?;
-    let subject = ask(origin.find()?, args, &place, shutdown, screen).await?;
-    let texts =
-        [shim_yaml::text(&subject), dockerfile::text(&subject), flow_yaml::text(&subject), readme::text(&subject)];
-    write_all(&args.dir, &names.into_iter().zip(texts).collect::<Vec<_>>())?;
-    Ok(summary(&args.dir, &place, &subject, &names))
+    let (place, subject) = write(&args.dir, &args.origin, &args.config, shutdown, screen).await?;
+    Ok(summary(&args.dir, &place, &subject, &FILES))
 }
 
+/// Writes the shim of a connector.
+async fn write(
+    dir: &Path,
+    origin: &OriginArgs,
+    config: &ConfigArg,
+    shutdown: &Shutdown,
+    screen: &Screen,
+) -> Result<(Place, Subject)> {
+    let place = Place::of(dir)?;
+    // Checked before the connector starts, which takes a while.
+    expect_none(dir, &FILES)?;
+    let origin = origin.origin().ok_or_else(|| anyhow!("say --image, --airbyte, --singer or --fivetran"))?;
+    let subject = ask(origin.find()?, dir, config, &place, shutdown, screen).await?;
+    let texts = [
+        shim_yaml::text(&subject),
+        SCHEMA.to_owned(),
+        dockerfile::text(&subject),
+        flow_yaml::text(&subject),
+        readme::text(&subject),
+        ci::text(&subject),
+    ];
+    write_all(dir, &FILES.into_iter().zip(texts).collect::<Vec<_>>())?;
+    match subject.base.license_and_source().0 {
+        Some(license) => {
+            license::remark(license).into_iter().for_each(|it| warn!("the connector's license is {license}. {it}"))
+        }
+        None if matches!(subject.base, Base::Command) => {}
+        None => warn!("the connector's metadata names no license: find out whether you may use it"),
+    }
+    Ok((place, subject))
+}
+
+/// The directory that the image of a shim is built in.
+pub fn build_context(dir: &Path) -> Result<String> {
+    Place::of(dir).map(|it| it.context)
+}
+
+/// Writes the shim of a connector, unless there is one.
+pub async fn write_if_missing(
+    dir: &Path,
+    origin: &OriginArgs,
+    config: &ConfigArg,
+    shutdown: &Shutdown,
+    screen: &Screen,
+) -> Result<()> {
+    match (dir.join(FILES[0]).exists(), origin.origin()) {
+        (true, None) => Ok(()),
+        (true, Some(_)) => bail!("{} has a shim.yaml already: leave out where the connector comes from", dir.display()),
+        (false, None) => bail!(
+            "{} has no shim.yaml: say what to write one for, with --image, --airbyte, --singer or --fivetran",
+            dir.display()
+        ),
+        (false, Some(_)) => write(dir, origin, config, shutdown, screen).await.map(drop),
+    }
+}
+
+/// What is written, in this order.
+const FILES: [&str; 6] =
+    ["shim.yaml", "shim.schema.json", "Dockerfile", "flow.yaml", "README.md", ".github/workflows/ci.yml"];
+
+/// For editors: what shim.yaml may contain.
+const SCHEMA: &str = include_str!("../../shim.schema.json");
+
 /// Runs the connector's spec and, with a config, its discovery.
-async fn ask(found: Found, args: &Args, place: &Place, shutdown: &Shutdown, screen: &Screen) -> Result<Subject> {
+async fn ask(
+    found: Found,
+    dir: &Path,
+    config: &ConfigArg,
+    place: &Place,
+    shutdown: &Shutdown,
+    screen: &Screen,
+) -> Result<Subject> {
     let mut session = Session::bare(found.target.clone(), found.protocol, shutdown.clone())?;
-    session.settings.folder = Some(args.dir.clone());
+    session.settings.folder = Some(dir.to_owned());
     screen.status("asking the connector for its spec");
-    let given = session.load_config(&args.config).await?;
+    let given = session.load_config(config).await?;
     let given = given.as_deref();
     let described = session.describe().await?;
     let base = match found.base {
@@ -188,16 +253,16 @@ async fn ask(found: Found, args: &Args, place: &Place, shutdown: &Shutdown, scre
         None => None,
     };
     let Described { config_schema, oauth2, missing, documentation_url, .. } = described;
-    let mut fields = config::fields(&config_schema);
+    let mut fields = inspect::config::fields(&config_schema);
     let undescribed = (found.protocol != Protocol::Airbyte && fields.is_empty()).then(|| proposed(given));
     if let (Some(schema), Some(_)) = (&undescribed, given) {
-        fields = config::fields(schema);
+        fields = inspect::config::fields(schema);
     }
     Ok(Subject {
         name: found.name,
         protocol: found.protocol,
         target: match found.target {
-            Target::Command(command) => Target::Command(origin::seen_from(&args.dir, &command)),
+            Target::Command(command) => Target::Command(origin::seen_from(dir, &command)),
             // With its registry, which the container engine has added.
             Target::Image(name) => Target::Image(match &base {
                 Base::Image(image) => image.name.clone(),
@@ -240,7 +305,7 @@ pub async fn of_manifest(
         target: Target::Command(vec![format!("./{MANIFEST_SOURCE}")]),
         folder: ".".to_owned(),
         documentation_url: documentation_url.filter(|it| is_link(it)),
-        fields: config::fields(&config_schema),
+        fields: inspect::config::fields(&config_schema),
         resource_schema: session.upstream.resource_schema().0,
         provider: provider(oauth2),
         oauth2_missing: missing,
@@ -252,6 +317,7 @@ pub async fn of_manifest(
         ("Dockerfile", dockerfile::text(&subject)),
         ("flow.yaml", flow_yaml::text(&subject)),
         ("README.md", readme::text(&subject)),
+        ("shim.schema.json", SCHEMA.to_owned()),
         (MANIFEST_SOURCE, MANIFEST_SOURCE_TEXT.to_owned()),
     ])
 }
@@ -319,7 +385,8 @@ fn write_all(dir: &Path, files: &[(&str, String)]) -> Result<()> {
     let mut written: Vec<PathBuf> = Vec::new();
     for (name, text) in files {
         let path = dir.join(name);
-        let result = File::create_new(&path).and_then(|mut file| {
+        let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
+        let result = folder.and_then(|()| File::create_new(&path)).and_then(|mut file| {
             written.push(path.clone());
             file.write_all(text.as_bytes())
         });

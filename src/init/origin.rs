@@ -44,6 +44,18 @@ pub enum Base {
     Command,
 }
 
+impl Base {
+    /// What its metadata says.
+    pub fn license_and_source(&self) -> (Option<&str>, Option<&str>) {
+        match self {
+            Self::Image(Image { license, source, .. }) | Self::Package(Package { license, source, .. }) => {
+                (license.as_deref(), source.as_deref())
+            }
+            Self::Manifest { .. } | Self::Command => (None, None),
+        }
+    }
+}
+
 impl Origin {
     pub fn find(self) -> Result<Found> {
         match self {
@@ -114,7 +126,7 @@ fn found_package(protocol: Protocol, given: &str, command: Vec<String>) -> Resul
     Ok(Found {
         name,
         protocol,
-        base: Base::Package(known.unwrap_or(Package { name: package, version: None, python: None })),
+        base: Base::Package(known.unwrap_or_else(|| Package { name: package, ..Package::default() })),
         target: Target::Command(command),
     })
 }

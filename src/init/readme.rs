@@ -1,7 +1,7 @@
 //! Writes README.md: how to try the connector and how to use it in Flow.
 
 use super::origin::Base;
-use super::{Subject, dockerfile, quoted, skeleton, yaml};
+use super::{Subject, dockerfile, license, quoted, skeleton, yaml};
 
 /// The maximum length of a line of prose.
 const WIDTH: usize = 118;
@@ -27,6 +27,10 @@ pub fn text(subject: &Subject) -> String {
         parts.push(prose(
             "The connector does not describe its config: add a `configSchema` to `shim.yaml`, so that Flow can show a form.",
         ));
+    }
+    if matches!(subject.base, Base::Image(_) | Base::Package(_)) {
+        parts.push("## License".to_owned());
+        parts.push(prose(&licensing(subject)));
     }
     parts.push("## Use it in Flow".to_owned());
     parts.push(prose(
@@ -57,6 +61,21 @@ fn about(subject: &Subject) -> String {
     };
     let documented = subject.documentation_url.as_ref().map(|url| format!(" Documentation of its config: <{url}>."));
     format!("`flow-shim init` generated this directory for {source}.{}", documented.unwrap_or_default())
+}
+
+fn licensing(subject: &Subject) -> String {
+    let (license, source) = subject.base.license_and_source();
+    let mut text = match license {
+        Some(license) => {
+            let remark = license::remark(license).map(|it| format!(" {it}")).unwrap_or_default();
+            format!("The connector's license, according to its metadata: {license}.{remark}")
+        }
+        None => "The connector's metadata names no license: find out whether you may use it.".to_owned(),
+    };
+    if let Some(source) = source {
+        text += &format!(" Its source: <{source}>.");
+    }
+    text
 }
 
 fn signing_in(subject: &Subject) -> Vec<String> {

@@ -9,7 +9,7 @@ use crate::settings::Protocol;
 use super::{Subject, yaml};
 
 pub fn text(subject: &Subject) -> String {
-    let mut lines = Vec::new();
+    let mut lines = vec!["# yaml-language-server: $schema=./shim.schema.json".to_owned()];
     let kind = match subject.protocol {
         Protocol::Airbyte => "an Airbyte source",
         Protocol::Singer => "a Singer tap",

@@ -10,7 +10,7 @@ use crate::singer::Singer;
 use crate::upstream::Protocol as _;
 
 fn fields(schema: &Value) -> Vec<Field> {
-    config::fields(schema)
+    inspect::config::fields(schema)
 }
 
 fn subject(base: Base, target: Target) -> Subject {
@@ -44,16 +44,17 @@ fn subject(base: Base, target: Target) -> Subject {
 }
 
 fn all(subject: &Subject) -> String {
-    let [shim, dockerfile, flow, readme] = [
+    let [shim, dockerfile, flow, readme, ci] = [
         ("shim.yaml", shim_yaml::text(subject)),
         ("Dockerfile", dockerfile::text(subject)),
         ("flow.yaml", flow_yaml::text(subject)),
         ("README.md", readme::text(subject)),
+        (".github/workflows/ci.yml", ci::text(subject)),
     ];
-    for (_, yaml) in [&shim, &flow] {
+    for (_, yaml) in [&shim, &flow, &ci] {
         serde_saphyr::from_str::<Value>(yaml).unwrap();
     }
-    [shim, dockerfile, flow, readme].map(|(name, text)| format!("──── {name}\n{text}")).join("\n")
+    [shim, dockerfile, flow, readme, ci].map(|(name, text)| format!("──── {name}\n{text}")).join("\n")
 }
 
 #[test]
@@ -63,6 +64,8 @@ fn an_image_with_incomplete_oauth() {
         user: "airbyte".to_owned(),
         command: Some(vec!["/base.sh".to_owned(), "a b".to_owned()]),
         version: Some("1.2.3".to_owned()),
+        license: Some("MIT".to_owned()),
+        source: None,
     };
     let target = Target::Image(image.name.clone());
     let mut subject = subject(Base::Image(image), target);
@@ -76,6 +79,8 @@ fn a_package_with_streams_in_a_directory_that_needs_quotes() {
         name: "airbyte-source-shop".to_owned(),
         version: Some("1.2.3".to_owned()),
         python: Some("3.12".to_owned()),
+        license: Some("ELv2".to_owned()),
+        source: Some("https://git.example/shop".to_owned()),
     };
     let command = ["../venv/bin/source-shop", "--fast"].map(str::to_owned).to_vec();
     let mut subject = subject(Base::Package(package), Target::Command(command));
@@ -95,7 +100,7 @@ fn a_package_with_streams_in_a_directory_that_needs_quotes() {
 
 #[test]
 fn a_tap_without_config_schema() {
-    let package = Package { name: "tap-shop".to_owned(), version: None, python: None };
+    let package = Package { name: "tap-shop".to_owned(), ..Package::default() };
     let command = vec!["python3".to_owned(), "tap.py".to_owned()];
     let mut subject = subject(Base::Package(package), Target::Command(command));
     let given = RawValue::from_string(r#"{"api_key": "s3cret", "shop-id": 7, "rate": 1.5}"#.to_owned()).unwrap();
@@ -123,12 +128,13 @@ fn a_fivetran_connector() {
 
 #[test]
 fn the_current_directory_is_named_as_such() {
-    let package = Package { name: "tap-shop".to_owned(), version: Some("1".to_owned()), python: None };
+    let package = Package { name: "tap-shop".to_owned(), version: Some("1".to_owned()), ..Package::default() };
     let mut subject = subject(Base::Package(package), Target::Command(vec!["tap-shop".to_owned()]));
     subject.folder = ".".to_owned();
     let text = all(&subject);
     assert!(text.contains("COPY shim.yaml shim.yaml\n") && text.contains("-f Dockerfile .\n"), "{text}");
     assert!(text.contains("flowctl preview --source flow.yaml\n") && text.contains("`config.json`"), "{text}");
+    let text = text.replace("$schema=./", "");
     assert!(!text.contains("contains .") && !text.contains("./"), "{text}");
 }
 

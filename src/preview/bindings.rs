@@ -3,14 +3,16 @@
 use anyhow::{Context, Result, bail};
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::str::FromStr;
 use tracing::info;
 
+use globset::GlobMatcher;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::validate::Validator;
 use crate::json::pointer;
-use crate::selection::Selectable;
+use crate::selection::{self, Selectable};
 use crate::serve;
 use crate::settings::streams::StreamRules;
 use crate::upstream::{Discovery, Stream};
@@ -56,13 +58,46 @@ pub fn bind(streams: Vec<Stream>, rules: &StreamRules, pointers: &Value) -> Resu
 /// Switches all streams that support it to full refresh.
 pub fn refresh_fully(bindings: &mut [Binding], source: &dyn Discovery) {
     for binding in bindings {
-        match source.full_refresh(&binding.stream) {
+        match source.in_mode(&binding.stream, source.full_refresh_mode()) {
             Some(resource) => binding.resource = resource,
             None => info!(
                 "stream {} has no full refresh mode: it is read in its usual mode, from the beginning",
                 binding.stream.id
             ),
         }
+    }
+}
+
+/// Switches the streams that a `--mode` names to that mode.
+pub fn set_mode(bindings: &mut [Binding], mode: &StreamMode, source: &dyn Discovery) -> Result<()> {
+    let mut found = false;
+    for binding in bindings.iter_mut().filter(|it| it.matches(&mode.streams)) {
+        found = true;
+        binding.resource = source.in_mode(&binding.stream, &mode.mode).with_context(|| {
+            let (name, modes) = (&binding.name, binding.stream.modes.join(", "));
+            format!("--mode {name}={}: its modes are {modes}", mode.mode)
+        })?;
+    }
+    if !found {
+        bail!("--mode {}={} matches none of the selected streams", mode.streams.glob(), mode.mode);
+    }
+    Ok(())
+}
+
+/// A `--mode`: `users=full_refresh`.
+#[derive(Clone, Debug)]
+pub struct StreamMode {
+    streams: GlobMatcher,
+    mode: String,
+}
+
+impl FromStr for StreamMode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (streams, mode) = text.rsplit_once('=').ok_or("write it like users=full_refresh")?;
+        let streams = selection::glob(streams).map_err(|it| it.to_string())?;
+        Ok(Self { streams, mode: mode.to_owned() })
     }
 }
 

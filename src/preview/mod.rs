@@ -28,11 +28,12 @@ use tracing::{info, warn};
 use globset::GlobMatcher;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::capture;
 use crate::error::Reason;
 use crate::logging::Level;
+use crate::process::kept::KeptFiles;
 use crate::process::shutdown::Shutdown;
 use crate::process::thread;
 use crate::selection;
@@ -43,11 +44,11 @@ use crate::terminal::figures::plural;
 use crate::terminal::{self, Screen};
 use crate::upstream::Stream;
 
-use bindings::{Binding, OpenBinding};
+use bindings::{Binding, OpenBinding, StreamMode};
 use display::Display;
 use receive::{Limits, Received, Receiver};
 use session::Serving;
-use state::StateFile;
+use state::State;
 pub use tally::Tally;
 use validate::Validator;
 pub use watched::{Watched, watch};
@@ -78,6 +79,18 @@ pub struct Args {
     /// Read everything from the beginning
     #[arg(long)]
     full_refresh: bool,
+    /// Read matching streams in this mode, such as full_refresh or INCREMENTAL; can be repeated
+    #[arg(long, value_name = "GLOB=MODE", conflicts_with = "full_refresh")]
+    mode: Vec<StreamMode>,
+    /// Run the connector N times, each time from the state in which the last run ended
+    #[arg(long, value_name = "N", default_value_t = 1, hide_default_value = true, value_parser = clap::value_parser!(u32).range(1..), conflicts_with_all = ["limit", "limit_per_stream"])]
+    sessions: u32,
+    /// Print state updates between the documents, as ["connectorState",{...}]
+    #[arg(long)]
+    output_state: bool,
+    /// Copy the files that the connector gets (config, catalog, state) to DIR, a directory for each run
+    #[arg(long, value_name = "DIR")]
+    keep_files: Option<PathBuf>,
     /// Print documents without validating them as Flow does
     #[arg(long)]
     no_validate: bool,
@@ -108,6 +121,10 @@ run with the same --state repeats them.
 document that was not printed.
 
 If shim.yaml has `schema: declared`, documents are validated against the schema as Flow does; a violation is an error.
+
+--sessions: The next run starts when the connector has exited. It shows whether a connector resumes, also without --state.
+
+--keep-files: The files hold secrets, so only their owner can read them. `-v` shows the commands that read them.
 
 --full-refresh: The state of the selected streams is ignored, like in a backfill in Flow, and replaced at the first \
 checkpoint. Streams with a full refresh mode are read in that mode, others in their usual one. The next run without \
@@ -160,6 +177,7 @@ fn preview(args: &Args, stop: &Shutdown, screen: &Screen, stdout: File, runtime:
     let mut shim = Session::resolve(&args.source, stop.clone())?;
     // A preview is not restarted, so it ends after one sync.
     shim.settings.run_interval = None;
+    shim.launcher.kept = args.keep_files.clone().map(KeptFiles::new).transpose()?.map(Arc::new);
     let shim = Arc::new(shim);
     let mut state = match &args.state {
         Some(path) => {
@@ -167,9 +185,9 @@ fn preview(args: &Args, stop: &Shutdown, screen: &Screen, stdout: File, runtime:
             if terminal::stdout::was_closed() {
                 bail!("stdout is closed: documents would be lost while the state advances");
             }
-            Some(StateFile::open(path)?)
+            State::open(path)?
         }
-        None => None,
+        None => State::in_memory(),
     };
     screen.status("asking the connector for its spec");
     let given = runtime.block_on(shim.load_config(&args.config))?;
@@ -194,18 +212,17 @@ fn preview(args: &Args, stop: &Shutdown, screen: &Screen, stdout: File, runtime:
     };
     let found = streams.len();
     let bindings = bindings::bind(streams, &shim.settings.streams, &spec["resourcePathPointers"])?;
-    if let Some(file) = &mut state {
-        file.import(&bindings, shim.upstream.protocol())?;
-    }
+    state.import(&bindings, shim.upstream.protocol())?;
     let mut bindings = selection::select(bindings, &args.select, &args.exclude)?;
     if args.full_refresh {
         bindings::refresh_fully(&mut bindings, shim.upstream.as_ref());
-        if let Some(file) = &mut state {
-            let keys: Vec<String> = bindings.iter().map(Binding::state_key).collect();
-            file.state = capture::reset_bindings(std::mem::take(&mut file.state), &keys);
-        }
+        let keys: Vec<String> = bindings.iter().map(Binding::state_key).collect();
+        state.value = capture::reset_bindings(std::mem::take(&mut state.value), &keys);
     }
-    let from = if state.as_ref().is_some_and(|it| !it.is_empty()) { ", resuming from the state" } else { "" };
+    for mode in &args.mode {
+        bindings::set_mode(&mut bindings, mode, shim.upstream.as_ref())?;
+    }
+    let from = if state.is_empty() { "" } else { ", resuming from the state" };
     let names = selection::names(&bindings, 5);
     let of = if found == bindings.len() {
         plural(found, "stream")
@@ -214,7 +231,48 @@ fn preview(args: &Args, stop: &Shutdown, screen: &Screen, stdout: File, runtime:
     };
     info!("capturing {of}{from}: {names}");
     screen.status("waiting for the connector");
-    capture(session, &bindings, &config, state, Run { args, stop, screen, stdout, runtime })
+    let run = Run { args, stop, screen, stdout, runtime };
+    let tally = Arc::new(tally_of(&bindings));
+    let display = Display::start(screen, &tally);
+    if let Some(timeout) = args.timeout {
+        stop_after(timeout, stop, runtime);
+    }
+    let captured = capture_sessions(session, &shim, &bindings, &config, state, &tally, run);
+    if let Some(it) = display {
+        it.end(screen);
+    }
+    screen.settle();
+    if !screen.is_quiet() {
+        table::show(&tally, screen);
+    }
+    captured
+}
+
+/// Runs the sessions one after the other, each from the state of the last one.
+fn capture_sessions(
+    session: Serving,
+    shim: &Arc<Session>,
+    bindings: &[Binding],
+    config: &RawValue,
+    mut state: State,
+    tally: &Arc<Tally>,
+    run: Run,
+) -> Result<()> {
+    let mut first = Some(session);
+    for number in 1..=run.args.sessions {
+        let session = match first.take() {
+            Some(it) => it,
+            None => {
+                info!("session {number} of {}", run.args.sessions);
+                Serving::start(shim.clone(), run.runtime.clone())?
+            }
+        };
+        match capture(session, bindings, config, state, tally, &run)? {
+            Some(next) if run.stop.reason().is_none() => state = next,
+            _ => return Ok(()),
+        }
+    }
+    Ok(())
 }
 
 /// Refuses to overwrite the config.
@@ -311,38 +369,29 @@ struct Run<'a> {
     runtime: &'a Handle,
 }
 
+/// Captures until the connector exits or a limit is reached. Gives the state, if there was a capture.
 fn capture(
     session: Serving,
     bindings: &[Binding],
     config: &RawValue,
-    state: Option<StateFile>,
-    run: Run,
-) -> Result<()> {
-    let Run { args, stop, screen, stdout, runtime } = run;
+    state: State,
+    tally: &Arc<Tally>,
+    run: &Run,
+) -> Result<Option<State>> {
+    let Run { args, stop, .. } = run;
     let validators: Vec<Validator> = match args.no_validate {
         true => Vec::new(),
         false => bindings.iter().map(Binding::validator).collect::<Result<_>>()?,
     };
-    let tally = Arc::new(tally_of(bindings));
-    let display = Display::start(screen, &tally);
-    let has_state = state.is_some();
-    let out = Documents { stdout, screen: screen.clone() };
-    let limits = Limits { documents: args.limit, documents_per_stream: args.limit_per_stream };
-    let opening = opening(bindings, config, state.as_ref())?;
-    let receiver = Receiver::new(out, tally.clone(), state, limits, validators, stop.clone());
-    if let Some(timeout) = args.timeout {
-        stop_after(timeout, stop, runtime);
-    }
+    let stdout = run.stdout.try_clone().context("can't use stdout")?;
+    let out = Documents { stdout, screen: run.screen.clone() };
+    let (documents, documents_per_stream) = (args.limit, args.limit_per_stream);
+    let limits = Limits { documents, documents_per_stream, prints_state: args.output_state };
+    let opening = opening(bindings, config, &state.value)?;
+    let receiver = Receiver::new(out, tally.clone(), state, limits, validators, Shutdown::clone(stop));
     let (received, served) = receive(session, &opening, receiver, stop);
-    if let Some(it) = display {
-        it.end(screen);
-    }
-    screen.settle();
     if let Ok(Some(received)) = &received {
-        log_uncommitted(received, has_state, stop);
-    }
-    if !screen.is_quiet() {
-        table::show(&tally, screen);
+        log_uncommitted(received, args.state.is_some(), stop);
     }
     verdict(received, served, stop)
 }
@@ -357,8 +406,7 @@ struct Opening {
     open: Box<RawValue>,
 }
 
-fn opening(bindings: &[Binding], config: &RawValue, state: Option<&StateFile>) -> Result<Opening> {
-    let none = Value::Object(Map::new());
+fn opening(bindings: &[Binding], config: &RawValue, state: &Value) -> Result<Opening> {
     let open = Open {
         capture: CaptureSpec {
             name: "preview/capture",
@@ -369,7 +417,7 @@ fn opening(bindings: &[Binding], config: &RawValue, state: Option<&StateFile>) -
         },
         version: bindings::version(bindings),
         range: json!({"keyEnd": u32::MAX, "rClockEnd": u32::MAX}),
-        state: state.map_or(&none, |it| &it.state),
+        state,
     };
     let apply = json!({"capture": open.capture});
     Ok(Opening { apply, open: to_raw_value(&open).context("can't write the Open request")? })
@@ -414,17 +462,16 @@ fn log_uncommitted(received: &Received, has_state: bool, stop: &Shutdown) {
 
 /// The result of the command. A reached limit or a closed stdout is a success; a shutdown request takes precedence over the
 /// failures that follow from it.
-fn verdict(received: Result<Option<Received>>, served: Result<()>, stop: &Shutdown) -> Result<()> {
-    if let Err(failure) = received
-        && error::stopped(&failure).is_none()
-    {
-        return Err(failure);
-    }
+fn verdict(received: Result<Option<Received>>, served: Result<()>, stop: &Shutdown) -> Result<Option<State>> {
+    let state = match received {
+        Err(failure) if error::stopped(&failure).is_none() => return Err(failure),
+        received => received.ok().flatten().map(|it| it.state),
+    };
     match (stop.reason(), served) {
-        (Some(Reason::Enough | Reason::OutputClosed), _) => Ok(()),
+        (Some(Reason::Enough | Reason::OutputClosed), _) => Ok(state),
         (_, Err(failure)) if error::stopped(&failure).is_none() => Err(failure),
         (Some(reason), _) => Err(Stopped(reason).into()),
-        (None, served) => served,
+        (None, served) => served.map(|()| state),
     }
 }
 

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use super::state::StateFile;
+use super::state::State;
 use super::tally::Tally;
 use super::validate::Validator;
 use crate::error::Reason;
@@ -58,7 +58,9 @@ pub struct Receiver<W: Write> {
     /// The bindings with documents since the last checkpoint.
     touched: Vec<usize>,
     tally: Arc<Tally>,
-    state: Option<StateFile>,
+    state: State,
+    /// State updates are printed, too.
+    prints_state: bool,
     /// When the state first changed since it was last written.
     changed: Option<Instant>,
     /// Documents, printed or not, since the last checkpoint.
@@ -94,20 +96,24 @@ pub struct Received {
     pub uncommitted: u64,
     /// Documents were omitted because of `--limit-per-stream`, and the state was not advanced past them.
     pub omitted: bool,
+    /// The state after the last checkpoint.
+    pub state: State,
 }
 
-/// When a capture ends by itself.
+/// When a capture ends by itself, and what it prints.
 #[derive(Clone, Copy, Default)]
 pub struct Limits {
     pub documents: Option<u64>,
     pub documents_per_stream: Option<u64>,
+    /// State updates are printed, too.
+    pub prints_state: bool,
 }
 
 impl<W: Write> Receiver<W> {
     pub fn new(
         out: W,
         tally: Arc<Tally>,
-        state: Option<StateFile>,
+        state: State,
         limits: Limits,
         validators: Vec<Validator>,
         stop: Shutdown,
@@ -125,6 +131,7 @@ impl<W: Write> Receiver<W> {
             touched: Vec::new(),
             tally,
             state,
+            prints_state: limits.prints_state,
             changed: None,
             uncommitted: 0,
             stuck: false,
@@ -140,7 +147,8 @@ impl<W: Write> Receiver<W> {
         // Committed documents are printed even if a failure followed.
         let settled = self.settle();
         received.and(settled)?;
-        Ok(Received { enough: self.has_enough(), uncommitted: self.uncommitted, omitted: self.omitted })
+        let (enough, uncommitted, omitted) = (self.has_enough(), self.uncommitted, self.omitted);
+        Ok(Received { enough, uncommitted, omitted, state: self.state })
     }
 
     fn lines(&mut self, responses: &mut Lines<PipeReader>) -> Result<()> {
@@ -244,8 +252,12 @@ impl<W: Write> Receiver<W> {
         }
         self.tally.checkpoints.add(1);
         self.uncommitted = 0;
-        if let (Some(file), Some(update), false) = (&mut self.state, update, self.omitted) {
-            file.reduce(update.updated, update.merge_patch);
+        if let (Some(update), false) = (update, self.omitted) {
+            if self.prints_state {
+                let printed = writeln!(self.out, "[\"connectorState\",{}]", update.updated).map_err(Stuck::Output);
+                self.written(printed)?;
+            }
+            self.state.reduce(update.updated, update.merge_patch);
             let since = *self.changed.get_or_insert_with(Instant::now);
             if since.elapsed() > STATE_AGE {
                 self.settle()?;
@@ -273,10 +285,7 @@ impl<W: Write> Receiver<W> {
         }
         let flushed = self.out.flush().map_err(Stuck::Output);
         self.written(flushed)?;
-        match &mut self.state {
-            Some(file) if self.changed.take().is_some() => file.write(),
-            _ => Ok(()),
-        }
+        if self.changed.take().is_some() { self.state.write() } else { Ok(()) }
     }
 
     fn written(&mut self, result: Result<(), Stuck>) -> Result<()> {

@@ -13,18 +13,27 @@ use super::bindings::Binding;
 use super::import::{self, Format};
 use crate::json::merge::merge;
 
-/// A state file. It is locked as long as this exists, so that no other preview uses it.
-pub struct StateFile {
-    path: PathBuf,
-    pub state: Value,
+/// The state of a capture: in memory, or in a file as well.
+pub struct State {
+    pub value: Value,
     format: Format,
+    file: Option<StateFile>,
+}
+
+/// A state file. It is locked as long as this exists, so that no other preview uses it.
+struct StateFile {
+    path: PathBuf,
     /// The file at `path`, with the lock on it.
     locked: File,
     /// The file did not exist before, and nothing was written to it.
     is_placeholder: bool,
 }
 
-impl StateFile {
+impl State {
+    pub fn in_memory() -> Self {
+        Self { value: Value::Object(Map::new()), format: Format::Flow, file: None }
+    }
+
     /// Reads the file if it exists, and reports problems before a capture begins.
     pub fn open(path: &Path) -> Result<Self> {
         let name = format!("the state file {}", path.display());
@@ -38,25 +47,26 @@ impl StateFile {
         };
         let locked = lock(&path, &name)?;
         // From here on, a file that was created for the lock is removed again.
-        let empty = Value::Object(Map::new());
-        let mut file = Self { path, state: empty, format: Format::Flow, locked, is_placeholder: !exists };
+        let file = StateFile { path, locked, is_placeholder: !exists };
         let text = fs::read_to_string(&file.path).with_context(|| format!("can't read {name}"))?;
+        let mut state = Self { file: Some(file), ..Self::in_memory() };
         if !text.trim().is_empty() {
-            file.state = serde_json::from_str(text.trim()).with_context(|| format!("{name} is not JSON"))?;
+            state.value = serde_json::from_str(text.trim()).with_context(|| format!("{name} is not JSON"))?;
         }
-        file.format =
-            import::format(&file.state).with_context(|| format!("{name} is not a state: it is left unchanged"))?;
-        Ok(file)
+        state.format =
+            import::format(&state.value).with_context(|| format!("{name} is not a state: it is left unchanged"))?;
+        Ok(state)
     }
 
     /// Converts another tool's state for these bindings.
     pub fn import(&mut self, bindings: &[Binding], protocol: &str) -> Result<()> {
-        let state = std::mem::take(&mut self.state);
-        self.state = import::convert(state, self.format, bindings, protocol)
-            .with_context(|| format!("can't use the state file {}, which is left unchanged", self.path.display()))?;
+        let Some(file) = &self.file else { return Ok(()) };
+        let (state, path) = (std::mem::take(&mut self.value), file.path.display());
+        self.value = import::convert(state, self.format, bindings, protocol)
+            .with_context(|| format!("can't use the state file {path}, which is left unchanged"))?;
         match self.format {
-            Format::Singer => info!("the Singer state in {} is converted to Flow's state", self.path.display()),
-            Format::Airbyte => info!("the Airbyte states in {} are converted to Flow's state", self.path.display()),
+            Format::Singer => info!("the Singer state in {path} is converted to Flow's state"),
+            Format::Airbyte => info!("the Airbyte states in {path} are converted to Flow's state"),
             Format::Flow | Format::ByStream => {}
         }
         self.format = Format::Flow;
@@ -64,22 +74,32 @@ impl StateFile {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.state.as_object().is_none_or(Map::is_empty)
+        self.value.as_object().is_none_or(Map::is_empty)
     }
 
     /// Applies a checkpoint's state update.
     pub fn reduce(&mut self, updated: Value, merge_patch: bool) {
-        if merge_patch { merge(&mut self.state, updated) } else { self.state = updated }
+        if merge_patch { merge(&mut self.value, updated) } else { self.value = updated }
     }
 
-    /// Replaces the file atomically. Only its owner may read it.
+    /// Writes the file, if there is one.
     pub fn write(&mut self) -> Result<()> {
+        match &mut self.file {
+            Some(file) => file.write(&self.value),
+            None => Ok(()),
+        }
+    }
+}
+
+impl StateFile {
+    /// Replaces the file atomically. Only its owner may read it.
+    fn write(&mut self, state: &Value) -> Result<()> {
         let what = format!("can't write the state file {}", self.path.display());
         let mut file = tempfile::Builder::new()
             .prefix(".flow-shim-")
             .tempfile_in(folder(&self.path))
             .with_context(|| what.clone())?;
-        file.write_all(format!("{}\n", self.state).as_bytes()).with_context(|| what.clone())?;
+        file.write_all(format!("{state}\n").as_bytes()).with_context(|| what.clone())?;
         // The new file is locked before it replaces the old one.
         file.as_file().try_lock().with_context(|| what.clone())?;
         self.locked = file.persist(&self.path).map_err(|it| it.error).with_context(|| what.clone())?;
@@ -141,14 +161,14 @@ mod tests {
         let link = folder.path().join("link.json");
         symlink(&path, &link).unwrap();
         fs::write(&path, r#"{"a": {"n": 1.50, "gone": 1}}"#).unwrap();
-        let mut file = StateFile::open(&link).unwrap();
+        let mut file = State::open(&link).unwrap();
         file.reduce(json!({"a": {"gone": null, "new": [null]}}), true);
         file.write().unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "{\"a\":{\"n\":1.50,\"new\":[null]}}\n");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         file.reduce(json!({"b": 2}), false);
-        assert_eq!(file.state, json!({"b": 2}));
+        assert_eq!(file.value, json!({"b": 2}));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 
@@ -156,9 +176,9 @@ mod tests {
     fn an_absent_file_and_an_empty_one_are_an_empty_state() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state.json");
-        assert!(StateFile::open(&path).unwrap().is_empty());
+        assert!(State::open(&path).unwrap().is_empty());
         fs::write(&path, "\n").unwrap();
-        assert!(StateFile::open(&path).unwrap().is_empty());
+        assert!(State::open(&path).unwrap().is_empty());
     }
 
     #[test]
@@ -168,12 +188,12 @@ mod tests {
         fs::write(path("cut.json"), "{\n\"token\": \"s3cret").unwrap();
         fs::write(path("list.json"), "[\"s3cret\"]").unwrap();
         fs::write(path("config.json"), "{\"token\": \"s3cret\"}").unwrap();
-        let used = StateFile::open(&path("used.json")).unwrap();
+        let used = State::open(&path("used.json")).unwrap();
         let names = ["cut.json", "list.json", "config.json", "used.json", "nowhere/state.json", ""];
         let errors: Vec<String> = names
             .iter()
             .map(|it| path(it))
-            .map(|it| crate::error::sentence(&StateFile::open(&it).err().unwrap()))
+            .map(|it| crate::error::sentence(&State::open(&it).err().unwrap()))
             .collect();
         let errors = errors.join("\n").replace(folder.path().to_str().unwrap(), "FOLDER");
         assert!(!errors.contains("s3cret"));

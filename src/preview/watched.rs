@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 use super::bindings::{self, Binding};
 use super::receive::{Limits, Receiver};
 use super::session::Serving;
+use super::state::State;
 use super::tally::Tally;
 use super::{find_streams, opening, receive, tally_of, unanswered, verdict};
 use crate::process::shutdown::Shutdown;
@@ -55,7 +56,9 @@ pub fn watch(
     let tally = Arc::new(tally_of(&bindings));
     watched.status("reading");
     watched.begun(tally.clone());
-    let receiver = Receiver::new(io::sink(), tally, None, Limits::default(), validators, stop.clone());
-    let (received, served) = receive(serving, &opening(&bindings, config, None)?, receiver, stop);
-    verdict(received, served, stop)
+    let state = State::in_memory();
+    let opening = opening(&bindings, config, &state.value)?;
+    let receiver = Receiver::new(io::sink(), tally, state, Limits::default(), validators, stop.clone());
+    let (received, served) = receive(serving, &opening, receiver, stop);
+    verdict(received, served, stop).map(drop)
 }

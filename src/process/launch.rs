@@ -14,10 +14,12 @@ use rustix::io::Errno;
 use serde_json::value::RawValue;
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::pipe;
+use tracing::debug;
 
 use super::container::{self, Container};
 use super::files::{Files, KeeperHandle};
 use super::keeper;
+use super::kept::{Copy, KeptFiles};
 use super::private::{self, FileAccess, Folder};
 use super::program::{self, OURSELVES};
 use super::shutdown::Shutdown;
@@ -38,6 +40,8 @@ pub struct Launcher {
     pub idle_timeout: Duration,
     pub shutdown: Shutdown,
     pub rotated: RotatedConfig,
+    /// Where the files that connectors get are copied to.
+    pub kept: Option<Arc<KeptFiles>>,
 }
 
 /// A config the connector rewrote during check or discover: usually a rotated token. It is kept here whether the command
@@ -93,7 +97,8 @@ impl Launcher {
             _ => command,
         };
         let (keeper, pipes) = self.start_keeper(&folder, container.as_ref()).map_err(keeper_failed)?;
-        Ok(Prepared { command, files: Files::new(folder, keeper), pipes, container })
+        let (files, kept) = (Files::new(folder, keeper), self.kept.clone());
+        Ok(Prepared { command, files, pipes, container, kept, copies: Vec::new() })
     }
 
     fn container_command(&self, container: &Container, image: &str, folder: &Folder, port: Option<u16>) -> Vec<String> {
@@ -164,12 +169,20 @@ pub struct Prepared {
     pipes: Pipes,
     /// Where the connector will run, if that is a container.
     pub container: Option<Container>,
+    kept: Option<Arc<KeptFiles>>,
+    /// The files that are to be kept.
+    copies: Vec<Copy>,
 }
 
 impl Prepared {
     /// Writes a private file and gives its path as the connector sees it.
-    pub fn write(&self, name: &str, content: &str) -> Result<String> {
-        self.files.write(name, content).context("can't write the connector's files")
+    pub fn write(&mut self, name: &str, content: &str) -> Result<String> {
+        let path = self.files.write(name, content).context("can't write the connector's files")?;
+        if self.kept.is_some() {
+            let (name, content) = (name.to_owned(), content.to_owned());
+            self.copies.push(Copy { name, content, path: path.clone() });
+        }
+        Ok(path)
     }
 
     /// Makes a named pipe, and gives its path and our end. The connector may open its own end at any time.
@@ -184,6 +197,11 @@ impl Prepared {
     /// Starts the connector with these arguments behind its own.
     pub async fn start(mut self, arguments: Vec<String>) -> Result<Connector> {
         self.command.extend(arguments);
+        let words = shell_words::join(&self.command);
+        debug!("running {words}");
+        if let Some(kept) = &self.kept {
+            kept.keep(words, &self.copies).context("can't keep the connector's files")?;
+        }
         let command = serde_json::to_string(&self.command).context("can't start the connector")? + "\n";
         self.files.keeper.requests.write_all(command.as_bytes()).await.context("can't start the connector")?;
         let program = self.command.swap_remove(0);

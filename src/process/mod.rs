@@ -12,6 +12,7 @@ mod descendants;
 pub mod files;
 pub mod guard;
 pub mod keeper;
+pub mod kept;
 pub mod launch;
 pub mod lines;
 pub mod listeners;

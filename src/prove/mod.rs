@@ -85,16 +85,27 @@ Examples:
   flow-shim prove --config config.json --select 'public/*' --kills 8 -- source-postgres
   flow-shim prove --json --config config.json -- source-faker | jq .verdict";
 
+impl Args {
+    /// A proof of all streams that ends soon.
+    pub fn short(config: ConfigArg, source: SourceArgs, kills: u32, limit: u64) -> Self {
+        let timeout = Duration::from_secs(120);
+        Self { config, select: Vec::new(), kills, limit, timeout, json: false, source }
+    }
+}
+
 /// Runs `flow-shim prove`.
 pub async fn run(args: Args, shutdown: &Shutdown, stdout: File) -> ExitCode {
     let screen = Screen::open();
-    let (shown, stop, handle) = (screen.clone(), shutdown.clone(), Handle::current());
-    // The strict runtime blocks: it has a thread of its own.
-    let result = match thread::spawn("prove", move || prove(&args, &stop, &shown, stdout, &handle)) {
-        Ok(proving) => proving.await.unwrap_or_else(|| Err(anyhow!("bug in flow-shim: the proof panicked"))),
-        Err(failure) => Err(failure),
-    };
+    let result = print_proof(args, shutdown, &screen, stdout).await;
     screen.conclude(result)
+}
+
+/// Proves a connector and prints the report. An error means that documents were lost, or that it could not be told.
+pub async fn print_proof(args: Args, shutdown: &Shutdown, screen: &Screen, stdout: File) -> Result<()> {
+    let (screen, stop, handle) = (screen.clone(), shutdown.clone(), Handle::current());
+    // The strict runtime blocks: it has a thread of its own.
+    let proving = thread::spawn("prove", move || prove(&args, &stop, &screen, stdout, &handle))?;
+    proving.await.unwrap_or_else(|| Err(anyhow!("bug in flow-shim: the proof panicked")))
 }
 
 fn prove(args: &Args, shutdown: &Shutdown, screen: &Screen, mut stdout: File, handle: &Handle) -> Result<()> {

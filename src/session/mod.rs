@@ -92,6 +92,7 @@ impl Session {
             idle_timeout: settings.idle_timeout.0,
             shutdown,
             rotated: RotatedConfig::default(),
+            kept: None,
         };
         Self {
             settings,

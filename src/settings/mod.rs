@@ -99,6 +99,11 @@ pub struct SourceArgs {
 }
 
 impl SourceArgs {
+    /// The connector of a shim.
+    pub fn of_shim(folder: &Path) -> Self {
+        Self { shim: Some(folder.to_owned()), ..Self::default() }
+    }
+
     /// The same arguments for another flow-shim.
     pub fn to_arguments(&self) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = Vec::new();

@@ -214,13 +214,14 @@ pub fn stream(declared: Box<RawValue>) -> Result<Stream> {
     Ok(entry.into_stream(declared))
 }
 
-/// The resource config that reads a stream by full refresh.
-pub fn full_refresh(stream: &Stream) -> Option<Value> {
-    let full = Method::FullTable.name();
-    stream.modes.iter().find(|it| *it == full)?;
+/// The resource config that reads a stream in this mode.
+pub fn in_mode(stream: &Stream, mode: &str) -> Option<Value> {
+    let mode = stream.modes.iter().find(|it| *it == mode)?;
     let mut resource = stream.resource.as_object()?.clone();
-    resource.insert("replicationMethod".into(), full.into());
-    resource.shift_remove("replicationKey");
+    resource.insert("replicationMethod".into(), mode.as_str().into());
+    if mode != Method::Incremental.name() {
+        resource.shift_remove("replicationKey");
+    }
     Some(resource.into())
 }
 

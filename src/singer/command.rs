@@ -48,7 +48,7 @@ pub async fn discover(singer: &Singer, launcher: &Launcher, config: &RawValue) -
     if let Some(catalog) = &singer.discovered {
         return catalog::streams(catalog);
     }
-    let prepared = launcher.prepare().await?;
+    let mut prepared = launcher.prepare().await?;
     let path = prepared.write(CONFIG, config.get())?;
     let run = run(launcher, prepared, &["--config", &path, "--discover"], usize::MAX).await?;
     if let Some(config) = run.config.as_deref().and_then(|it| changed(it, config)) {
@@ -78,7 +78,7 @@ pub async fn discover(singer: &Singer, launcher: &Launcher, config: &RawValue) -
 }
 
 pub async fn read(singer: &Singer, launcher: &Launcher, sync: &SyncRequest<'_>) -> Result<Connector> {
-    let prepared = launcher.prepare().await?;
+    let mut prepared = launcher.prepare().await?;
     let path = prepared.write(CONFIG, sync.config.get())?;
     let mut arguments = vec!["--config".to_owned(), path];
     let forms = match singer.catalog {

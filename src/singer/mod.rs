@@ -94,8 +94,12 @@ impl Discovery for Singer {
         catalog::choose_cursor(stream, path);
     }
 
-    fn full_refresh(&self, stream: &Stream) -> Option<Value> {
-        catalog::full_refresh(stream)
+    fn full_refresh_mode(&self) -> &'static str {
+        method::Method::FullTable.name()
+    }
+
+    fn in_mode(&self, stream: &Stream, mode: &str) -> Option<Value> {
+        catalog::in_mode(stream, mode)
     }
 
     fn unselected_entry(&self, stream: &Stream) -> Option<Box<RawValue>> {

@@ -70,8 +70,11 @@ pub trait Discovery {
     /// Makes discovery recommend this cursor field, if the stream lets users choose one.
     fn choose_cursor(&self, stream: &mut Stream, path: &[String]);
 
-    /// The resource config that reads a stream by full refresh; `None` if it has no such mode.
-    fn full_refresh(&self, stream: &Stream) -> Option<Value>;
+    /// The name of the mode that reads everything.
+    fn full_refresh_mode(&self) -> &'static str;
+
+    /// The resource config that reads a stream in one of its [`Stream::modes`]; `None` if it has no such mode.
+    fn in_mode(&self, stream: &Stream, mode: &str) -> Option<Value>;
 
     /// The reduced catalog entry for an unselected stream, if the protocol needs one.
     fn unselected_entry(&self, stream: &Stream) -> Option<Box<RawValue>>;

@@ -88,7 +88,7 @@ pub fn scripted(folder: &std::path::Path, case: &str) -> [String; 3] {
 }
 
 /// The files that `flow-shim init` writes.
-const FILES: [&str; 4] = ["shim.yaml", "Dockerfile", "flow.yaml", "README.md"];
+const FILES: [&str; 5] = ["shim.yaml", "Dockerfile", "flow.yaml", "README.md", ".github/workflows/ci.yml"];
 
 /// A working directory.
 pub struct Desk(TempDir);

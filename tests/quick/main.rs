@@ -29,6 +29,7 @@ mod parallel;
 mod preview;
 mod processes;
 mod prove;
+mod publish_kit;
 mod resource_configs;
 mod rotation;
 mod runtime_double;

@@ -529,3 +529,50 @@ fn quiet_previews_print_documents_only() {
     let verbose = crate::command::run(with(demo(2), ["-v"])).ok();
     assert!(verbose.stderr.contains("total") && verbose.stderr.contains("INFO"), "{}", verbose.stderr);
 }
+
+#[test]
+fn sessions_resume_one_another_without_a_state_file() {
+    let run = run(with(demo(20), ["--sessions", "3"])).ok();
+    assert_eq!((run.count("customers"), run.count("orders")), (20 + 8 + 8, 20 + 8 + 8));
+    assert!(run.stderr.contains("session 3 of 3"), "{}", run.stderr);
+    let limited = crate::command::run(with(demo(20), ["--sessions", "3", "--limit", "1"]));
+    assert_eq!(limited.code, Some(2), "{}", limited.stderr);
+}
+
+#[test]
+fn state_updates_are_printed_after_the_documents_that_they_cover() {
+    let run = run(with(demo(5), ["--output-state", "--select", "customers"])).ok();
+    let names: Vec<String> = run.documents().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names[0], "connectorState");
+    assert_eq!(names[1..7], ["customers", "customers", "customers", "customers", "customers", "connectorState"]);
+    let state = run.documents()[6].1.clone();
+    assert_eq!(state["bindingStateV1"]["customers.v0"]["rowId"], 5);
+}
+
+#[test]
+fn streams_are_read_in_the_mode_that_is_asked_for() {
+    let modes = ["--sessions", "2", "--mode", "cust*=full_refresh", "--mode", "orders=incremental"];
+    let captured = run(with(demo(5), modes)).ok();
+    // A full refresh reads everything again.
+    assert_eq!((captured.count("customers"), captured.count("orders")), (5 + 5, 5 + 8));
+    let said = |arguments: &[&str]| run(with(demo(5), arguments.iter().copied())).last_line();
+    let said = [said(&["--mode", "orders=daily"]), said(&["--mode", "x=incremental"])];
+    insta::assert_snapshot!(said.join("\n"));
+}
+
+#[test]
+fn kept_files_are_private_and_their_command_runs_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = folder.path().join("kept");
+    let run = run(with(demo(2), ["--keep-files", &text(&kept), "-v"])).ok();
+    assert!(run.stderr.contains("DEBUG running /proc/self/exe demo-source read --config"), "{}", run.stderr);
+    assert!(!run.stderr.contains("s3cret"), "{}", run.stderr);
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&kept), mode(&kept.join("4")), mode(&kept.join("4/config.json"))), (0o700, 0o700, 0o600));
+    let command = fs::read_to_string(kept.join("4/command")).unwrap();
+    let command = command.replace("/proc/self/exe", env!("CARGO_BIN_EXE_flow-shim"));
+    let again = std::process::Command::new("sh").args(["-c", &command]).output().unwrap();
+    assert_eq!(String::from_utf8(again.stdout).unwrap().matches("\"RECORD\"").count(), 6);
+    let twice = crate::command::run(with(demo(2), ["--keep-files", &text(&kept)]));
+    assert!(twice.last_line().contains("it is not empty"), "{}", twice.stderr);
+}

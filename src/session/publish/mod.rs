@@ -18,8 +18,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
-use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Map, Value};
 use tracing::{debug, error, info};
 
 use crate::flow::secret::Secret;
@@ -97,6 +97,23 @@ impl Publisher {
         *locked(&self.published) = Some((config.to_owned(), change.now));
         Ok(())
     }
+}
+
+/// Encrypts the config of a new task: the values that its schema marks or does not declare, and those with secret names. A config
+/// without secrets stays as it is. `schema` is the config's.
+pub async fn encrypt(config: Value, schema: Option<&Value>, shutdown: &Shutdown) -> Result<Box<RawValue>> {
+    let change = Change::new(Value::Object(Map::new()), config, schema);
+    let marks = marks::of(&change.now, &change.before, schema);
+    if marks == Value::Object(Map::new()) {
+        return Ok(to_raw_value(&change.now)?);
+    }
+    encryption::config(&change, &marks, &encryption_url(), shutdown).await
+}
+
+/// Where configs are encrypted if the runtime says nothing else.
+fn encryption_url() -> String {
+    let url = std::env::var(ENCRYPTION_URL).ok().filter(|it| !it.is_empty());
+    url.unwrap_or_else(|| DEFAULT_ENCRYPTION_URL.to_owned())
 }
 
 fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -213,8 +230,7 @@ impl<'a> Publication<'a> {
                 task_update::update_config(&encrypted, &[], &message, shutdown).await
             }
             (What::Encrypted, None) => {
-                let url = std::env::var(ENCRYPTION_URL).ok().filter(|it| !it.is_empty());
-                let encrypted = self.encrypted(url.as_deref().unwrap_or(DEFAULT_ENCRYPTION_URL)).await?;
+                let encrypted = self.encrypted(&encryption_url()).await?;
                 logging::config_update(&message, serde_json::from_str(encrypted.get())?);
                 Ok(())
             }
