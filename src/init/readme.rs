@@ -1,7 +1,8 @@
 //! Writes README.md: how to try the connector and how to use it in Flow.
 
 use super::origin::Base;
-use super::{Subject, dockerfile, license, quoted, skeleton, yaml};
+use super::{Subject, dockerfile, license, quoted, skeleton};
+use crate::terminal::figures::wrapped;
 
 /// The maximum length of a line of prose.
 const WIDTH: usize = 118;
@@ -97,5 +98,5 @@ fn signing_in(subject: &Subject) -> Vec<String> {
 }
 
 fn prose(text: &str) -> String {
-    yaml::wrapped(text, WIDTH).join("\n")
+    wrapped(text, WIDTH).join("\n")
 }

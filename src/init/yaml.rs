@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::terminal::figures::wrapped;
+
 /// The maximum length of a line; longer values are split over several lines.
 const WIDTH: usize = 100;
 
@@ -80,26 +82,11 @@ fn is_flat(value: &Value) -> bool {
     value.as_object().is_none_or(|members| members.values().all(|it| !it.is_object()))
 }
 
-/// A comment, wrapped.
+/// A comment, wrapped, without characters that YAML does not allow there.
 pub fn comment(lines: &mut Vec<String>, indent: usize, remark: &str) {
     let space = " ".repeat(indent);
-    lines.extend(wrapped(remark, WIDTH.saturating_sub(indent)).into_iter().map(|it| format!("{space}# {it}")));
-}
-
-/// Wraps a text at this width and removes characters that YAML does not allow in comments.
-pub fn wrapped(text: &str, width: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
-        let word = word.replace(|it: char| it.is_control() || !is_printable(it), "");
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
-                line.push(' ');
-                line.push_str(&word);
-            }
-            _ => lines.push(word),
-        }
-    }
-    lines
+    let remark = remark.replace(|it: char| !it.is_whitespace() && (it.is_control() || !is_printable(it)), "");
+    lines.extend(wrapped(&remark, WIDTH.saturating_sub(indent)).into_iter().map(|it| format!("{space}# {it}")));
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! Renders the report as text.
 
-use console::{Alignment, Style, Term, truncate_str};
+use console::{Alignment, Style, Term, measure_text_width, pad_str, truncate_str};
 use serde_json::Value;
 
 use super::config::{Branch, Field};
 use super::streams::{Stream, Totals};
 use super::{Report, Rewrite};
-use crate::terminal::figures::{columns, plural};
+use crate::terminal::figures::{columns, plural, wrapped};
 
 /// The maximum number of locations listed per change.
 const PLACES: usize = 3;
@@ -22,7 +22,7 @@ pub fn render(report: &Report, has_config: bool) -> String {
     report.config.fields.iter().for_each(|it| field_rows(it, 1, &mut rows));
     lines.extend(match rows.as_slice() {
         [] => vec!["  no fields".to_owned()],
-        rows => table(rows, 4),
+        rows => described(rows, width()),
     });
     section(&mut lines, "Streams");
     lines.extend(match (&report.streams, has_config) {
@@ -73,16 +73,45 @@ fn bold(text: &str) -> String {
     Style::new().bold().apply_to(text).to_string()
 }
 
-/// Aligns columns and cuts them to the width of the terminal, if stdout is one.
+/// The width of the terminal, if stdout is one.
+fn width() -> Option<usize> {
+    let term = Term::stdout();
+    term.is_term().then(|| usize::from(term.size().1))
+}
+
+/// Aligns columns and cuts them to the width of the terminal.
 fn table(rows: &[Vec<String>], count: usize) -> Vec<String> {
     let lines = columns(rows, &vec![Alignment::Left; count]);
-    match Term::stdout() {
-        term if term.is_term() => {
-            let width = usize::from(term.size().1);
-            lines.iter().map(|it| truncate_str(it, width, "…").into_owned()).collect()
-        }
-        _ => lines,
+    match width() {
+        Some(width) => lines.iter().map(|it| truncate_str(it, width, "…").into_owned()).collect(),
+        None => lines,
     }
+}
+
+/// The width without a terminal, and the least that a description gets beside its field.
+const PAGE: usize = 120;
+const BESIDE: usize = 40;
+
+/// Aligns fields, with their whole descriptions: in a last column, or below where that would be too narrow.
+fn described(rows: &[Vec<String>], width: Option<usize>) -> Vec<String> {
+    let width = width.unwrap_or(PAGE);
+    let fields: Vec<Vec<String>> = rows.iter().map(|row| row.iter().take(3).cloned().collect()).collect();
+    let fields = columns(&fields, &[Alignment::Left; 3]);
+    let left = fields.iter().map(|it| measure_text_width(it)).max().unwrap_or_default() + 2;
+    let mut lines = Vec::new();
+    for (row, field) in rows.iter().zip(fields) {
+        let description = row.get(3).map_or("", String::as_str);
+        if width >= left + BESIDE {
+            let mut description = wrapped(description, width - left).into_iter();
+            let first = description.next().unwrap_or_default();
+            lines.push(format!("{}{first}", pad_str(&field, left, Alignment::Left, None)).trim_end().to_owned());
+            lines.extend(description.map(|it| format!("{}{it}", " ".repeat(left))));
+        } else {
+            lines.push(truncate_str(&field, width, "…").into_owned());
+            lines.extend(wrapped(description, width.saturating_sub(6)).into_iter().map(|it| format!("      {it}")));
+        }
+    }
+    lines
 }
 
 fn field_rows(field: &Field, depth: usize, rows: &mut Vec<Vec<String>>) {
@@ -113,7 +142,7 @@ fn notes(field: &Field) -> String {
 
 /// The allowed values and the description.
 fn purpose(field: &Field) -> String {
-    let description = field.gist();
+    let description = field.description.clone().unwrap_or_default();
     if field.values.is_empty() {
         return description;
     }
@@ -185,4 +214,24 @@ fn total(it: &Totals) -> String {
         plural(*rewrites, "change"),
         plural(*rewritten_streams, "schema"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptions_are_whole_beside_a_field_or_below_it() {
+        let description =
+            "From here on, e.g. 2024-01-31. Rows that changed before are not captured, also not by a backfill.";
+        let rows = [
+            vec!["  start_date".to_owned(), "string (date)".to_owned(), "required".to_owned(), description.to_owned()],
+            vec!["    - OAuth".to_owned(), "auth_type: oauth".to_owned()],
+        ];
+        let at = |width| format!("{width}\n{}", described(&rows, Some(width)).join("\n"));
+        for width in [40, 80, 120] {
+            assert!(described(&rows, Some(width)).iter().all(|it| measure_text_width(it) <= width), "{width}");
+        }
+        insta::assert_snapshot!([120, 90, 50, 40].map(at).join("\n\n"));
+    }
 }

@@ -53,6 +53,21 @@ pub fn columns(rows: &[Vec<String>], alignments: &[Alignment]) -> Vec<String> {
     rows.iter().map(line).collect()
 }
 
+/// The words of a text in lines of at most this width; a longer word has a line of its own.
+pub fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if measure_text_width(line) + 1 + measure_text_width(word) <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
