@@ -2,10 +2,12 @@
 
 use std::fmt::Write as _;
 
+use prost::Message;
 use serde_json::Value;
 
+use super::messages::{Checkpoint, Inner, Operation, Record, UpdateResponse, ValueType};
 use super::report::Tried;
-use super::script::{MODES, Mode, STREAMS, States};
+use super::script::{MODES, Mode, STREAMS, States, of_lines};
 use super::session::{Desk, Setup};
 use super::tries::of_session;
 
@@ -105,7 +107,7 @@ fn changed(line: &str, at: usize, change: usize) -> Vec<u8> {
 
 /// Rows and states with one byte changed are captured or fail the capture; log messages never do.
 pub fn mutations(most: usize) -> Vec<Tried> {
-    let modes = &MODES[..2];
+    let modes = of_lines();
     let mut all = Vec::new();
     for mode in modes {
         let row = mode.wire.row(STREAMS[0], serde_json::json!({"id": 2})).to_string();
@@ -115,7 +117,7 @@ pub fn mutations(most: usize) -> Vec<Tried> {
             all.extend(places.map(|(at, change)| (mode, kind, text.clone(), at, change)));
         }
     }
-    let step = (all.len() / (most * 6)).max(1) | 1;
+    let step = (all.len() / most.saturating_mul(6)).max(1) | 1;
     let data = all.iter().step_by(step).map(|(mode, kind, text, at, change)| mutated(mode, kind, text, *at, *change));
     data.chain(modes.iter().map(mutated_logs)).collect()
 }
@@ -173,4 +175,72 @@ fn mutated_logs(mode: &'static Mode) -> Tried {
     }
     tried.wrong.extend(seen.wrong);
     tried
+}
+
+/// The same for the bytes of a Fivetran connector's messages. What they mean after the change is told by prost.
+pub fn mutated_messages(most: usize) -> Vec<Tried> {
+    let mode = &MODES[2];
+    let id = ValueType { inner: Some(Inner::Long(2)) };
+    let data = [("id".to_owned(), id)].into();
+    let record = Record { schema_name: None, table_name: STREAMS[0].to_owned(), kind: 0, data };
+    let checkpoint = Checkpoint { state_json: r#"{"alpha":{"pos":2}}"#.to_owned() };
+    let both = [("row", Operation::Record(record)), ("state", Operation::Checkpoint(checkpoint))];
+    let both = both.map(|(kind, it)| (kind, UpdateResponse { operation: Some(it) }.encode_to_vec()));
+    let places = |bytes: &[u8]| (0..bytes.len()).flat_map(|at| (0..BYTE_CHANGES).map(move |change| (at, change)));
+    let all: Vec<_> =
+        both.iter().flat_map(|(kind, bytes)| places(bytes).map(move |(at, change)| (kind, bytes, at, change))).collect();
+    let step = (all.len() / most.saturating_mul(6)).max(1) | 1;
+    let each = all.iter().step_by(step).map(|&(kind, bytes, at, change)| {
+        let message = with_another_byte(bytes, at, change);
+        let raw = message.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let before = rows(mode, if *kind == "row" { &[1] } else { &[1, 2] });
+        let lines = [before, vec![format!("%raw {raw}")], rows(mode, &[3])].concat();
+        let desk = Desk::new();
+        let case = desk.case(mode, &lines);
+        let seen = Setup::new(mode, &desk, &case).run();
+        let mut tried = of_session(format!("{kind}, byte {at}, change {change}"), &seen);
+        let count = seen.documents.len();
+        match seen.exit.code() {
+            Some(0) if count == 3 || count == 2 && *kind == "row" && is_no_row_of_ours(&message) => {}
+            Some(0) => {
+                tried.lost += 3_u64.saturating_sub(count as u64);
+                tried.wrong.push(format!("exit code 0 and {count} documents: {raw}"));
+            }
+            Some(1) if !seen.last.is_empty() => {}
+            code => tried.wrong.push(format!("it ended with {code:?}: {}", seen.last)),
+        }
+        tried.wrong.extend(seen.wrong);
+        tried
+    });
+    each.collect()
+}
+
+const BYTE_CHANGES: usize = 6;
+
+/// A message without a byte, or with another one in its place.
+fn with_another_byte(message: &[u8], at: usize, change: usize) -> Vec<u8> {
+    let byte = message[at];
+    let instead: &[u8] = match change {
+        0 => &[],
+        1 => &[0],
+        2 => &[0xff],
+        3 => &[byte.wrapping_add(1)],
+        4 => &[byte ^ 0x80],
+        _ => &[byte ^ 0x08],
+    };
+    [&message[..at], instead, &message[at + 1..]].concat()
+}
+
+/// Whether a message is a valid one without a row of the first stream: one of another table, a TRUNCATE, a warning.
+fn is_no_row_of_ours(message: &[u8]) -> bool {
+    match UpdateResponse::decode(message).map(|it| it.operation) {
+        Ok(Some(Operation::Record(record))) => {
+            record.table_name != STREAMS[0] || record.schema_name.is_some_and(|it| !it.is_empty()) || record.kind == 3
+        }
+        Ok(Some(Operation::Records(it))) => it.records.is_empty(),
+        Ok(Some(Operation::Checkpoint(_))) => true,
+        // What prost skips is a message that flow-shim knows.
+        Ok(None) => message.first().is_none_or(|it| [2, 4, 5, 8].contains(&(it >> 3))),
+        Err(_) => false,
+    }
 }

@@ -53,6 +53,8 @@ pub enum Modes {
     /// One of each protocol.
     Protocols,
     One,
+    /// One of Fivetran's protocol.
+    Fivetran,
 }
 
 /// What the faulty session commits.
@@ -94,6 +96,8 @@ pub struct Fault {
     pub variants: usize,
     pub modes: Modes,
     pub world: World,
+    /// It is about lines: connectors whose messages are none don't have it.
+    pub lines: bool,
     /// The script is larger than all pipes.
     pub long: bool,
     /// It waits more than it computes.
@@ -156,6 +160,7 @@ pub const fn fault(group: Group, name: &'static str, throw: Throw, want: Want) -
         variants: 1,
         modes: Modes::Protocols,
         world: PLAIN,
+        lines: matches!(throw, Throw::Line(_)),
         long: false,
         slow: false,
         heavy: false,
@@ -180,6 +185,11 @@ impl Fault {
 
     pub const fn world(mut self, world: World) -> Self {
         self.world = world;
+        self
+    }
+
+    pub const fn of_lines(mut self) -> Self {
+        self.lines = true;
         self
     }
 

@@ -12,6 +12,8 @@ mod services;
 mod damage;
 mod fault;
 mod memory;
+#[path = "../../src/fivetran/tests/messages.rs"]
+mod messages;
 mod model;
 mod oracle;
 mod report;

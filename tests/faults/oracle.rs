@@ -6,7 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use super::script::{STREAMS, Script, States, Step};
+use flow_shim::strict::backfills::Step;
+
+use super::script::{STREAMS, Script, States, Step as Play};
+use super::session::Seen;
 
 /// A committed document.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,13 +34,21 @@ pub enum Commits {
     AnyState,
 }
 
+/// The live rows of a collection, by id or row id.
+type Rows = BTreeMap<u64, Row>;
+
 /// A row in a collection.
-type Rows = BTreeMap<u64, u64>;
+struct Row {
+    /// The source's row.
+    id: u64,
+    /// A truncation that has begun will drop it.
+    is_old: bool,
+}
 
 pub struct Oracle {
     /// The positions that the connector has to be given, for each state that the last session may have ended at.
     starts: Vec<Vec<u64>>,
-    /// Per stream, the live rows: by id or row id, the source's row.
+    /// Per stream.
     collections: Vec<Rows>,
     /// Rows that may be in a collection twice: committed without a state of their own stream.
     repeatable: u64,
@@ -50,7 +61,7 @@ impl Oracle {
     pub fn new() -> Self {
         Self {
             starts: vec![vec![0; STREAMS.len()]],
-            collections: vec![Rows::new(); STREAMS.len()],
+            collections: STREAMS.map(|_| Rows::new()).into(),
             repeatable: 0,
             lost: 0,
             doubled: 0,
@@ -64,9 +75,10 @@ impl Oracle {
         self.starts.iter().map(count).min().unwrap_or(0)
     }
 
-    /// Follows a session. `given` are the positions that the connector got, if it was started.
-    pub fn session(&mut self, script: &Script, commits: Commits, given: Option<&[u64]>, documents: &[Document]) {
-        let start = self.start(given);
+    /// Follows a session.
+    pub fn session(&mut self, script: &Script, commits: Commits, seen: &Seen) {
+        let documents = &seen.documents;
+        let start = self.start(seen.given.as_deref());
         let rows: Vec<&Document> = documents.iter().filter(|it| !it.is_deletion).collect();
         let printed = printed(script, &start);
         let known =
@@ -86,7 +98,7 @@ impl Oracle {
             self.wrong
                 .push(format!("{} documents were committed, which is not where the connector said so", rows.len()));
         }
-        self.apply(script, documents);
+        self.apply(script, seen);
         let positions: Vec<Vec<u64>> = ends.iter().map(|end| self.positions_after(script, *end, &start)).collect();
         if let (false, Some(position)) = (script.mode.refresh, positions.last()) {
             let uncovered = |row: &&&Document| row.id.is_some_and(|id| id > position[row.stream]);
@@ -97,7 +109,7 @@ impl Oracle {
         }
     }
 
-    /// The positions that a session starts from, compared with what it was given.
+    /// The positions that a session starts from, compared with what the connector was given, if it was started.
     fn start(&mut self, given: Option<&[u64]>) -> Vec<u64> {
         let best = self.starts.last().cloned().unwrap_or_default();
         let Some(given) = given else { return best };
@@ -123,7 +135,7 @@ impl Oracle {
         };
         let mut positions = start.to_vec();
         for index in 0..end {
-            let Step::State(stream) = script.steps[index] else { continue };
+            let Play::State(stream) = script.steps[index] else { continue };
             let there = script.positions(index);
             for (at, position) in positions.iter_mut().enumerate() {
                 if at == stream || mode.states != States::Stream {
@@ -134,12 +146,21 @@ impl Oracle {
         positions
     }
 
-    /// Reduces documents into the collections.
-    fn apply(&mut self, script: &Script, documents: &[Document]) {
-        for it in documents {
-            let Some(key) = (if script.mode.keyed { it.id } else { Some(it.row_id) }) else { continue };
+    /// Reduces documents into the collections, and truncates these.
+    fn apply(&mut self, script: &Script, seen: &Seen) {
+        let mut backfills = seen.backfills.iter().peekable();
+        for count in 0..=seen.documents.len() {
+            while let Some(it) = backfills.next_if(|it| it.after <= count) {
+                let rows = &mut self.collections[it.binding];
+                match it.step {
+                    Step::Begin => rows.values_mut().for_each(|it| it.is_old = true),
+                    Step::Complete => rows.retain(|_, it| !it.is_old),
+                }
+            }
+            let Some(it) = seen.documents.get(count) else { continue };
+            let Some(key) = (if script.mode.key.is_some() { it.id } else { Some(it.row_id) }) else { continue };
             match it.id {
-                Some(id) if !it.is_deletion => self.collections[it.stream].insert(key, id),
+                Some(id) if !it.is_deletion => self.collections[it.stream].insert(key, Row { id, is_old: false }),
                 _ => self.collections[it.stream].remove(&key),
             };
         }
@@ -150,8 +171,8 @@ impl Oracle {
         for (stream, count) in script.rows().into_iter().enumerate() {
             let mut counts = vec![0_u64; count as usize];
             let mut strangers = 0;
-            for id in self.collections[stream].values() {
-                match counts.get_mut((*id - 1) as usize) {
+            for row in self.collections[stream].values() {
+                match counts.get_mut((row.id - 1) as usize) {
                     Some(it) => *it += 1,
                     None => strangers += 1,
                 }
@@ -167,8 +188,8 @@ impl Oracle {
                 self.doubled += surplus - may_repeat;
                 self.wrong.push(format!("{surplus} rows of {} are in the collection twice", STREAMS[stream]));
             }
-            // Only row ids tell which rows are gone.
-            if strangers > 0 && !script.mode.keyed {
+            // A key does not tell which rows are gone.
+            if strangers > 0 && (script.mode.key.is_none() || script.mode.truncates) {
                 self.wrong
                     .push(format!("{strangers} rows of {} are gone at the source and not deleted", STREAMS[stream]));
             }
@@ -188,7 +209,7 @@ fn printed(script: &Script, start: &[u64]) -> Vec<(usize, usize, u64)> {
     let mut positions = vec![0; STREAMS.len()];
     let mut rows = Vec::new();
     for (index, step) in script.steps.iter().enumerate() {
-        if let Step::Row(stream) = *step {
+        if let Play::Row(stream) = *step {
             positions[stream] += 1;
             if positions[stream] > start[stream] {
                 rows.push((index, stream, positions[stream]));
@@ -200,7 +221,7 @@ fn printed(script: &Script, start: &[u64]) -> Vec<(usize, usize, u64)> {
 
 /// Whether a step is a state that a connector prints which continues from these positions.
 fn is_printed_state(script: &Script, step: usize, start: &[u64]) -> bool {
-    let Step::State(stream) = script.steps[step] else { return false };
+    let Play::State(stream) = script.steps[step] else { return false };
     let positions = script.positions(step);
     let is_its = |it: &usize| positions[*it] > 0 && (*it == stream || script.mode.states != States::Stream);
     (0..STREAMS.len()).filter(is_its).any(|it| positions[it] > start[it])

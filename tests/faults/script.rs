@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::json;
 
-use super::wire::{Airbyte, Singer, Wire};
+use super::wire::{Airbyte, Fivetran, Singer, Wire};
 
 /// The streams of every script.
 pub const STREAMS: [&str; 2] = ["alpha", "beta"];
@@ -34,26 +34,39 @@ pub struct Mode {
     /// As the resource config names it.
     pub method: &'static str,
     pub refresh: bool,
-    /// The collections are keyed by `id`, not by the row id.
-    pub keyed: bool,
+    /// The key of the collections, if it is not the row id.
+    pub key: Option<&'static str>,
     pub states: States,
     /// The connector says when it begins and completes a stream.
     pub statuses: bool,
     /// An interrupted sync continues from its last state.
     pub resumes: bool,
+    /// shim.yaml says that the collections are truncated.
+    pub truncates: bool,
 }
 
 const fn airbyte(name: &'static str, method: &'static str, keyed: bool, states: States) -> Mode {
     let refresh = matches!(method.as_bytes(), b"full_refresh");
     let resumes = !matches!(states, States::Never);
-    Mode { name, wire: &Airbyte, method, refresh, keyed, states, statuses: false, resumes }
+    let key = if keyed { Some("/id") } else { None };
+    Mode { name, wire: &Airbyte, method, refresh, key, states, statuses: false, resumes, truncates: false }
 }
 
 const fn singer(name: &'static str, method: &'static str, keyed: bool, states: States) -> Mode {
     let refresh = matches!(method.as_bytes(), b"FULL_TABLE");
     // Row ids of an interrupted full table start over.
     let resumes = !matches!(states, States::Never) && (keyed || !refresh);
-    Mode { name, wire: &Singer, method, refresh, keyed, states, statuses: false, resumes }
+    let key = if keyed { Some("/id") } else { None };
+    Mode { name, wire: &Singer, method, refresh, key, states, statuses: false, resumes, truncates: false }
+}
+
+/// A connector's own full refresh: it truncates a table that its state does not know, and forgets its state in the end.
+const TRUNCATE: &str = "TRUNCATE";
+
+const fn fivetran(name: &'static str, method: &'static str, key: Option<&'static str>) -> Mode {
+    let refresh = !method.is_empty();
+    let states = States::Bookmarks;
+    Mode { name, wire: &Fivetran, method, refresh, key, states, statuses: refresh, resumes: true, truncates: false }
 }
 
 impl Mode {
@@ -61,11 +74,23 @@ impl Mode {
         self.statuses = true;
         self
     }
+
+    const fn truncating(mut self) -> Self {
+        self.truncates = true;
+        self
+    }
+
+    /// What shim.yaml says.
+    pub fn shim_yaml(&self) -> Option<&'static str> {
+        self.truncates.then_some("fullRefresh: truncate\n")
+    }
 }
 
-pub static MODES: [Mode; 15] = [
+/// The first ones are one of each protocol.
+pub static MODES: [Mode; 24] = [
     airbyte("incremental", "incremental", true, States::Stream),
     singer("INCREMENTAL", "INCREMENTAL", true, States::Bookmarks),
+    fivetran("Fivetran", "", Some("/id")),
     airbyte("full refresh by row id with statuses", "full_refresh", false, States::Stream).with_statuses(),
     singer("FULL_TABLE by row id", "FULL_TABLE", false, States::Never).with_statuses(),
     airbyte("incremental by row id", "incremental", false, States::Stream),
@@ -80,7 +105,25 @@ pub static MODES: [Mode; 15] = [
     singer("LOG_BASED", "LOG_BASED", true, States::Bookmarks),
     singer("FULL_TABLE with bookmarks", "FULL_TABLE", true, States::Bookmarks).with_statuses(),
     singer("FULL_TABLE by row id with bookmarks", "FULL_TABLE", false, States::Bookmarks).with_statuses(),
+    fivetran("Fivetran without a key", "", Some("/_fivetran_id")),
+    fivetran("Fivetran by row id", "", None),
+    fivetran("Fivetran with TRUNCATE", TRUNCATE, Some("/id")),
+    fivetran("Fivetran, truncating", TRUNCATE, Some("/id")).truncating(),
+    fivetran("Fivetran without a key, truncating", TRUNCATE, Some("/_fivetran_id")).truncating(),
+    airbyte("full refresh, truncating", "full_refresh", true, States::Stream).with_statuses().truncating(),
+    airbyte("full refresh by row id, not resumable, truncating", "full_refresh", false, States::Never).truncating(),
+    singer("FULL_TABLE, truncating", "FULL_TABLE", true, States::Never).with_statuses().truncating(),
 ];
+
+/// One of each protocol.
+pub fn protocols() -> &'static [Mode] {
+    &MODES[..3]
+}
+
+/// One of each protocol whose messages are lines.
+pub fn of_lines() -> &'static [Mode] {
+    &MODES[..2]
+}
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Step {
@@ -199,7 +242,7 @@ impl Script {
                 lines.extend(self.lines_at(index, &mut positions));
             }
         }
-        // A tap that has read a full table forgets its bookmarks.
+        // A source that has read everything forgets where it was.
         if self.mode.refresh && self.mode.states == States::Bookmarks {
             lines.push(self.mode.wire.state(0, &vec![0; STREAMS.len()], self.mode.states).to_string());
         }
@@ -232,12 +275,15 @@ impl Script {
         if !mode.wire.arguments().is_empty() {
             let _ = write!(text, "\n== arguments\n{}\n", mode.wire.arguments().join("\n"));
         }
+        if let Some(yaml) = mode.shim_yaml() {
+            let _ = write!(text, "\n== shim\n{yaml}");
+        }
         text += "\n== bindings\n";
         for stream in STREAMS {
-            let key = if mode.keyed { " key=/id" } else { "" };
-            let _ = writeln!(text, "{}{key}", mode.wire.binding(stream, mode));
+            let key = mode.key.map(|it| format!(" key={it}")).unwrap_or_default();
+            let _ = writeln!(text, "{}{key}", mode.wire.resource(stream, mode));
         }
-        let _ = write!(text, "\n== discover\n{}\n", mode.wire.discovered());
+        let _ = write!(text, "\n== discover\n{}\n", mode.wire.discovered(mode));
         text
     }
 }

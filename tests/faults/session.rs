@@ -1,11 +1,13 @@
 //! One session of a try: the built binary between the strict runtime and a scripted connector, and what was seen of it.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+use flow_shim::strict::backfills::Backfill;
 use flow_shim::strict::{self, Binding, Codec, Part, Then, Watcher};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -84,6 +86,8 @@ pub struct Setup<'a> {
     pub desk: &'a Desk,
     pub world: &'a World,
     pub state: &'a Value,
+    /// The bindings whose backfill an earlier session has begun.
+    pub begun: HashSet<usize>,
     pub hook: Option<(When, &'a [Act])>,
     pub config: &'a Value,
     /// Texts that no log line may have.
@@ -94,6 +98,10 @@ pub struct Setup<'a> {
 
 pub struct Seen {
     pub documents: Vec<Document>,
+    /// The committed begins and ends of truncations.
+    pub backfills: Vec<Backfill>,
+    /// The bindings whose backfill has begun and is not complete.
+    pub begun: HashSet<usize>,
     pub state: Value,
     /// The positions that the connector was given, if it was started.
     pub given: Option<Vec<u64>>,
@@ -121,6 +129,7 @@ impl<'a> Setup<'a> {
             desk,
             world: &PLAIN,
             state: &NOTHING,
+            begun: HashSet::new(),
             hook: None,
             config: &CONFIG,
             secrets: vec![SECRET.to_owned()],
@@ -131,11 +140,11 @@ impl<'a> Setup<'a> {
 
     pub fn run(&self) -> Seen {
         let bindings = STREAMS.map(|stream| {
-            let name = if self.mode.method.starts_with(char::is_uppercase) { "replicationMethod" } else { "syncMode" };
-            let mut resource = json!({"stream": stream});
-            resource[name] = self.mode.method.into();
-            let binding = Binding::of_resource(resource);
-            if self.mode.keyed { binding.key(["/id"]) } else { binding }
+            let binding = Binding::of_resource(self.mode.wire.resource(stream, self.mode));
+            match self.mode.key {
+                Some(key) => binding.key([key]),
+                None => binding,
+            }
         });
         self.run_with(&bindings)
     }
@@ -149,11 +158,13 @@ impl<'a> Setup<'a> {
         runtime.codec = if self.act.is_multiple_of(2) { Codec::Proto } else { Codec::Json };
         let mut watch = Watch { hook: self.hook, ..Watch::default() };
         let start = Instant::now();
-        let session = runtime.open(bindings, self.state).run(&mut watch).expect("flow-shim starts");
+        let session = runtime.open(bindings, self.state).begun(self.begun.clone()).run(&mut watch).expect("flow-shim starts");
         let end = session.end;
         let took = watch.acted.map_or(end.took, |it| (start + end.took).saturating_duration_since(it));
         let mut seen = Seen {
             documents: watch.committed,
+            backfills: session.backfills,
+            begun: session.begun,
             state: session.state,
             given: given(&received.join("read")),
             last: end.last_message().to_owned(),
@@ -185,10 +196,11 @@ impl<'a> Setup<'a> {
         let player = repository().join("fixtures/scripted-source");
         let shim = [env!("CARGO_BIN_EXE_flow-shim").to_owned(), "serve".to_owned()];
         let arguments = self.mode.wire.arguments().iter().map(|it| (*it).to_owned());
-        let shim_yaml = self.world.shim_yaml.map(|text| {
+        let shim_yaml = self.mode.shim_yaml().into_iter().chain(self.world.shim_yaml).collect::<String>();
+        let shim_yaml = (!shim_yaml.is_empty()).then(|| {
             let folder = self.desk.path("shim");
             fs::create_dir_all(&folder).expect("a directory");
-            fs::write(folder.join("shim.yaml"), text).expect("a file");
+            fs::write(folder.join("shim.yaml"), shim_yaml).expect("a file");
             ["--shim".to_owned(), folder.to_string_lossy().into_owned()]
         });
         let connector = self.world.connector(self.desk, &player.to_string_lossy());
@@ -212,10 +224,13 @@ impl<'a> Setup<'a> {
 
 /// The positions in the state that the scripted connector has received.
 fn given(folder: &Path) -> Option<Vec<u64>> {
-    if !folder.join("call").exists() {
-        return None;
-    }
-    let text = fs::read_to_string(folder.join("state")).unwrap_or_else(|_| "null".to_owned());
+    let read = |name: &str| fs::read_to_string(folder.join(name));
+    let text = match read("request") {
+        // A Fivetran connector's.
+        Ok(request) => serde_json::from_str::<Value>(&request).ok()?["state_json"].as_str()?.to_owned(),
+        Err(_) if !folder.join("call").exists() => return None,
+        Err(_) => read("state").unwrap_or_else(|_| "null".to_owned()),
+    };
     let state: Value = serde_json::from_str(&text).ok()?;
     Some(STREAMS.map(|stream| position(&state, stream).unwrap_or(0)).into())
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::fault::few;
 use super::report::Tried;
-use super::script::{MODES, Mode, Script};
+use super::script::{MODES, Mode, Script, of_lines, protocols};
 use super::session::{Desk, Setup};
 use super::tries::of_session;
 
@@ -44,12 +44,62 @@ fn sources() -> Vec<(&'static str, Value)> {
     ]
 }
 
+/// Of Fivetran connectors only.
+fn servers() -> Vec<(&'static str, Value)> {
+    let shared = |it: Value| json!({"bindingStateV1": {"alpha.v0": {"rowId": 7}}, "sharedStateV1": it});
+    vec![
+        ("a shared state that is a text", shared(json!(["x"]))),
+        ("a shared state without its text", shared(json!([{"tables": "0011223344556677"}]))),
+        ("a shared state that is not a text", shared(json!([{"state": {"n": 1}, "tables": "0011223344556677"}]))),
+        (
+            "a hash of tables that is a number",
+            json!({
+                "bindingStateV1": {"alpha.v0": {"rowId": 7, "state": [{"tables": 7}]}},
+                "sharedStateV1": [{"state": "{}", "tables": "0011223344556677"}],
+            }),
+        ),
+    ]
+}
+
+/// What wrappers before this one kept at the top of Flow's state, or in cells, and what became of it.
+fn legacy() -> Vec<(&'static Mode, (&'static str, Value))> {
+    let (source, tap) = (&MODES[0], &MODES[1]);
+    vec![
+        (source, ("a state of airbyte-to-flow that is a text", json!({"alpha": "2024-01-01"}))),
+        (source, ("a state of airbyte-to-flow that is a number", json!({"alpha": 7, "beta": {"pos": 7}}))),
+        (source, ("a state of airbyte-to-flow that is a list", json!({"alpha": [{"pos": 7}]}))),
+        (source, ("a state of airbyte-to-flow that is true, beside cells", json!({"alpha": true, "bindingStateV1": {}}))),
+        (source, ("states of airbyte-to-flow that are a list", json!([{"alpha": {"pos": 7}}]))),
+        (source, ("states of airbyte-to-flow that are a text", json!("alpha"))),
+        (
+            source,
+            ("a row id of CaptureShim that is a text", json!({"bindingStateV1": {"alpha.v0": {"rowId": "7",
+                "state": {"type": "STREAM", "stream": {"stream_descriptor": {"name": "alpha"}, "stream_state": {"pos": 7}}}}}})),
+        ),
+        (
+            source,
+            ("a state of CaptureShim of an unknown type", json!({"bindingStateV1": {"alpha.v0": {"rowId": 7,
+                "state": {"type": "GLOBULE", "globule": {}}}}})),
+        ),
+        (
+            source,
+            ("a state of CaptureShim whose stream is a text", json!({"bindingStateV1": {"alpha.v0": {"rowId": 7,
+                "state": {"type": "STREAM", "stream": "alpha"}}}})),
+        ),
+        (tap, ("a cell of flow_sdk that is a text", json!({"bindingStateV1": {"alpha.v0": "2024-01-01"}}))),
+        (tap, ("a cell of flow_sdk whose row counter is negative",
+            json!({"bindingStateV1": {"alpha.v0": {"replication_key": "id", "estuary.dev/rowCounter": -1}}}))),
+        (tap, ("states of flow_sdk that are a list", json!({"bindingStateV1": [{"replication_key": "id"}]}))),
+    ]
+}
+
 pub fn damaged(most: usize) -> Vec<Tried> {
     let in_a_cell = |(name, cell)| (name, json!({"bindingStateV1": {"alpha.v0": cell}}));
-    let of_both = MODES[..2].iter().flat_map(|mode| cells().into_iter().map(in_a_cell).map(move |it| (mode, it)));
+    let of_all = protocols().iter().flat_map(|mode| cells().into_iter().map(in_a_cell).map(move |it| (mode, it)));
     let tap = json!({"bindingStateV1": {"alpha.v0": {"replication_key": "id", "estuary.dev/rowCounter": "x"}}});
-    let all = of_both.chain(sources().into_iter().map(|it| (&MODES[0], it)));
+    let all = of_all.chain(sources().into_iter().map(|it| (&MODES[0], it)));
     let all = all.chain([(&MODES[1], ("a row counter of flow_sdk that is a text", tap))]);
+    let all = all.chain(legacy()).chain(servers().into_iter().map(|it| (&MODES[2], it)));
     let each = all.take(few(most)).map(|(mode, (name, state))| {
         let desk = Desk::new();
         let case = desk.case(mode, &[mode.wire.row("alpha", json!({"id": 8})).to_string()]);
@@ -111,7 +161,7 @@ pub fn shapes(most: usize) -> Vec<Tried> {
         json!(true),
         json!({}),
     ];
-    let all = MODES[..2].iter().flat_map(|mode| shapes.iter().map(move |it| (mode, it)));
+    let all = of_lines().iter().flat_map(|mode| shapes.iter().map(move |it| (mode, it)));
     let each = all.take(few(most)).map(|(mode, shape)| {
         let stranger = mode.wire.row("gamma", json!({"id": 1})).to_string();
         let lines = [
@@ -130,7 +180,7 @@ pub fn shapes(most: usize) -> Vec<Tried> {
 
 pub fn large(_: usize) -> Vec<Tried> {
     const SIZE: usize = 50_000_000;
-    let each = MODES[..2].iter().map(|mode| {
+    let each = of_lines().iter().map(|mode| {
         let line = message(mode, &json!({"pad": "$x(50000000)"})).to_string();
         let (mut tried, given) = returned(mode, "50 MB", &[format!("%line {line}")], place_of(mode));
         let length = given["pad"].as_str().map_or(0, str::len);
@@ -160,14 +210,14 @@ fn too_large() -> Tried {
 pub fn many_streams(_: usize) -> Vec<Tried> {
     const COUNT: usize = 10_000;
     let names: Vec<String> = (0..COUNT).map(|it| format!("stream_{it}")).collect();
-    let each = MODES[..2].iter().map(|mode| {
+    let each = protocols().iter().map(|mode| {
         let desk = Desk::new();
-        let is_source = mode.wire.arguments().is_empty();
-        let streams = if is_source { "/catalog/streams" } else { "/streams" };
-        let mut discovered = mode.wire.discovered();
-        if let Some(Value::Array(all)) = discovered.pointer_mut(streams) {
-            let one = all[0].clone();
-            *all = names.iter().map(|name| named(&one, name)).collect();
+        let mut discovered = mode.wire.discovered(mode);
+        for place in ["/catalog/streams", "/streams", "/without_schema/tables"] {
+            if let Some(Value::Array(all)) = discovered.pointer_mut(place) {
+                let one = all[0].clone();
+                *all = names.iter().map(|name| named(&one, name)).collect();
+            }
         }
         let lines: Vec<String> = names.iter().map(|name| mode.wire.row(name, json!({"id": 1})).to_string()).collect();
         let prologue = Script::short(mode).prologue("Many streams.");
@@ -176,10 +226,7 @@ pub fn many_streams(_: usize) -> Vec<Tried> {
         let text = format!("{prologue}== discover\n{discovered}\n\n=== open\n== read\n{}\n", lines.join("\n"));
         fs::write(&case, text).expect("a file");
         let bindings = names.iter().map(|name| {
-            let method = if is_source { "syncMode" } else { "replicationMethod" };
-            let mut resource = json!({"stream": name});
-            resource[method] = mode.method.into();
-            Binding::of_resource(resource).key(["/id"])
+            Binding::of_resource(mode.wire.resource(name, mode)).key(["/id"])
         });
         let seen = Setup::new(mode, &desk, &case).run_with(&bindings.collect::<Vec<_>>());
         let mut tried = of_session(mode.name.to_owned(), &seen);

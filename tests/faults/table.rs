@@ -4,7 +4,7 @@ use flow_shim::strict::Part;
 
 use super::fault::Group::{Death, Lines, Memory, Modes as InModes, Requests, Secrets, Space, Stalls, State, Time};
 use super::fault::Kept::{Nothing, Some};
-use super::fault::Modes::{All, One};
+use super::fault::Modes::{All, Fivetran, One};
 use super::fault::Places::{End, Every, Start};
 use super::fault::Throw::{Connector, Held, Line, Meanwhile, Nothing as NoThrow, Own};
 use super::fault::{Fault, INT, KILL, KILLED, STOP, STOPPED, TERM, WHOLE, WHOLE_OR_FAILS, fails, fault};
@@ -122,7 +122,7 @@ pub static FAULTS: &[Fault] = &[
     connector(Death, "SIGKILL to the connector, at each boundary", &["%kill KILL"], fails("killed by signal 9")).at(Every).in_modes(All),
     connector(Death, "SIGTERM to the connector", &["%kill TERM"], fails("killed by signal 15")),
     connector(Death, "SIGSEGV to the connector", &["%kill SEGV"], fails("killed by signal 11")),
-    connector(Death, "the connector closes stdout and stays", &["%drop", "%wait"], fails("closed its output but did not exit").within(40)).slow(),
+    connector(Death, "the connector closes stdout and stays", &["%drop", "%wait"], fails("closed its output but did not exit").within(40)).slow().of_lines(),
     connector(Death, "the connector ignores SIGTERM", &["%on TERM ignore", "%shell kill -TERM $SHIM", "%wait"], STOPPED.within(IN_TIME + 9)).slow(),
     connector(Death, "a grandchild holds the pipe", &["%grandchild"], WHOLE.within(30)),
     connector(Death, "a daemon holds the pipe and ignores SIGTERM", &["%grandchild deaf session"], WHOLE.within(30)),
@@ -147,7 +147,6 @@ pub static FAULTS: &[Fault] = &[
     // Modes.
     fault(InModes, "undisturbed, then resumed, then with fewer rows", NoThrow, WHOLE).in_modes(All),
     fault(InModes, "undisturbed, with more than fits into the pipes", NoThrow, WHOLE).in_modes(All).long(),
-    fault(InModes, "Fivetran updates with checkpoints", NoThrow, WHOLE).world(needing(Needs::Fivetran, "")),
     // Stalls.
     fault(Stalls, "the runtime reads nothing for 2 s", Meanwhile(&[Stall(2)]), WHOLE).long().slow(),
     fault(Stalls, "the runtime reads nothing for 30 s", Meanwhile(&[Stall(30)]), WHOLE.within(60)).long().slow().heavy().in_modes(All),
@@ -156,7 +155,7 @@ pub static FAULTS: &[Fault] = &[
     connector(Stalls, "the connector is silent", &["%wait"], fails("the connector said nothing for 8s").exits(&[0, 1]).within(60)).at(Every).slow().world(yaml("idleTimeout: 8s\n")),
     connector(Stalls, "the connector only logs", &["%shell for i in 1 2 3 4 5 6 7 8 9 10 11 12; do echo at work >&2; sleep 1; done"], WHOLE.within(60)).slow().world(yaml("idleTimeout: 8s\n")),
     connector(Stalls, "100 MB of stderr while stdout is quiet", &["%shell yes $(head -c 4000 /dev/zero | tr '\\0' x) | head -c 100000000 >&2"], WHOLE.within(200)).heavy(),
-    connector(Stalls, "100 MB of noise on stdout while stderr is quiet", &["%repeat 25000 noise $x(4000)"], WHOLE.within(200)).heavy(),
+    connector(Stalls, "100 MB of noise on stdout while stderr is quiet", &["%repeat 25000 noise $x(4000)"], WHOLE.within(200)).heavy().of_lines(),
     connector(Stalls, "nobody reads stderr", &["%shell yes $(head -c 400 /dev/zero | tr '\\0' x) | head -c 10000000 >&2"], WHOLE.within(30).silent()).world(shell(r#"mkfifo -m 666 "$DIR/stderr"; exec "$@" 2<>"$DIR/stderr""#)),
     connector(Stalls, "nobody reads stderr, then SIGTERM", &["%shell yes $(head -c 400 /dev/zero | tr '\\0' x) | head -c 10000000 >&2; kill -TERM $SHIM", "%wait"], STOPPED.within(IN_TIME + 9).silent()).slow().world(shell(r#"mkfifo -m 666 "$DIR/stderr"; exec "$@" 2<>"$DIR/stderr""#)),
     fault(Stalls, "services for a rotated token hang, fail, close in mid-answer", Own(rotated::tries), WHOLE).slow(),
@@ -175,16 +174,20 @@ pub static FAULTS: &[Fault] = &[
     fault(Lines, "a Python repr", Line(damage::repr), fails("")),
     fault(Lines, "JSON in quotes", Line(damage::quoted), fails("")),
     fault(Lines, "one-byte mutations of each kind of message", Own(damage::mutations), WHOLE),
-    connector(Lines, "a library's JSON over several lines", &["{", "  \"retries\": [", "    1,", "    {\"type\": \"x\"}", "  ]", "}"], WHOLE),
-    connector(Lines, "a million empty lines", &["%repeat 1000000 "], WHOLE.within(200)).heavy(),
-    connector(Lines, "a million lines of noise", &["%repeat 1000000 noise $n"], WHOLE.within(300)).heavy(),
+    fault(Lines, "one-byte mutations of a Fivetran connector's messages", Own(damage::mutated_messages), WHOLE),
+    connector(Lines, "half a message, and the connector exits", &["%cut 0a0c", "%exit 0"], fails("")).in_modes(Fivetran).at(Every),
+    connector(Lines, "half a message, and SIGKILL to the connector", &["%cut 0a0c", "%kill KILL"], fails("killed by signal 9")).in_modes(Fivetran),
+    connector(Lines, "a gRPC status, at each boundary", &["%status UNAVAILABLE the source went away"], fails("the source went away")).in_modes(Fivetran).at(Every),
+    connector(Lines, "a library's JSON over several lines", &["{", "  \"retries\": [", "    1,", "    {\"type\": \"x\"}", "  ]", "}"], WHOLE).of_lines(),
+    connector(Lines, "a million empty lines", &["%repeat 1000000 "], WHOLE.within(200)).heavy().of_lines(),
+    connector(Lines, "a million lines of noise", &["%repeat 1000000 noise $n"], WHOLE.within(300)).heavy().of_lines(),
     connector(Lines, "a million log lines on stderr", &["%shell yes 'INFO page done' | head -n 1000000 >&2"], WHOLE.within(300)).heavy(),
-    connector(Lines, "300 MB of noise on one line", &["%line $x(300000000)"], WHOLE.within(200)).heavy(),
-    connector(Lines, "300 MB of noise without a newline at the end", &["%bytes $x(300000000)"], WHOLE.within(200)).at(End).heavy(),
+    connector(Lines, "300 MB of noise on one line", &["%line $x(300000000)"], WHOLE.within(200)).heavy().of_lines(),
+    connector(Lines, "300 MB of noise without a newline at the end", &["%bytes $x(300000000)"], WHOLE.within(200)).at(End).heavy().of_lines(),
     fault(Lines, "a record of 300 MB", Line(damage::huge), fails("").within(200)).heavy(),
     fault(Lines, "a record of 300 MB without a newline at the end", Line(damage::huge_at_the_end), fails("").within(200)).heavy(),
     // Space and rights.
-    fault(Space, "TMPDIR is full", NoThrow, fails("").kept(Nothing)).world(needing(Needs::Mounts, mounted!(r#"mount -t tmpfs -o size=4k none "$TMPDIR" && head -c 4096 /dev/zero >"$TMPDIR/full""#))),
+    fault(Space, "TMPDIR is full", NoThrow, fails("").kept(Nothing)).world(needing(Needs::Mounts, mounted!(r#"mount -t tmpfs -o size=4k none "$TMPDIR" && head -c 4096 /dev/zero >"$TMPDIR/full""#))).of_lines(),
     fault(Space, "TMPDIR is read-only", NoThrow, WHOLE).world(needing(Needs::Mounts, mounted!(r#"mount -t tmpfs -o ro none "$TMPDIR""#))),
     fault(Space, "TMPDIR does not exist", NoThrow, WHOLE).world(env(&[("TMPDIR", "/nowhere/tmp")])),
     fault(Space, "TMPDIR is on another file system", NoThrow, WHOLE).world(needing(Needs::Mounts, mounted_tmpdir!(""))),
@@ -225,7 +228,7 @@ pub static FAULTS: &[Fault] = &[
     fault(Secrets, "a secret that is a word of the protocol", Own(secrets::words), WHOLE),
     fault(Secrets, "a secret in argv, environ, files and core files", Own(secrets::places_that_others_see), WHOLE),
     // Memory.
-    fault(Memory, "500,000 records (five million with FAULTS=all)", Own(memory::many_records), WHOLE).heavy(),
-    fault(Memory, "records of 15 MB", Own(memory::large_records), WHOLE).heavy(),
+    fault(Memory, "five million records", Own(memory::many_records), WHOLE).heavy(),
+    fault(Memory, "records of 64 MB", Own(memory::large_records), WHOLE).heavy(),
     fault(Memory, "states of 50 MB, a slow reader", Own(memory::large_states), WHOLE).heavy(),
 ];

@@ -1,5 +1,6 @@
 //! The tries of a fault, and how one is made: the faulty session, then healthy ones that continue from what was committed.
 
+use std::collections::HashSet;
 use std::fmt::{self, Write as _};
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -12,7 +13,7 @@ use serde_json::json;
 use super::fault::{Fault, INT, KILL, Kept, Modes, Places, TERM, Throw};
 use super::oracle::{Commits, Oracle};
 use super::report::Tried;
-use super::script::{MODES, Mode, Script, Step};
+use super::script::{MODES, Mode, Script, Step, protocols};
 use super::session::{Act, Desk, HELD, Seen, Setup, When};
 use super::table::FAULTS;
 use super::world::{Connector, World};
@@ -46,11 +47,12 @@ impl fmt::Debug for Try {
 pub fn of(fault: &'static Fault, most: usize) -> Vec<Try> {
     let modes: &[Mode] = match fault.modes {
         Modes::All => &MODES,
-        Modes::Protocols => &MODES[..2],
+        Modes::Protocols => protocols(),
         Modes::One => &MODES[..1],
+        Modes::Fivetran => &MODES[2..3],
     };
     let mut all = Vec::new();
-    for mode in modes {
+    for mode in modes.iter().filter(|it| !fault.lines || it.wire.has_lines()) {
         let script = if fault.long { Script::long(mode) } else { Script::short(mode) };
         for place in places(fault.places, &script) {
             let of_variant = |variant| Try { script: script.clone(), thrown: vec![Thrown { fault, place, variant }] };
@@ -105,14 +107,15 @@ impl Try {
         let start = || Setup::new(script.mode, &desk, &path);
         let mut oracle = Oracle::new();
         let mut tried = Tried { name: self.name(), ..Tried::default() };
-        let (mut state, mut counts) = (json!({}), Vec::new());
+        let (mut state, mut begun, mut counts) = (json!({}), HashSet::new(), Vec::new());
         for (act, thrown) in (1..).zip(&self.thrown) {
             let Fault { world, want, .. } = &thrown.fault;
             let count = oracle.rows_before(script, thrown.place);
             counts.push(count);
             let patience = Duration::from_secs(want.within) + MARGIN;
-            let seen = Setup { act, state: &state, world, hook: thrown.hook(count), patience, ..start() }.run();
-            oracle.session(script, thrown.commits(&seen), seen.given.as_deref(), &seen.documents);
+            let hook = thrown.hook(count);
+            let seen = Setup { act, state: &state, begun, world, hook, patience, ..start() }.run();
+            oracle.session(script, thrown.commits(script, &seen), &seen);
             let mut session = of_session(String::new(), &seen);
             thrown.check(&seen, &mut session);
             if want.stays {
@@ -123,11 +126,11 @@ impl Try {
                 session.wrong.push("files are left in TMPDIR".to_owned());
             }
             tried.add(session);
-            state = seen.state;
+            (state, begun) = (seen.state, seen.begun);
         }
         for (act, script) in (self.thrown.len() + 1..).zip(self.healthy()) {
-            let seen = Setup { act, state: &state, ..start() }.run();
-            oracle.session(&script, Commits::All, seen.given.as_deref(), &seen.documents);
+            let seen = Setup { act, state: &state, begun, ..start() }.run();
+            oracle.session(&script, Commits::All, &seen);
             oracle.finish(&script);
             if !seen.exit.success() {
                 tried.wrong.push(format!("the healthy session {act} ended with {}: {}", seen.exit, seen.last));
@@ -135,7 +138,7 @@ impl Try {
             tried.processes += seen.processes;
             tried.files += seen.files;
             tried.wrong.extend(seen.wrong);
-            state = seen.state;
+            (state, begun) = (seen.state, seen.begun);
         }
         (tried.lost, tried.doubled) = (oracle.lost, oracle.doubled);
         tried.wrong.append(&mut oracle.wrong);
@@ -201,12 +204,14 @@ impl Thrown {
         }
     }
 
-    fn commits(&self, seen: &Seen) -> Commits {
+    fn commits(&self, script: &Script, seen: &Seen) -> Commits {
         let ends_well = seen.exit.success() && matches!(self.fault.throw, Throw::Nothing | Throw::Line(_));
         match self.fault.want.kept {
             Kept::All => Commits::All,
             Kept::Nothing => Commits::LastStateBefore(0),
             _ if ends_well => Commits::All,
+            // What a server has sent may be lost on its way when it dies.
+            Kept::Last if !script.mode.wire.has_lines() => Commits::AnyStateBefore(self.place),
             Kept::Last => Commits::LastStateBefore(self.place),
             Kept::Any if matches!(self.fault.throw, Throw::Meanwhile(_)) => Commits::AnyState,
             Kept::Any => Commits::AnyStateBefore(self.place),

@@ -9,11 +9,16 @@ pub trait Wire: Sync {
     /// Arguments of flow-shim that choose the protocol.
     fn arguments(&self) -> &'static [&'static str];
 
-    /// The line that answers discovery.
-    fn discovered(&self) -> Value;
+    /// Whether its messages are lines of the connector's stdout: what a connector has written arrives, however it ends.
+    fn has_lines(&self) -> bool {
+        true
+    }
 
-    /// A binding as conversations write it, without its key.
-    fn binding(&self, stream: &str, mode: &Mode) -> String;
+    /// The message that answers discovery.
+    fn discovered(&self, mode: &Mode) -> Value;
+
+    /// A binding's resource config.
+    fn resource(&self, stream: &str, mode: &Mode) -> Value;
 
     /// The source begins to read a stream.
     fn started(&self, stream: &str, mode: &Mode) -> Vec<Value>;
@@ -48,7 +53,7 @@ impl Wire for Airbyte {
         &[]
     }
 
-    fn discovered(&self) -> Value {
+    fn discovered(&self, _mode: &Mode) -> Value {
         let stream = |name: &&str| {
             json!({
                 "name": name, "json_schema": schema(), "supported_sync_modes": ["full_refresh", "incremental"],
@@ -59,8 +64,8 @@ impl Wire for Airbyte {
         json!({"type": "CATALOG", "catalog": {"streams": STREAMS.iter().map(stream).collect::<Vec<_>>()}})
     }
 
-    fn binding(&self, stream: &str, mode: &Mode) -> String {
-        format!("{stream} {}", mode.method)
+    fn resource(&self, stream: &str, mode: &Mode) -> Value {
+        json!({"stream": stream, "syncMode": mode.method})
     }
 
     fn started(&self, stream: &str, mode: &Mode) -> Vec<Value> {
@@ -109,7 +114,7 @@ impl Wire for Singer {
         &["--protocol", "singer"]
     }
 
-    fn discovered(&self) -> Value {
+    fn discovered(&self, _mode: &Mode) -> Value {
         let stream = |name: &&str| {
             json!({
                 "tap_stream_id": name, "stream": name, "key_properties": ["id"], "replication_key": "id", "schema": schema(),
@@ -119,8 +124,8 @@ impl Wire for Singer {
         json!({"streams": STREAMS.iter().map(stream).collect::<Vec<_>>()})
     }
 
-    fn binding(&self, stream: &str, mode: &Mode) -> String {
-        format!("{stream} {}", mode.method)
+    fn resource(&self, stream: &str, mode: &Mode) -> Value {
+        json!({"stream": stream, "replicationMethod": mode.method})
     }
 
     fn started(&self, stream: &str, mode: &Mode) -> Vec<Value> {
@@ -145,5 +150,50 @@ impl Wire for Singer {
     /// Nobody knows this type.
     fn log(&self, text: &str) -> Value {
         json!({"type": "HEARTBEAT", "text": text})
+    }
+}
+
+pub struct Fivetran;
+
+impl Wire for Fivetran {
+    fn arguments(&self) -> &'static [&'static str] {
+        &["--protocol", "fivetran"]
+    }
+
+    fn has_lines(&self) -> bool {
+        false
+    }
+
+    fn discovered(&self, mode: &Mode) -> Value {
+        let is_keyed = mode.key == Some("/id");
+        let columns = json!([{"name": "id", "type": "LONG", "primary_key": is_keyed}, {"name": "pad", "type": "STRING"}]);
+        json!({"without_schema": {"tables": STREAMS.map(|name| json!({"name": name, "columns": columns}))}})
+    }
+
+    fn resource(&self, stream: &str, _mode: &Mode) -> Value {
+        json!({"stream": stream})
+    }
+
+    fn started(&self, stream: &str, mode: &Mode) -> Vec<Value> {
+        let truncate = json!({"record": {"table_name": stream, "type": "TRUNCATE"}});
+        if mode.refresh { vec![truncate] } else { Vec::new() }
+    }
+
+    fn row(&self, stream: &str, row: Value) -> Value {
+        json!({"record": {"table_name": stream, "data": row}})
+    }
+
+    fn state(&self, _stream: usize, positions: &[u64], _states: States) -> Value {
+        let known = (0..STREAMS.len()).filter(|it| positions[*it] > 0);
+        let state = known.map(|it| (STREAMS[it].to_owned(), json!({"pos": positions[it]})));
+        json!({"checkpoint": {"state_json": Value::Object(state.collect()).to_string()}})
+    }
+
+    fn complete(&self, _stream: &str, _mode: &Mode) -> Vec<Value> {
+        Vec::new()
+    }
+
+    fn log(&self, text: &str) -> Value {
+        json!({"warning": {"message": text}})
     }
 }

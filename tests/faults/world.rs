@@ -22,8 +22,6 @@ pub enum Needs {
     Seccomp,
     /// A clock that the test moves.
     Clock,
-    /// A protocol that flow-shim does not have.
-    Fivetran,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -105,7 +103,6 @@ impl Needs {
             Self::Clock => {
                 Some("unit tests move the clock: cargo test --lib eight_hours, interval, idle_timeout, each_minute")
             }
-            Self::Fivetran => Some("the harness has no scripted Fivetran connector yet"),
             _ => None,
         }
     }

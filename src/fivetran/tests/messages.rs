@@ -1,4 +1,4 @@
-//! A sync's records as prost structs: what the reader of their bytes is compared with, here and by `fuzz/`.
+//! A sync's messages as prost structs: what the reader of their bytes is compared with, here, by `fuzz/` and by `tests/faults`.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use prost::{Message, Oneof};
 
 #[derive(Clone, PartialEq, Message)]
 pub struct UpdateResponse {
-    #[prost(oneof = "Operation", tags = "1, 6")]
+    #[prost(oneof = "Operation", tags = "1, 3, 6")]
     pub operation: Option<Operation>,
 }
 
@@ -14,8 +14,16 @@ pub struct UpdateResponse {
 pub enum Operation {
     #[prost(message, tag = "1")]
     Record(Record),
+    #[prost(message, tag = "3")]
+    Checkpoint(Checkpoint),
     #[prost(message, tag = "6")]
     Records(Records),
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct Checkpoint {
+    #[prost(string, tag = "1")]
+    pub state_json: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
