@@ -187,8 +187,10 @@ pub fn mutated_messages(most: usize) -> Vec<Tried> {
     let both = [("row", Operation::Record(record)), ("state", Operation::Checkpoint(checkpoint))];
     let both = both.map(|(kind, it)| (kind, UpdateResponse { operation: Some(it) }.encode_to_vec()));
     let places = |bytes: &[u8]| (0..bytes.len()).flat_map(|at| (0..BYTE_CHANGES).map(move |change| (at, change)));
-    let all: Vec<_> =
-        both.iter().flat_map(|(kind, bytes)| places(bytes).map(move |(at, change)| (kind, bytes, at, change))).collect();
+    let all: Vec<_> = both
+        .iter()
+        .flat_map(|(kind, bytes)| places(bytes).map(move |(at, change)| (kind, bytes, at, change)))
+        .collect();
     let step = (all.len() / most.saturating_mul(6)).max(1) | 1;
     let each = all.iter().step_by(step).map(|&(kind, bytes, at, change)| {
         let message = with_another_byte(bytes, at, change);

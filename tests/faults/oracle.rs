@@ -75,6 +75,25 @@ impl Oracle {
         self.starts.iter().map(count).min().unwrap_or(0)
     }
 
+    /// What a session has to commit of each stream, and where the next one continues; `None` where that is not determined.
+    pub fn outcome(script: &Script, commits: Commits, start: &[u64]) -> Option<([usize; STREAMS.len()], Vec<u64>)> {
+        let printed = printed(script, start);
+        let end = match commits {
+            Commits::All => End::Whole,
+            Commits::LastStateBefore(step) => last_state(script, step, start),
+            // The rows between the last state and the step show that the state was read.
+            Commits::AnyStateBefore(step) => match last_state(script, step, start) {
+                End::Step(state) if printed.iter().any(|it| (state..step).contains(&it.0)) => End::Step(state),
+                _ => return None,
+            },
+            Commits::AnyState => return None,
+        };
+        let is_committed = |step: usize| end == End::Whole || matches!(end, End::Step(end) if step < end);
+        let mut counts = [0; STREAMS.len()];
+        printed.iter().filter(|it| is_committed(it.0)).for_each(|it| counts[it.1] += 1);
+        Some((counts, positions_after(script, end, start)))
+    }
+
     /// Follows a session.
     pub fn session(&mut self, script: &Script, commits: Commits, seen: &Seen) {
         let documents = &seen.documents;
@@ -99,7 +118,7 @@ impl Oracle {
                 .push(format!("{} documents were committed, which is not where the connector said so", rows.len()));
         }
         self.apply(script, seen);
-        let positions: Vec<Vec<u64>> = ends.iter().map(|end| self.positions_after(script, *end, &start)).collect();
+        let positions: Vec<Vec<u64>> = ends.iter().map(|end| positions_after(script, *end, &start)).collect();
         if let (false, Some(position)) = (script.mode.refresh, positions.last()) {
             let uncovered = |row: &&&Document| row.id.is_some_and(|id| id > position[row.stream]);
             self.repeatable += rows.iter().filter(uncovered).count() as u64;
@@ -121,29 +140,6 @@ impl Oracle {
             }
         }
         given.to_vec()
-    }
-
-    /// Where the next session starts if this one has ended there.
-    fn positions_after(&self, script: &Script, end: End, start: &[u64]) -> Vec<u64> {
-        let mode = script.mode;
-        if mode.refresh && (end == End::Whole || !mode.resumes) {
-            return vec![0; STREAMS.len()];
-        }
-        let end = match end {
-            End::Whole => script.steps.len(),
-            End::Step(step) => step,
-        };
-        let mut positions = start.to_vec();
-        for index in 0..end {
-            let Play::State(stream) = script.steps[index] else { continue };
-            let there = script.positions(index);
-            for (at, position) in positions.iter_mut().enumerate() {
-                if at == stream || mode.states != States::Stream {
-                    *position = (*position).max(there[at]);
-                }
-            }
-        }
-        positions
     }
 
     /// Reduces documents into the collections, and truncates these.
@@ -204,6 +200,29 @@ enum End {
     Whole,
 }
 
+/// Where the next session starts if this one has ended there.
+fn positions_after(script: &Script, end: End, start: &[u64]) -> Vec<u64> {
+    let mode = script.mode;
+    if mode.refresh && (end == End::Whole || !mode.resumes) {
+        return vec![0; STREAMS.len()];
+    }
+    let end = match end {
+        End::Whole => script.steps.len(),
+        End::Step(step) => step,
+    };
+    let mut positions = start.to_vec();
+    for index in 0..end {
+        let Play::State(stream) = script.steps[index] else { continue };
+        let there = script.positions(index);
+        for (at, position) in positions.iter_mut().enumerate() {
+            if at == stream || mode.states != States::Stream {
+                *position = (*position).max(there[at]);
+            }
+        }
+    }
+    positions
+}
+
 /// The rows that a connector prints which continues from these positions: step, stream and id.
 fn printed(script: &Script, start: &[u64]) -> Vec<(usize, usize, u64)> {
     let mut positions = vec![0; STREAMS.len()];
@@ -227,6 +246,11 @@ fn is_printed_state(script: &Script, step: usize, start: &[u64]) -> bool {
     (0..STREAMS.len()).filter(is_its).any(|it| positions[it] > start[it])
 }
 
+/// The end that the last state before a step makes.
+fn last_state(script: &Script, step: usize, start: &[u64]) -> End {
+    End::Step((0..step).rev().find(|it| is_printed_state(script, *it, start)).map_or(0, |it| it + 1))
+}
+
 /// The ends that fit the number of committed rows.
 fn ends(script: &Script, commits: Commits, start: &[u64], printed: &[(usize, usize, u64)], count: usize) -> Vec<End> {
     let is_state = |step: &usize| is_printed_state(script, *step, start);
@@ -241,9 +265,9 @@ fn ends(script: &Script, commits: Commits, start: &[u64], printed: &[(usize, usi
         Commits::All => whole,
         Commits::AnyStateBefore(step) => states(step),
         Commits::AnyState => [states(script.steps.len()), whole].concat(),
-        Commits::LastStateBefore(step) => {
-            let last = (0..step).rev().find(is_state).map_or(0, |it| it + 1);
-            if rows_before(last) == count { vec![End::Step(last)] } else { Vec::new() }
-        }
+        Commits::LastStateBefore(step) => match last_state(script, step, start) {
+            End::Step(last) if rows_before(last) == count => vec![End::Step(last)],
+            _ => Vec::new(),
+        },
     }
 }

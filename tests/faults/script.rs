@@ -80,6 +80,11 @@ impl Mode {
         self
     }
 
+    /// A completed refresh deletes the rows that are gone.
+    pub fn has_tombstones(&self) -> bool {
+        self.refresh && self.key.is_none() && !self.truncates
+    }
+
     /// What shim.yaml says.
     pub fn shim_yaml(&self) -> Option<&'static str> {
         self.truncates.then_some("fullRefresh: truncate\n")

@@ -158,7 +158,8 @@ impl<'a> Setup<'a> {
         runtime.codec = if self.act.is_multiple_of(2) { Codec::Proto } else { Codec::Json };
         let mut watch = Watch { hook: self.hook, ..Watch::default() };
         let start = Instant::now();
-        let session = runtime.open(bindings, self.state).begun(self.begun.clone()).run(&mut watch).expect("flow-shim starts");
+        let session =
+            runtime.open(bindings, self.state).begun(self.begun.clone()).run(&mut watch).expect("flow-shim starts");
         let end = session.end;
         let took = watch.acted.map_or(end.took, |it| (start + end.took).saturating_duration_since(it));
         let mut seen = Seen {

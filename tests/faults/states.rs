@@ -68,27 +68,44 @@ fn legacy() -> Vec<(&'static Mode, (&'static str, Value))> {
         (source, ("a state of airbyte-to-flow that is a text", json!({"alpha": "2024-01-01"}))),
         (source, ("a state of airbyte-to-flow that is a number", json!({"alpha": 7, "beta": {"pos": 7}}))),
         (source, ("a state of airbyte-to-flow that is a list", json!({"alpha": [{"pos": 7}]}))),
-        (source, ("a state of airbyte-to-flow that is true, beside cells", json!({"alpha": true, "bindingStateV1": {}}))),
+        (
+            source,
+            ("a state of airbyte-to-flow that is true, beside cells", json!({"alpha": true, "bindingStateV1": {}})),
+        ),
         (source, ("states of airbyte-to-flow that are a list", json!([{"alpha": {"pos": 7}}]))),
         (source, ("states of airbyte-to-flow that are a text", json!("alpha"))),
         (
             source,
-            ("a row id of CaptureShim that is a text", json!({"bindingStateV1": {"alpha.v0": {"rowId": "7",
-                "state": {"type": "STREAM", "stream": {"stream_descriptor": {"name": "alpha"}, "stream_state": {"pos": 7}}}}}})),
+            (
+                "a row id of CaptureShim that is a text",
+                json!({"bindingStateV1": {"alpha.v0": {"rowId": "7",
+                "state": {"type": "STREAM", "stream": {"stream_descriptor": {"name": "alpha"}, "stream_state": {"pos": 7}}}}}}),
+            ),
         ),
         (
             source,
-            ("a state of CaptureShim of an unknown type", json!({"bindingStateV1": {"alpha.v0": {"rowId": 7,
-                "state": {"type": "GLOBULE", "globule": {}}}}})),
+            (
+                "a state of CaptureShim of an unknown type",
+                json!({"bindingStateV1": {"alpha.v0": {"rowId": 7,
+                "state": {"type": "GLOBULE", "globule": {}}}}}),
+            ),
         ),
         (
             source,
-            ("a state of CaptureShim whose stream is a text", json!({"bindingStateV1": {"alpha.v0": {"rowId": 7,
-                "state": {"type": "STREAM", "stream": "alpha"}}}})),
+            (
+                "a state of CaptureShim whose stream is a text",
+                json!({"bindingStateV1": {"alpha.v0": {"rowId": 7,
+                "state": {"type": "STREAM", "stream": "alpha"}}}}),
+            ),
         ),
         (tap, ("a cell of flow_sdk that is a text", json!({"bindingStateV1": {"alpha.v0": "2024-01-01"}}))),
-        (tap, ("a cell of flow_sdk whose row counter is negative",
-            json!({"bindingStateV1": {"alpha.v0": {"replication_key": "id", "estuary.dev/rowCounter": -1}}}))),
+        (
+            tap,
+            (
+                "a cell of flow_sdk whose row counter is negative",
+                json!({"bindingStateV1": {"alpha.v0": {"replication_key": "id", "estuary.dev/rowCounter": -1}}}),
+            ),
+        ),
         (tap, ("states of flow_sdk that are a list", json!({"bindingStateV1": [{"replication_key": "id"}]}))),
     ]
 }
@@ -225,9 +242,7 @@ pub fn many_streams(_: usize) -> Vec<Tried> {
         let case = desk.path("many.case");
         let text = format!("{prologue}== discover\n{discovered}\n\n=== open\n== read\n{}\n", lines.join("\n"));
         fs::write(&case, text).expect("a file");
-        let bindings = names.iter().map(|name| {
-            Binding::of_resource(mode.wire.resource(name, mode)).key(["/id"])
-        });
+        let bindings = names.iter().map(|name| Binding::of_resource(mode.wire.resource(name, mode)).key(["/id"]));
         let seen = Setup::new(mode, &desk, &case).run_with(&bindings.collect::<Vec<_>>());
         let mut tried = of_session(mode.name.to_owned(), &seen);
         if !seen.exit.success() || seen.documents.len() != COUNT {

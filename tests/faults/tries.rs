@@ -13,7 +13,7 @@ use serde_json::json;
 use super::fault::{Fault, INT, KILL, Kept, Modes, Places, TERM, Throw};
 use super::oracle::{Commits, Oracle};
 use super::report::Tried;
-use super::script::{MODES, Mode, Script, Step, protocols};
+use super::script::{MODES, Mode, STREAMS, Script, Step, protocols};
 use super::session::{Act, Desk, HELD, Seen, Setup, When};
 use super::table::FAULTS;
 use super::world::{Connector, World};
@@ -163,15 +163,45 @@ impl Try {
     /// The try as a conversation; `counts` are the documents at which a runtime acts.
     fn conversation(&self, acts: &[Vec<String>], counts: &[usize]) -> String {
         let mut text = self.script.prologue(&format!("Nothing is lost or doubled: {}.", self.name()));
-        for (index, lines) in acts.iter().enumerate() {
+        for ((index, lines), outcome) in acts.iter().enumerate().zip(self.outcomes()) {
             let _ = write!(text, "\n=== open\n== read\n{}\n", lines.join("\n"));
-            let Some((thrown, count)) = self.thrown.get(index).zip(counts.get(index)) else { continue };
-            for action in thrown.hook(*count).iter().flat_map(|it| it.1).filter_map(as_hook) {
-                let _ = writeln!(text, "== when documents {count}: {action}");
+            if let Some((thrown, count)) = self.thrown.get(index).zip(counts.get(index)) {
+                for action in thrown.hook(*count).iter().flat_map(|it| it.1).filter_map(as_hook) {
+                    let when = if *count == 0 { format!("log {HELD}") } else { format!("documents {count}") };
+                    let _ = writeln!(text, "== when {when}: {action}");
+                }
+                let _ = writeln!(text, "== exit {}", as_exits(thrown.fault.want.exits));
             }
-            let _ = writeln!(text, "{}", as_exit(thrown.fault.want.exits));
+            let Some(rows) = outcome else { continue };
+            let _ = writeln!(text, "== counts");
+            for (stream, count) in STREAMS.iter().zip(rows).filter(|it| it.1 > 0) {
+                let _ = writeln!(text, "{stream} {count}");
+            }
         }
         text
+    }
+
+    /// How many documents of each stream each session has to commit; `None` where that is not determined.
+    fn outcomes(&self) -> Vec<Option<[usize; STREAMS.len()]>> {
+        let commits = |it: &Thrown| match it.wanted_commits(&self.script) {
+            // Nobody waits for what was sent.
+            Commits::AnyStateBefore(_) if !matches!(it.fault.throw, Throw::Held(_)) => Commits::AnyState,
+            commits => commits,
+        };
+        let faulty = self.thrown.iter().map(|it| (self.script.clone(), commits(it)));
+        let healthy = self.healthy().into_iter().map(|it| (it, Commits::All));
+        let mut start = Some(vec![0; STREAMS.len()]);
+        let outcome = |(script, commits): (Script, Commits)| {
+            let (mut documents, next) = start.take().and_then(|start| Oracle::outcome(&script, commits, &start))?;
+            start = Some(next);
+            if self.script.mode.has_tombstones() {
+                // Of the rows that are gone since the healthy session before.
+                let gone = self.script.rows().into_iter().zip(script.rows()).map(|(before, now)| before - now);
+                documents.iter_mut().zip(gone).for_each(|(count, gone)| *count += gone as usize);
+            }
+            Some(documents)
+        };
+        faulty.chain(healthy).map(outcome).collect()
     }
 }
 
@@ -207,9 +237,15 @@ impl Thrown {
     fn commits(&self, script: &Script, seen: &Seen) -> Commits {
         let ends_well = seen.exit.success() && matches!(self.fault.throw, Throw::Nothing | Throw::Line(_));
         match self.fault.want.kept {
+            Kept::Last | Kept::Any | Kept::Some if ends_well => Commits::All,
+            _ => self.wanted_commits(script),
+        }
+    }
+
+    fn wanted_commits(&self, script: &Script) -> Commits {
+        match self.fault.want.kept {
             Kept::All => Commits::All,
             Kept::Nothing => Commits::LastStateBefore(0),
-            _ if ends_well => Commits::All,
             // What a server has sent may be lost on its way when it dies.
             Kept::Last if !script.mode.wire.has_lines() => Commits::AnyStateBefore(self.place),
             Kept::Last => Commits::LastStateBefore(self.place),
@@ -255,13 +291,10 @@ fn as_hook(act: &Act) -> Option<&'static str> {
     }
 }
 
-/// The expectation of an exit code; none where several are right.
-fn as_exit(exits: &[i32]) -> String {
-    match exits {
-        [code] if *code < 0 => "== exit killed".to_owned(),
-        [code] if *code > 0 => format!("== exit {code}"),
-        _ => String::new(),
-    }
+/// Exit codes as conversations write them.
+fn as_exits(exits: &[i32]) -> String {
+    let code = |it: &i32| if *it < 0 { "killed".to_owned() } else { it.to_string() };
+    exits.iter().map(code).collect::<Vec<_>>().join("|")
 }
 
 /// What a session shows of its end.

@@ -166,7 +166,8 @@ impl Wire for Fivetran {
 
     fn discovered(&self, mode: &Mode) -> Value {
         let is_keyed = mode.key == Some("/id");
-        let columns = json!([{"name": "id", "type": "LONG", "primary_key": is_keyed}, {"name": "pad", "type": "STRING"}]);
+        let columns =
+            json!([{"name": "id", "type": "LONG", "primary_key": is_keyed}, {"name": "pad", "type": "STRING"}]);
         json!({"without_schema": {"tables": STREAMS.map(|name| json!({"name": name, "columns": columns}))}})
     }
 

@@ -438,11 +438,14 @@ fn show_backfill(it: &Backfill, bindings: &[Binding]) -> String {
 fn check_end(act: &Act, end: &End, wrong: &mut Vec<String>) -> Result<(), String> {
     wrong.extend(end.broken.iter().cloned());
     let wanted = act.one("exit").map_or("0", |it| it.argument.as_str());
-    let as_wanted = match wanted {
-        "failed" => end.exit.code().is_some_and(|it| it != 0),
-        "killed" => end.exit.code().is_none(),
-        code => end.exit.code() == Some(number(code)?),
-    };
+    let mut as_wanted = false;
+    for wanted in wanted.split('|') {
+        as_wanted |= match wanted {
+            "failed" => end.exit.code().is_some_and(|it| it != 0),
+            "killed" => end.exit.code().is_none(),
+            code => end.exit.code() == Some(number(code)?),
+        };
+    }
     if !as_wanted {
         wrong.push(format!("exit: {}, not {wanted}; the last log says: {}", end.exit, end.last_message()));
     }
