@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::messages::{Checkpoint, Inner, Operation, Record, UpdateResponse, ValueType};
 use super::report::Tried;
-use super::script::{MODES, Mode, STREAMS, States, of_lines};
+use super::script::{MODES, Mode, STREAMS, States};
 use super::session::{Desk, Setup};
 use super::tries::of_session;
 
@@ -105,21 +105,26 @@ fn changed(line: &str, at: usize, change: usize) -> Vec<u8> {
     [&line.as_bytes()[..at], CHANGES[change], &line.as_bytes()[at + 1..], b"\n"].concat()
 }
 
+pub fn mutated_messages_of_a_source(most: usize) -> Vec<Tried> {
+    mutations(&MODES[0], most)
+}
+
+pub fn mutated_messages_of_a_tap(most: usize) -> Vec<Tried> {
+    mutations(&MODES[1], most)
+}
+
 /// Rows and states with one byte changed are captured or fail the capture; log messages never do.
-pub fn mutations(most: usize) -> Vec<Tried> {
-    let modes = of_lines();
+fn mutations(mode: &'static Mode, most: usize) -> Vec<Tried> {
+    let row = mode.wire.row(STREAMS[0], serde_json::json!({"id": 2})).to_string();
+    let state = mode.wire.state(0, &[2, 0], States::Stream).to_string();
     let mut all = Vec::new();
-    for mode in modes {
-        let row = mode.wire.row(STREAMS[0], serde_json::json!({"id": 2})).to_string();
-        let state = mode.wire.state(0, &[2, 0], States::Stream).to_string();
-        for (kind, text) in [("row", row), ("state", state)] {
-            let places = (0..text.len()).flat_map(|at| (0..CHANGES.len()).map(move |change| (at, change)));
-            all.extend(places.map(|(at, change)| (mode, kind, text.clone(), at, change)));
-        }
+    for (kind, text) in [("row", row), ("state", state)] {
+        let places = (0..text.len()).flat_map(|at| (0..CHANGES.len()).map(move |change| (at, change)));
+        all.extend(places.map(|(at, change)| (kind, text.clone(), at, change)));
     }
     let step = (all.len() / most.saturating_mul(6)).max(1) | 1;
-    let data = all.iter().step_by(step).map(|(mode, kind, text, at, change)| mutated(mode, kind, text, *at, *change));
-    data.chain(modes.iter().map(mutated_logs)).collect()
+    let data = all.iter().step_by(step).map(|(kind, text, at, change)| mutated(mode, kind, text, *at, *change));
+    data.chain([mutated_logs(mode)]).collect()
 }
 
 fn rows(mode: &Mode, ids: &[u64]) -> Vec<String> {
@@ -178,7 +183,7 @@ fn mutated_logs(mode: &'static Mode) -> Tried {
 }
 
 /// The same for the bytes of a Fivetran connector's messages. What they mean after the change is told by prost.
-pub fn mutated_messages(most: usize) -> Vec<Tried> {
+pub fn mutated_messages_of_a_server(most: usize) -> Vec<Tried> {
     let mode = &MODES[2];
     let id = ValueType { inner: Some(Inner::Long(2)) };
     let data = [("id".to_owned(), id)].into();

@@ -22,10 +22,8 @@ mod legacy;
 use anyhow::{Context, Result, anyhow};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use serde::de::DeserializeOwned;
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::error;
 use crate::upstream::{FullRefreshPolicy, Mode, Protocol, Rows, Stream, StreamId, Upstream};
 
 pub use cell::Cell;
@@ -49,11 +47,6 @@ pub const CATALOG: &str = "catalogV1";
 /// Present once the connector has shown that it keeps one state for all its streams.
 pub const ONE_STATE: &str = "oneStateV1";
 
-/// Reads a part of the state. The error does not quote it.
-fn parse<T: DeserializeOwned>(raw: &RawValue) -> Result<T> {
-    serde_json::from_str(raw.get()).map_err(|it| error::without_input(&it))
-}
-
 /// Flow's state as a session finds it.
 pub struct Stored {
     cells: HashMap<String, Box<RawValue>>,
@@ -70,7 +63,9 @@ pub struct Stored {
 impl Stored {
     pub fn parse(state: Option<&RawValue>) -> Result<Self> {
         let mut legacy: BTreeMap<String, Box<RawValue>> = match state {
-            Some(raw) => parse::<Option<_>>(raw).context(UNREADABLE)?.unwrap_or_default(),
+            Some(raw) => serde_json::from_str::<Option<_>>(raw.get())
+                .map_err(|_| anyhow!("{UNREADABLE}, as it is not an object: backfill the capture to start it over"))?
+                .unwrap_or_default(),
             None => BTreeMap::new(),
         };
         let cells = match legacy.remove(BINDINGS) {

@@ -247,3 +247,12 @@ fn a_damaged_state_at_the_top_is_an_error() {
     let error = opened(&json!({"s0": "corrupt"}), &Airbyte::default()).err().unwrap();
     assert!(error.contains("stream s0") && error.contains("backfill"), "{error}");
 }
+
+#[test]
+fn a_state_that_is_not_an_object_says_what_to_do() {
+    for state in ["[1]", r#""text""#, "7", "true"] {
+        let error = Stored::parse(Some(&RawValue::from_string(state.to_owned()).unwrap())).err().unwrap();
+        assert!(format!("{error:#}").ends_with("backfill the capture to start it over"), "{state}: {error:#}");
+    }
+    assert!(Stored::parse(Some(RawValue::NULL)).is_ok());
+}
