@@ -22,6 +22,9 @@ use crate::upstream::{ErrorLog, SourceError};
 /// How often it is tried whether the connector accepts connections.
 const RETRY: Duration = Duration::from_millis(20);
 
+/// How often a container engine is asked for a port: each time starts a process.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+
 /// How long a connector in a container may take to answer once it listens.
 const ANSWER: Duration = Duration::from_secs(5);
 
@@ -31,7 +34,7 @@ const EXIT: Duration = Duration::from_secs(10);
 /// The port of a connector in a container: nobody else is there.
 const CONTAINER_PORT: u16 = 50051;
 
-/// A started connector's port.
+/// A started connector, as its clients see it.
 pub struct Server {
     address: Address,
     /// Whether it has exited.
@@ -208,7 +211,10 @@ impl Address {
                 if port.is_none() {
                     *port = container.published(CONTAINER_PORT).await?;
                 }
-                let Some(port) = *port else { return Ok(None) };
+                let Some(port) = *port else {
+                    tokio::time::sleep(ASK_AGAIN).await;
+                    return Ok(None);
+                };
                 let Some(mut client) = Client::connect(port).await else { return Ok(None) };
                 // The engine accepts connections before the connector does: only an answer tells.
                 let answer = timeout(ANSWER, client.configuration_form()).await;

@@ -30,6 +30,8 @@ pub enum Throw {
     Held(&'static [Act]),
     /// The runtime acts while the connector goes on.
     Meanwhile(&'static [Act]),
+    /// The runtime acts after a checkpoint, another one in each variant.
+    Checkpoint(&'static [Act]),
     /// In place of a line: its text and a number that varies become directions.
     Line(fn(&str, usize) -> Vec<String>),
     /// Tries of its own; many, or a few for the slice.

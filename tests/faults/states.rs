@@ -1,6 +1,7 @@
 //! States: damaged ones fail the capture and stay as they are, and those of any shape and size come back.
 
 use std::fs;
+use std::time::Duration;
 
 use flow_shim::strict::Binding;
 use serde_json::{Value, json};
@@ -243,7 +244,8 @@ pub fn many_streams(_: usize) -> Vec<Tried> {
         let text = format!("{prologue}== discover\n{discovered}\n\n=== open\n== read\n{}\n", lines.join("\n"));
         fs::write(&case, text).expect("a file");
         let bindings = names.iter().map(|name| Binding::of_resource(mode.wire.resource(name, mode)).key(["/id"]));
-        let seen = Setup::new(mode, &desk, &case).run_with(&bindings.collect::<Vec<_>>());
+        let patience = Duration::from_secs(600);
+        let seen = Setup { patience, ..Setup::new(mode, &desk, &case) }.run_with(&bindings.collect::<Vec<_>>());
         let mut tried = of_session(mode.name.to_owned(), &seen);
         if !seen.exit.success() || seen.documents.len() != COUNT {
             tried.lost += (COUNT - seen.documents.len()) as u64;

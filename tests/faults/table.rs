@@ -6,9 +6,9 @@ use super::fault::Group::{Death, Lines, Memory, Modes as InModes, Requests, Secr
 use super::fault::Kept::{Nothing, Some};
 use super::fault::Modes::{All, Fivetran, One};
 use super::fault::Places::{End, Every, Start};
-use super::fault::Throw::{Connector, Held, Line, Meanwhile, Nothing as NoThrow, Own};
+use super::fault::Throw::{Checkpoint, Connector, Held, Line, Meanwhile, Nothing as NoThrow, Own};
 use super::fault::{Fault, INT, KILL, KILLED, STOP, STOPPED, TERM, WHOLE, WHOLE_OR_FAILS, fails, fault};
-use super::session::Act::{CloseStdout, Signal as Send, Stall};
+use super::session::Act::{CloseStdout, Drop, Signal as Send, Stall};
 use super::world::Connector::{File, Image, Path};
 use super::world::{Needs, PLAIN, World};
 use super::{damage, memory, requests, rotated, secrets, states};
@@ -99,6 +99,8 @@ pub static FAULTS: &[Fault] = &[
     fault(Death, "SIGINT to flow-shim, at each boundary", Held(&[Send(SHIM, INT)]), STOPPED.within(IN_TIME)).at(Every).in_modes(All),
     fault(Death, "SIGKILL to flow-shim within messages", Meanwhile(&[Send(SHIM, KILL)]), KILLED).long().in_modes(All),
     fault(Death, "SIGTERM to flow-shim within messages", Meanwhile(&[Send(SHIM, TERM)]), STOPPED.within(IN_TIME)).long().in_modes(All),
+    fault(Death, "SIGKILL to flow-shim after each checkpoint", Checkpoint(&[Drop(SHIM)]), KILLED.exits(&[-9, 0]).kept(Some)).variants(14).in_modes(All),
+    fault(Death, "SIGKILL to flow-shim and its keeper after each checkpoint", Checkpoint(&[Drop(&[Part::Shim, Part::Keeper])]), KILLED.exits(&[-9, 0]).kept(Some).stays()).variants(14).in_modes(All),
     connector(Death, "SIGKILL to flow-shim 0 to 5 ms after the connector's start", &["%shell (sleep 0.00$VARIANT; kill -KILL $SHIM) &", "%wait"], KILLED).at(Start).variants(6),
     connector(Death, "SIGTERM to flow-shim 0 to 5 ms after the connector's start", &["%shell (sleep 0.00$VARIANT; kill -TERM $SHIM) &", "%wait"], STOPPED.within(IN_TIME)).at(Start).variants(6),
     // Death of the keeper, and of pairs.

@@ -209,7 +209,7 @@ impl Thrown {
     /// The connector's lines in this session.
     fn lines(&self, script: &Script) -> Vec<String> {
         match self.fault.throw {
-            Throw::Nothing | Throw::Meanwhile(_) | Throw::Own(_) => script.play(usize::MAX, &[]),
+            Throw::Nothing | Throw::Meanwhile(_) | Throw::Checkpoint(_) | Throw::Own(_) => script.play(usize::MAX, &[]),
             Throw::Connector(directions) => {
                 let number = self.variant.to_string();
                 let directions: Vec<_> = directions.iter().map(|it| it.replace("$VARIANT", &number)).collect();
@@ -230,6 +230,7 @@ impl Thrown {
         match self.fault.throw {
             Throw::Held(acts) => Some((When::Held(count), acts)),
             Throw::Meanwhile(acts) => Some((When::Documents(count.max(1)), acts)),
+            Throw::Checkpoint(acts) => Some((When::Checkpoints(self.variant + 1), acts)),
             _ => None,
         }
     }
