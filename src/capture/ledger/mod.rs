@@ -261,13 +261,14 @@ impl Ledger {
         self.cells[index].announced = true;
     }
 
-    /// Rows of older versions are gone (S13): this sync is a complete refresh. Whether there are older rows that Flow will
-    /// not drop.
+    /// Rows of older versions are gone (S13): a full refresh is complete. Whether there are older rows that Flow will not
+    /// drop. An incremental tap sends this in each sync, with the version that it had before.
     pub fn activate_version(&mut self, index: usize) -> bool {
         let cell = &mut self.cells[index];
         cell.activated = true;
-        cell.activates |= cell.mode == Mode::FullRefresh;
-        let stay = cell.high_row_id > 0 && cell.truncation != Truncation::Begun;
+        let refreshes = cell.mode == Mode::FullRefresh;
+        cell.activates |= refreshes;
+        let stay = refreshes && cell.high_row_id > 0 && cell.truncation != Truncation::Begun;
         if cell.activates != cell.committed_activates {
             self.touch(index);
         }
