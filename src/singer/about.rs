@@ -11,12 +11,14 @@ pub fn permissive() -> Value {
 }
 
 static SECRET_NAME: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(r"(?i)(token|secret|password|passwd|passphrase|api_?key|private_?key|access_?key|secret_?key|pat|dsn)$")
-        .ok()
+    Regex::new(
+        r"(?i)(token|secret|password|passwd|passphrase|api_?key|private_?key|access_?key|secret_?key|pat|dsn)s?$",
+    )
+    .ok()
 });
 
 /// Adds Flow's `secret` annotation to the fields of a config schema that the tap marks as secret in any way, or whose
-/// name is that of a secret.
+/// name is that of a secret or of a list of secrets.
 pub fn mark_secrets(schema: &mut Value) {
     match schema {
         Value::Array(items) => items.iter_mut().for_each(mark_secrets),
@@ -41,12 +43,16 @@ fn is_secret(name: &str, property: &Value) -> bool {
     if let Some(Value::Bool(said)) = members.get("secret").or(members.get("airbyte_secret")) {
         return *said;
     }
-    let types = members.get("type");
-    let is_text =
-        types.is_none_or(|it| it == "string" || it.as_array().is_some_and(|it| it.contains(&"string".into())));
     says("writeOnly")
         || members.get("format").is_some_and(|it| it == "password")
-        || is_text && SECRET_NAME.as_ref().is_some_and(|it| it.is_match(name))
+        || SECRET_NAME.as_ref().is_some_and(|it| it.is_match(name))
+            && (may_be(property, "string")
+                || may_be(property, "array") && members.get("items").is_some_and(|it| may_be(it, "string")))
+}
+
+fn may_be(schema: &Value, name: &str) -> bool {
+    let types = schema.get("type");
+    types.is_none_or(|it| it == name || it.as_array().is_some_and(|it| it.contains(&name.into())))
 }
 
 #[cfg(test)]
@@ -59,6 +65,8 @@ mod tests {
             "host": {"type": "string"},
             "auth_token": {"type": ["string", "null"]},
             "page_token": {"type": "string", "secret": false},
+            "more_tokens": {"type": ["array", "null"], "items": {"type": "string"}},
+            "tokens": {"type": "array", "items": {"type": "object", "properties": {"token": {"type": "string"}}}},
             "pin": {"type": "string", "writeOnly": true},
             "entry": {"type": "string", "format": "password"},
             "token": {"type": "object", "properties": {"client_secret": {"type": "string"}}},
@@ -70,6 +78,9 @@ mod tests {
             ("/properties/host", false),
             ("/properties/auth_token", true),
             ("/properties/page_token", false),
+            ("/properties/more_tokens", true),
+            ("/properties/tokens", false),
+            ("/properties/tokens/items/properties/token", true),
             ("/properties/pin", true),
             ("/properties/entry", true),
             ("/properties/token", false),
