@@ -1,4 +1,5 @@
-//! Real sources of files: CSV, JSONL and Parquet on an S3 and an SFTP server, read incrementally, and files that are transferred.
+//! Real sources of files, behind their shims: CSV, JSONL and Parquet on an S3 and an SFTP server, read incrementally, and files that
+//! are transferred.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::runtime::{Binding, Runtime, repository};
+use crate::shims;
 use crate::sources::{PATIENCE, environment, tap};
 
 const PASSWORD: &str = "s3cret-of-the-files";
@@ -112,8 +114,9 @@ fn check(name: &str, servers: &Servers, login: &Value) {
         let mut config = login.clone();
         config["delivery_method"] = delivery;
         config["streams"] = streams;
+        let shim = repository().join("shims").join(name).display().to_string();
         let command = tap(name, &format!("source-{name}")).remove(0);
-        let runtime = Runtime::shim(["--".to_owned(), command]).config(config);
+        let runtime = Runtime::shim(["--shim".to_owned(), shim, "--".into(), command]).config(config);
         runtime.secret(PASSWORD).patience(PATIENCE).env("NLTK_DATA", nltk.path())
     };
     let stream = |name: &str, files: &str, format: Value| json!({"name": name, "globs": [files], "format": format});
@@ -125,6 +128,7 @@ fn check(name: &str, servers: &Servers, login: &Value) {
             stream("parquet", "**/*.parquet", json!({"filetype": "parquet"})),
         ]),
     );
+    shims::check_example(name, &records.spec()["configSchema"]);
     servers.add(1, &python);
     let bindings = discover(&records);
     records.validate(&bindings);

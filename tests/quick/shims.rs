@@ -193,6 +193,13 @@ fn vendors() -> Vec<Vendor> {
     let vendor =
         |name, style, (authorize, token), config| Vendor { name, style, names: NAMES, authorize, token, config };
     vec![
+        vendor(
+            "facebook-marketing",
+            Style::Query,
+            ("https://www.facebook.com/v23.0/dialog/oauth", "https://graph.facebook.com/v23.0/oauth/access_token"),
+            json!({"account_ids": ["1"]}),
+        ),
+        vendor("google-ads", Style::Form, google, json!({"developer_token": "d3veloper-token"})),
         vendor("google-search-console", Style::Form, google, json!({"site_urls": ["https://example.com/"]})),
         vendor("google-sheets", Style::Form, google, json!({"spreadsheet_id": "1"})),
         vendor(
@@ -202,10 +209,31 @@ fn vendors() -> Vec<Vendor> {
             json!({}),
         ),
         vendor(
+            "intercom",
+            Style::Form,
+            ("https://app.intercom.com/oauth", "https://api.intercom.io/auth/eagle/token"),
+            json!({"start_date": "2024-01-01T00:00:00Z"}),
+        ),
+        vendor(
+            "linkedin-ads",
+            Style::Form,
+            ("https://www.linkedin.com/oauth/v2/authorization", "https://www.linkedin.com/oauth/v2/accessToken"),
+            json!({"start_date": "2024-01-01"}),
+        ),
+        vendor(
             "notion",
             Style::BasicJson,
             ("https://api.notion.com/v1/oauth/authorize", "https://api.notion.com/v1/oauth/token"),
             json!({}),
+        ),
+        vendor(
+            "shopify",
+            Style::Form,
+            (
+                "https://{{{ config.shop }}}.myshopify.com/admin/oauth/authorize",
+                "https://{{{ config.shop }}}.myshopify.com/admin/oauth/access_token",
+            ),
+            json!({"shop": "acme-co"}),
         ),
         vendor(
             "slack",
