@@ -19,7 +19,7 @@ fn visit_files(folder: &Path, visit: &mut impl FnMut(&Path, &str)) {
 
 #[test]
 fn tests_of_other_tiers_are_ignored_and_say_how_to_run_them() {
-    for tier in ["connectors", "databases", "images"] {
+    for tier in ["connectors", "databases", "images", "browser"] {
         let reason = format!("#[ignore = \"needs {tier}: tests/run --{tier}\"]");
         let mut count = 0;
         visit_files(&repository().join("tests").join(tier), &mut |path, text| {

@@ -14,12 +14,11 @@ export const countRequests = (read) => slicesOf(read).reduce((sum, slice) => sum
 /** Shows a part of the read; `chosen` is {slice, page}, which buttons change. */
 export function showRecords(place, read, chosen, again) {
   if (countRequests(read) === 0) return place.replaceChildren(failure(read) ?? empty("No pages", "The stream was read, but nothing was asked for."));
-  const slice = read.slices[chosen.slice];
-  const page = slice.pages[chosen.page];
+  const page = read.slices[chosen.slice].pages[chosen.page];
   place.replaceChildren(
     ...[failure(read), limit(read)].filter(Boolean),
     steps(read, chosen, again),
-    page.records.length ? table(page.records) : empty("No records", "This page has no records: look at its request."),
+    page?.records.length ? table(page.records) : empty("No records", page ? "This page has no records: look at its request." : "This slice was not read: a limit ended the read before."),
   );
 }
 
@@ -30,7 +29,7 @@ export function showRequests(place, read, chosen, again) {
   const others = [...(read.auxiliary_requests ?? []), ...(slice.auxiliary_requests ?? [])];
   place.replaceChildren(
     steps(read, chosen, again),
-    ...exchange(page.request, page.response),
+    ...(page ? exchange(page.request, page.response) : [empty("No requests", "This slice was not read: a limit ended the read before.")]),
     block("Slice", null, json(typeof slice.slice_descriptor === "string" ? {} : slice.slice_descriptor)),
     ...(others.length ? [block("Other requests", "Logins, parent streams and the like.", ...others.map(other))] : []),
   );
@@ -151,7 +150,7 @@ function steps(read, chosen, again) {
   return h("div", { class: "steps" },
     buttons("Slice", read.slices.length, chosen.slice, (slice) => ({ slice, page: 0 })),
     buttons("Page", pages.length, chosen.page, (page) => ({ ...chosen, page })),
-    h("span", { class: "label" }, `${number(pages[chosen.page].records.length)} records on this page, ${number(countRecords(read))} in all`),
+    h("span", { class: "label" }, `${number(pages[chosen.page]?.records.length ?? 0)} records on this page, ${number(countRecords(read))} in all`),
   );
 }
 
