@@ -137,13 +137,13 @@ impl Document {
 
 /// Runs `flow-shim builder`.
 pub async fn run(args: &Args, shutdown: &Shutdown, stdout: File) -> ExitCode {
-    let python = match environment::find(args.python.as_deref(), shutdown).await {
-        Ok(python) => python,
-        Err(failure) => return Screen::open().conclude(Err(failure)),
+    let python = environment::find(args.python.as_deref(), shutdown).await;
+    let screen = Screen::plain();
+    let served = match python {
+        Ok(python) => serve(args, python, shutdown, stdout).await,
+        Err(failure) => Err(failure),
     };
-    let screen = Screen::open();
-    screen.settle();
-    screen.conclude(serve(args, python, shutdown, stdout).await)
+    screen.conclude(served)
 }
 
 async fn serve(args: &Args, python: Python, shutdown: &Shutdown, mut stdout: File) -> Result<()> {

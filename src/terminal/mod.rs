@@ -40,14 +40,23 @@ impl Screen {
     /// Formats logs for a person from now on, with lines that change if stderr is a terminal. `LOG_FORMAT=json` keeps them
     /// JSON.
     pub fn open() -> Self {
-        let json = std::env::var("LOG_FORMAT").is_ok_and(|it| it.eq_ignore_ascii_case("json"));
+        let json = reads_json();
         let dumb = std::env::var("TERM").is_ok_and(|it| it == "dumb");
         let live = !json
             && !dumb
             && logging::least_level() <= Level::Info
             && std::io::stderr().is_terminal()
             && !downstream::shares_our_terminal();
-        let screen = Self(Arc::new(Inner { live: live.then(Live::new), json }));
+        Self::with(live.then(Live::new), json)
+    }
+
+    /// The same without lines that change: for a server.
+    pub fn plain() -> Self {
+        Self::with(None, reads_json())
+    }
+
+    fn with(live: Option<Live>, json: bool) -> Self {
+        let screen = Self(Arc::new(Inner { live, json }));
         if !json {
             logging::redirect(Arc::new(screen.clone()));
         }
@@ -125,6 +134,11 @@ impl Screen {
             None => logging::write(format!("{line}\n"), priority),
         }
     }
+}
+
+/// Whether a program reads the logs.
+fn reads_json() -> bool {
+    std::env::var("LOG_FORMAT").is_ok_and(|it| it.eq_ignore_ascii_case("json"))
 }
 
 impl Live {

@@ -37,20 +37,17 @@ impl Browser {
         command.arg("--port=0").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut driver = command.spawn().expect("chromedriver is installed: run tests/setup browser");
         let stdout = BufReader::new(driver.stdout.take().expect("its stdout"));
-        let port = stdout.lines().map_while(Result::ok).find_map(|line| {
-            Some(line.strip_suffix('.')?.split_once("started successfully on port ")?.1.to_owned())
-        });
+        let port = stdout
+            .lines()
+            .map_while(Result::ok)
+            .find_map(|line| Some(line.strip_suffix('.')?.split_once("started successfully on port ")?.1.to_owned()));
         let port = port.expect("chromedriver names its port");
-        let arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1440,900"];
+        let arguments =
+            ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1440,900"];
         let profile = format!("--user-data-dir={}", folder.path().join("profile").display());
         let arguments: Vec<&str> = arguments.into_iter().chain([profile.as_str()]).collect();
-        let downloads = folder.path().join("downloads");
-        let preferences = json!({
-            "download.default_directory": downloads, "download.prompt_for_download": false,
-            "profile.default_content_setting_values.automatic_downloads": 1,
-        });
         let capabilities = Map::from_iter([
-            ("goog:chromeOptions".to_owned(), json!({"args": arguments, "prefs": preferences})),
+            ("goog:chromeOptions".to_owned(), json!({"args": arguments})),
             ("goog:loggingPrefs".to_owned(), json!({"browser": "ALL"})),
         ]);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -61,7 +58,10 @@ impl Browser {
             client.goto(url).await.expect("the page opens");
             client
         });
-        Self { runtime, client: Some(client), driver, folder }
+        let browser = Self { runtime, client: Some(client), driver, folder };
+        let downloads = browser.folder.path().join("downloads");
+        browser.chromium("Browser.setDownloadBehavior", json!({"behavior": "allow", "downloadPath": downloads}));
+        browser
     }
 
     fn client(&self) -> &Client {
@@ -71,14 +71,16 @@ impl Browser {
     /// What an expression in JavaScript gives.
     pub fn get(&self, expression: &str) -> Value {
         let script = format!("return ({expression})");
-        self.runtime.block_on(self.client().execute(&script, Vec::new())).unwrap_or_else(|e| panic!("{expression}: {e}"))
+        self.runtime
+            .block_on(self.client().execute(&script, Vec::new()))
+            .unwrap_or_else(|e| panic!("{expression}: {e}"))
     }
 
     /// Waits until an expression holds.
     pub fn wait(&self, expression: &str) {
         let since = Instant::now();
         while !self.get(&format!("Boolean({expression})")).as_bool().unwrap_or_default() {
-                assert!(since.elapsed() < PATIENCE, "never true: {expression}; the page: {:.2000}", self.text("body"));
+            assert!(since.elapsed() < PATIENCE, "never true: {expression}; the page: {:.2000}", self.text("body"));
             std::thread::sleep(Duration::from_millis(30));
         }
     }
@@ -97,7 +99,8 @@ impl Browser {
 
     pub fn click(&self, selector: &str) {
         self.runtime.block_on(async {
-            let element = self.client().find(Locator::Css(selector)).await.unwrap_or_else(|e| panic!("{selector}: {e}"));
+            let element =
+                self.client().find(Locator::Css(selector)).await.unwrap_or_else(|e| panic!("{selector}: {e}"));
             element.click().await.unwrap_or_else(|e| panic!("{selector}: {e}"));
         });
     }
@@ -105,8 +108,19 @@ impl Browser {
     /// Types into an element.
     pub fn keys(&self, selector: &str, keys: &str) {
         self.runtime.block_on(async {
-            let element = self.client().find(Locator::Css(selector)).await.unwrap_or_else(|e| panic!("{selector}: {e}"));
+            let element =
+                self.client().find(Locator::Css(selector)).await.unwrap_or_else(|e| panic!("{selector}: {e}"));
             element.send_keys(keys).await.unwrap_or_else(|e| panic!("{selector}: {e}"));
+        });
+    }
+
+    /// Replaces the value of a field by typing another.
+    pub fn fill(&self, selector: &str, text: &str) {
+        self.runtime.block_on(async {
+            let element =
+                self.client().find(Locator::Css(selector)).await.unwrap_or_else(|e| panic!("{selector}: {e}"));
+            element.clear().await.unwrap_or_else(|e| panic!("{selector}: {e}"));
+            element.send_keys(text).await.unwrap_or_else(|e| panic!("{selector}: {e}"));
         });
     }
 

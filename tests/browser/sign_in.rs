@@ -95,7 +95,8 @@ fn manifest(api: &str, server: &str) -> Value {
 #[ignore = "needs browser: tests/run --browser"]
 fn a_sign_in_gives_a_config_that_works_and_the_page_never_has_the_token() {
     let (api, url) = api();
-    let server = Server::start(Rules { style: Style::Form, pkce: false, names: ["client_id", "client_secret", "code"] });
+    let server =
+        Server::start(Rules { style: Style::Form, pkce: false, names: ["client_id", "client_secret", "code"] });
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("weather.yaml");
     std::fs::write(&path, manifest(&url, &server.address).to_string()).expect("a manifest");
@@ -108,7 +109,6 @@ fn a_sign_in_gives_a_config_that_works_and_the_page_never_has_the_token() {
     browser.wait("document.querySelector('#sign-in')");
     browser.keys("#client-id", CLIENT_ID);
     browser.keys("#client-secret", CLIENT_SECRET);
-    browser.screenshot("builder-sign-in.png");
     browser.click("#sign-in");
     browser.wait_for_text("#sign-in-status", "Signed in");
     browser.click("#test-read");

@@ -198,7 +198,8 @@ async function save() {
 }
 
 function download(name, text) {
-  const url = URL.createObjectURL(new Blob([text], { type: "text/plain" }));
+  // Not as a text: browsers would add .txt to the names.
+  const url = URL.createObjectURL(new Blob([text], { type: "application/octet-stream" }));
   h("a", { href: url, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(url), 1000);
 }
