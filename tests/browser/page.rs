@@ -95,7 +95,7 @@ fn a_test_read_shows_pages_requests_records_and_flow() {
     browser.click("#test-read");
     browser.wait_for_text("#panel-flow .facts", "/_meta/row_id");
     browser.click("#tab-records");
-    browser.wait("document.querySelectorAll(\"[aria-label^='Slice ']\").length === 3");
+    browser.wait("document.querySelectorAll(\"#panel-records [aria-label^='Slice ']\").length === 3");
 }
 
 #[test]
