@@ -69,7 +69,6 @@ export function showFlow(place, read) {
       fact("Key", flow.key.map((it) => h("span", { class: "chip key" }, it)), reason ? h("span", { class: "quiet", title: reason }, " row id") : ""),
       fact("Mode", flow.mode === "incremental" ? `incremental, by ${flow.cursor ?? "its state"}` : "full refresh"),
       fact("Documents", number(flow.documents.length)),
-      fact("Changed", `${number(changes.length)} ${changes.length === 1 ? "value" : "values"} · ${number(flow.rewrites.length)} in the schema`),
     ),
     whatChanged(flow, changes, reason),
     documents(flow, changes),
