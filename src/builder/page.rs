@@ -186,7 +186,12 @@ async fn files(State(server): State<Arc<Server>>, bytes: Bytes) -> Handled {
         let config = to_raw_value(&config)?;
         let python = &worker.engine.python;
         let version = Some(python.version.clone());
-        let cdk = Package { name: "airbyte-cdk".to_owned(), version: Some(python.cdk.clone()), python: version, ..Package::default() };
+        let cdk = Package {
+            name: "airbyte-cdk".to_owned(),
+            version: Some(python.cdk.clone()),
+            python: version,
+            ..Package::default()
+        };
         let files = runtime.block_on(async {
             let bindings = match config.get() {
                 "{}" => None,

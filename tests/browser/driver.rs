@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -173,10 +173,6 @@ impl Browser {
         let path: PathBuf = self.folder.path().join("downloads").join(name);
         crate::builder::wait_until(|| path.exists());
         fs::read_to_string(path).expect("a downloaded file")
-    }
-
-    pub fn profile(&self) -> &Path {
-        self.folder.path()
     }
 }
 
