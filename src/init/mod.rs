@@ -14,6 +14,7 @@ mod shim_yaml;
 mod skeleton;
 #[cfg(test)]
 mod tests;
+mod vendor;
 pub mod yaml;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -39,6 +40,7 @@ use crate::terminal::Screen;
 
 use origin::{Base, Found, Origin};
 pub use package::Package;
+use vendor::VendorArgs;
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = HELP)]
@@ -52,6 +54,8 @@ pub struct Args {
     /// Convert the airbyte-to-flow files in DIR to an equivalent shim.yaml
     #[arg(long, conflicts_with_all = ["config", "image", "airbyte", "singer", "fivetran", "command"], help_heading = "Source")]
     from_atf: bool,
+    #[command(flatten)]
+    vendor: VendorArgs,
 }
 
 /// Which connector a shim is written for.
@@ -84,7 +88,9 @@ Examples:
   flow-shim init --airbyte source-faker --config config.json shims/faker -- venv/bin/source-faker
   flow-shim init --singer tap-github shims/github
   flow-shim init --fivetran shop shims/shop -- python shop/main.py
-  flow-shim init --from-atf source-hubspot";
+  flow-shim init --from-atf source-hubspot
+  flow-shim init --vendor --from https://github.com/acmeco/tap-x vendor/tap-x
+  flow-shim init --vendor vendor/tap-x";
 
 impl OriginArgs {
     fn origin(&self) -> Option<Origin> {
@@ -156,6 +162,10 @@ pub async fn run(args: &Args, shutdown: &Shutdown, mut stdout: File) -> ExitCode
 async fn init(args: &Args, shutdown: &Shutdown, screen: &Screen) -> Result<String> {
     if args.from_atf {
         return from_atf::write(&args.dir);
+    }
+    if args.vendor.vendor {
+        screen.status("asking git");
+        return vendor::run(&args.dir, &args.vendor);
     }
     let (place, subject) = write(&args.dir, &args.origin, &args.config, shutdown, screen).await?;
     Ok(summary(&args.dir, &place, &subject, &FILES))

@@ -36,3 +36,4 @@ mod runtime_double;
 mod shims;
 mod signin;
 mod tiers;
+mod vendor;
