@@ -106,7 +106,7 @@ fn whatever_is_killed_nothing_is_lost() {
 }
 
 #[test]
-#[ignore = "takes a minute: part of the faults tier"]
+#[ignore = "needs faults: tests/run --faults"]
 fn fifty_kills_lose_nothing() {
     assert_kills_lose_nothing(50);
 }

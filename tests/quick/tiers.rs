@@ -52,7 +52,10 @@ fn many_tries_of_faults_are_ignored() {
 fn no_other_test_is_ignored() {
     for folder in ["src", "tests/quick"] {
         visit_files(&repository().join(folder), &mut |path, text| {
-            assert!(!text.lines().any(|it| it.trim().starts_with("#[ignore")), "{} ignores a test", path.display());
+            // `tests/run --faults` runs those of this crate that take long.
+            let ignored = text.lines().map(str::trim).filter(|it| it.starts_with("#[ignore"));
+            let mut others = ignored.filter(|it| *it != "#[ignore = \"needs faults: tests/run --faults\"]");
+            assert_eq!(others.next(), None, "{} ignores a test", path.display());
         });
     }
 }
