@@ -48,6 +48,8 @@ pub struct Runtime {
     pub secrets: Vec<String>,
     /// The time after which a connector is killed and the rule "ends" is broken.
     pub patience: Duration,
+    /// The size of the largest document in bytes: Flow's documented limit by default, which its transport exceeds (F23).
+    pub max_document: usize,
 }
 
 /// The result of a unary request.
@@ -78,6 +80,7 @@ impl Runtime {
             temporary: None,
             secrets: Vec::new(),
             patience: Duration::from_secs(60),
+            max_document: 16 * 1024 * 1024,
         }
     }
 

@@ -114,6 +114,7 @@ impl<'a> Opening<'a> {
             process.close_stdin();
         }
         let mut it = Capturing {
+            max_document: self.runtime.max_document,
             state: self.state,
             checkpoints: 0,
             sourced_schemas: Vec::new(),
@@ -148,6 +149,7 @@ impl<'a> Opening<'a> {
 
 /// The accumulated responses of a capture.
 struct Capturing {
+    max_document: usize,
     state: Value,
     checkpoints: usize,
     sourced_schemas: Vec<(usize, Value)>,
@@ -211,7 +213,7 @@ impl Capturing {
             Response::Captured(captured) => {
                 let binding = known(captured.binding, self.collections.len())?;
                 let text = captured.doc.get();
-                wire::check_document(text)?;
+                wire::check_document(text, self.max_document)?;
                 watcher.document(binding, text);
                 self.pending += 1;
                 self.is_dirty = true;

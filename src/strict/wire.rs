@@ -138,9 +138,9 @@ pub fn parse(line: &str) -> Result<Response<'_>, String> {
     serde_json::from_str(line).map_err(|e| format!("F2: {e}: {}", super::cut(line)))
 }
 
-/// Checks Flow's size limit of documents (F23) and that strings are Unicode, without lone surrogates.
-pub fn check_document(text: &str) -> Result<(), String> {
-    if text.len() > 16 * 1024 * 1024 {
+/// Checks the size limit of documents (F23) and that strings are Unicode, without lone surrogates.
+pub fn check_document(text: &str, max_document: usize) -> Result<(), String> {
+    if text.len() > max_document {
         return Err(format!("F23: a document of {} bytes", text.len()));
     }
     if !text.starts_with('{') {

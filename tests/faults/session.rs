@@ -98,6 +98,8 @@ pub struct Setup<'a> {
     pub secrets: Vec<String>,
     pub env: Vec<(String, String)>,
     pub patience: Duration,
+    /// What shim.yaml's `maxDocument` is.
+    pub max_document: usize,
 }
 
 pub struct Seen {
@@ -139,6 +141,7 @@ impl<'a> Setup<'a> {
             secrets: vec![SECRET.to_owned()],
             env: Vec::new(),
             patience: Duration::from_secs(60),
+            max_document: 16 * 1024 * 1024,
         }
     }
 
@@ -225,6 +228,7 @@ impl<'a> Setup<'a> {
         runtime.secrets = self.secrets.clone();
         runtime.temporary = Some(self.desk.temporary.clone());
         runtime.patience = self.patience;
+        runtime.max_document = self.max_document;
         runtime
     }
 }
