@@ -5,6 +5,8 @@
 //! it: the state has moved past rows that were never captured for it. As one table can't be reset alone, the connector then gets no
 //! state, and reads all of them again.
 
+use std::borrow::Cow;
+
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
@@ -17,11 +19,12 @@ use crate::upstream::{Selected, StreamId};
 pub const NOTHING: &str = "{}";
 
 #[derive(Serialize, Deserialize)]
-struct Shared {
+struct Shared<'a> {
     /// The text itself: as JSON it would come back from Flow with other white space and, perhaps, other numbers.
-    state: String,
+    #[serde(borrow)]
+    state: Cow<'a, str>,
     /// A hash of the tables that it covers.
-    tables: String,
+    tables: Cow<'a, str>,
 }
 
 /// What is kept of one table.
@@ -66,12 +69,12 @@ pub fn resume(shared: Option<&RawValue>, streams: &[Selected<'_>]) -> Result<(St
         return Ok((NOTHING.to_owned(), uncovered));
     }
     // A connector that has nothing to say may send an empty state, and could not read it.
-    Ok((if state.trim().is_empty() { NOTHING.to_owned() } else { state }, uncovered))
+    Ok((if state.trim().is_empty() { NOTHING.to_owned() } else { state.into_owned() }, uncovered))
 }
 
 /// The shared state for a state that the connector sent.
 pub fn share(state: &str, tables: &str) -> Result<Box<RawValue>> {
-    let shared = Shared { state: state.to_owned(), tables: tables.to_owned() };
+    let shared = Shared { state: state.into(), tables: tables.into() };
     to_raw_value(&shared).context("can't write the connector's state")
 }
 
