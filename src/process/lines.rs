@@ -36,6 +36,8 @@ pub struct Lines<R> {
     longest: usize,
     /// Bytes already dropped of a line that is too long.
     dropped: usize,
+    /// All bytes read so far.
+    pub read: u64,
     ended: bool,
 }
 
@@ -46,7 +48,7 @@ impl<R: Read + AsFd> Lines<R> {
 
     fn with_limits(input: R, size: usize, longest: usize) -> Self {
         let buffer = vec![0; size];
-        Self { input, buffer, start: 0, searched: 0, end: 0, newline: None, longest, dropped: 0, ended: false }
+        Self { input, buffer, start: 0, searched: 0, end: 0, newline: None, longest, dropped: 0, read: 0, ended: false }
     }
 
     /// The next line out of the buffer; none: [`Lines::fill`] it.
@@ -140,6 +142,7 @@ impl<R: Read + AsFd> Lines<R> {
                 }
                 Ok(count) => {
                     self.end += count;
+                    self.read += count as u64;
                     return Ok(true);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -8,6 +8,7 @@ use tracing::warn;
 
 use super::error_log::LOGGED;
 use super::event::{Broken, Event};
+use super::pace::Pace;
 use super::{Feed, FeedError};
 use crate::json::repair::{Repair, What, repair};
 use crate::json::watch::Watchlist;
@@ -27,6 +28,7 @@ pub struct LineFeed<R, D> {
     lines: Lines<R>,
     decoder: D,
     activity: Activity,
+    pace: Pace,
     /// A line that has to be decoded again. An event borrows from the decoder, so the same call of `next` can't use the
     /// decoder twice: it returns [`Event::Noise`], and the following call decodes this.
     pending: Option<Repaired>,
@@ -42,7 +44,7 @@ struct Repaired {
 
 impl<R: Read + AsFd, D: Decoder> LineFeed<R, D> {
     pub fn new(stdout: R, decoder: D, activity: Activity) -> Self {
-        Self { lines: Lines::new(stdout), decoder, activity, pending: None }
+        Self { lines: Lines::new(stdout), decoder, activity, pace: Pace::default(), pending: None }
     }
 
     /// Reads until there is a line, or the output has ended.
@@ -51,10 +53,13 @@ impl<R: Read + AsFd, D: Decoder> LineFeed<R, D> {
             return Ok(());
         }
         idle().map_err(FeedError::Idle)?;
+        let read = self.lines.read;
+        self.pace.before_wait(read);
         while !self.lines.has_next() {
             let filled = self.activity.while_waiting(|| self.lines.fill());
             filled.map_err(|error| FeedError::Failed(anyhow!("can't read the connector's output: {error}")))?;
         }
+        self.pace.after_wait(read);
         Ok(())
     }
 

@@ -11,6 +11,7 @@ mod error_log;
 mod event;
 pub mod line;
 mod line_feed;
+mod pace;
 mod stream;
 
 use std::io;
