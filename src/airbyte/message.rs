@@ -149,11 +149,12 @@ struct Parts<'a> {
 impl<'a> Parts<'a> {
     /// Whether there is nothing so far but the type and the stream of a record.
     fn is_usual(&self) -> bool {
-        self.kind == Some(RECORD)
-            && self.data.is_none()
-            && self.changes.is_none()
-            && self.file.is_none()
-            && !self.has_state
+        self.data.is_none() && self.is_bare()
+    }
+
+    /// Whether nothing of a record so far is of interest but its type, its stream and its payload.
+    fn is_bare(&self) -> bool {
+        self.kind == Some(RECORD) && self.changes.is_none() && self.file.is_none() && !self.has_state
     }
 
     /// From the payload on.
@@ -165,22 +166,12 @@ impl<'a> Parts<'a> {
         closing: &mut Closing,
     ) -> Result<(), Fault> {
         self.data = Some(line::payload(line, scanner, &DELETION)?);
-        if closing.is_rest_of(line, scanner) {
-            return Ok(());
-        }
-        let (start, names) = (scanner.position(), self.names.clone());
-        scanner.rest_of_object(|it, key| self.member_of_record(line, it, key))?;
-        scanner.rest_of_object(|it, key| self.member(line, it, key))?;
-        let adds_nothing = self.names == names
-            && self.kind == Some(RECORD)
-            && self.changes.is_none()
-            && self.file.is_none()
-            && !self.is_ambiguous
-            && !self.has_state;
-        if adds_nothing && scanner.position() == line.len() && !scanner.flawed() {
-            closing.learn(&line[start..]);
-        }
-        Ok(())
+        closing.scan(line, scanner, |it| {
+            let names = self.names.clone();
+            it.rest_of_object(|it, key| self.member_of_record(line, it, key))?;
+            it.rest_of_object(|it, key| self.member(line, it, key))?;
+            Ok(self.names == names && self.is_bare() && !self.is_ambiguous)
+        })
     }
 
     #[inline]

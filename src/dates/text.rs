@@ -1,5 +1,7 @@
 //! Dates as text: recognizes RFC 3339, and reads other forms that are unambiguous.
 
+use crate::json::lexical::leading_digits;
+
 /// Whether the quoted string at the start of `text` is an RFC 3339 date-time exactly as [`Moment::write`] writes it. False
 /// for leap seconds, which only [`Moment::read`] checks.
 #[inline]
@@ -64,10 +66,6 @@ fn is_day(year: u32, month: u8, day: u8) -> bool {
         _ => 0,
     };
     (1..=days).contains(&day)
-}
-
-fn leading_digits(text: &[u8]) -> usize {
-    text.iter().take_while(|it| it.is_ascii_digit()).count()
 }
 
 /// A date and an optional time of day, in the digits that they were written with.

@@ -77,7 +77,7 @@ struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    /// From behind the payload on.
+    /// From the payload on.
     #[inline]
     fn rest_of_record(
         &mut self,
@@ -85,16 +85,12 @@ impl<'a> Parts<'a> {
         scanner: &mut Scanner<'a, '_>,
         closing: &mut Closing,
     ) -> Result<(), Fault> {
-        if closing.is_rest_of(line, scanner) {
-            return Ok(());
-        }
-        let (start, names) = (scanner.position(), [self.kind.clone(), self.stream.clone()]);
-        scanner.rest_of_object(|it, key| self.member(line, it, key))?;
-        let adds_nothing = [&self.kind, &self.stream] == [&names[0], &names[1]] && !self.is_ambiguous;
-        if adds_nothing && scanner.position() == line.len() && !scanner.flawed() {
-            closing.learn(&line[start..]);
-        }
-        Ok(())
+        self.data = Some(line::payload(line, scanner, &DELETION)?);
+        closing.scan(line, scanner, |it| {
+            let names = [self.kind.clone(), self.stream.clone()];
+            it.rest_of_object(|it, key| self.member(line, it, key))?;
+            Ok([&self.kind, &self.stream] == names.each_ref() && !self.is_ambiguous)
+        })
     }
 
     #[inline]
@@ -128,10 +124,7 @@ pub fn message<'a>(line: &'a [u8], earlier: &mut Earlier) -> Result<Message<'a>,
     let mut scanner = Scanner::new(line, &mut earlier.hints);
     let scanned = if let Some(names) = earlier.opening.of(line, &mut scanner) {
         [parts.kind, parts.stream] = names.clone();
-        line::payload(line, &mut scanner, &DELETION).and_then(|data| {
-            parts.data = Some(data);
-            parts.rest_of_record(line, &mut scanner, &mut earlier.closing)
-        })
+        parts.rest_of_record(line, &mut scanner, &mut earlier.closing)
     } else if scanner.kind() == Some(Kind::Object) {
         scanner.object(|it, key| parts.member(line, it, key))
     } else {

@@ -3,7 +3,7 @@
 
 use wide::u8x16;
 
-use crate::json::scan::{Place, Scanner};
+use crate::json::scan::{Fault, Place, Scanner};
 
 /// How the line of the last record began, up to its payload.
 #[derive(Default)]
@@ -58,9 +58,27 @@ struct Part {
 }
 
 impl Closing {
+    /// Scans the rest of a line, unless it is the same. `scan` tells whether there was nothing of interest in it.
+    #[inline]
+    pub fn scan<'a, 'h>(
+        &mut self,
+        line: &'a [u8],
+        scanner: &mut Scanner<'a, 'h>,
+        scan: impl FnOnce(&mut Scanner<'a, 'h>) -> Result<bool, Fault>,
+    ) -> Result<(), Fault> {
+        if self.is_rest_of(line, scanner) {
+            return Ok(());
+        }
+        let start = scanner.position();
+        if scan(scanner)? && scanner.position() == line.len() && !scanner.flawed() {
+            self.learn(&line[start..]);
+        }
+        Ok(())
+    }
+
     /// Whether the rest of a line is the same. The scanner goes on at its end.
     #[inline]
-    pub fn is_rest_of(&mut self, line: &[u8], scanner: &mut Scanner) -> bool {
+    fn is_rest_of(&mut self, line: &[u8], scanner: &mut Scanner) -> bool {
         if self.length == 0 || line.len() - scanner.position() != self.length {
             return false;
         }
@@ -76,7 +94,7 @@ impl Closing {
 
     /// Learns the rest of a line.
     #[cold]
-    pub fn learn(&mut self, rest: &[u8]) {
+    fn learn(&mut self, rest: &[u8]) {
         self.misses = self.misses.wrapping_add(1);
         if !self.misses.is_power_of_two() {
             return;
