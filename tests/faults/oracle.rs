@@ -91,7 +91,8 @@ impl Oracle {
         let is_committed = |step: usize| end == End::Whole || matches!(end, End::Step(end) if step < end);
         let mut counts = [0; STREAMS.len()];
         printed.iter().filter(|it| is_committed(it.0)).for_each(|it| counts[it.1] += 1);
-        Some((counts, positions_after(script, end, start)))
+        let [next] = starts_after(script, commits, end, start, &printed).try_into().ok()?;
+        Some((counts, next))
     }
 
     /// Follows a session.
@@ -118,7 +119,8 @@ impl Oracle {
                 .push(format!("{} documents were committed, which is not where the connector said so", rows.len()));
         }
         self.apply(script, seen);
-        let positions: Vec<Vec<u64>> = ends.iter().map(|end| positions_after(script, *end, &start)).collect();
+        let positions: Vec<Vec<u64>> =
+            ends.iter().flat_map(|end| starts_after(script, commits, *end, &start, &printed)).collect();
         if let (false, Some(position)) = (script.mode.refresh, positions.last()) {
             let uncovered = |row: &&&Document| row.id.is_some_and(|id| id > position[row.stream]);
             self.repeatable += rows.iter().filter(uncovered).count() as u64;
@@ -221,6 +223,36 @@ fn positions_after(script: &Script, end: End, start: &[u64]) -> Vec<u64> {
         }
     }
     positions
+}
+
+/// Where the next session may start. A truncating refresh of a stream ends with its COMPLETE, in a checkpoint of its own, if all
+/// rows are covered by states: then this stream begins anew, whatever happens to the others.
+fn starts_after(
+    script: &Script,
+    commits: Commits,
+    end: End,
+    start: &[u64],
+    printed: &[(usize, usize, u64)],
+) -> Vec<Vec<u64>> {
+    let mut starts = vec![positions_after(script, end, start)];
+    let End::Step(end) = end else { return starts };
+    let (before, is_read) = match commits {
+        Commits::LastStateBefore(step) => (step, true),
+        Commits::AnyStateBefore(step) => (step, false),
+        Commits::All | Commits::AnyState => (script.steps.len(), false),
+    };
+    let says_complete = !script.mode.wire.complete(STREAMS[0], script.mode).is_empty();
+    if !script.mode.truncates || !says_complete || printed.iter().any(|it| it.0 >= end) {
+        return starts;
+    }
+    for step in script.steps.get(end..before).unwrap_or_default() {
+        if let Play::Complete(stream) = *step {
+            let mut next = starts.last().cloned().unwrap_or_default();
+            next[stream] = 0;
+            starts.push(next);
+        }
+    }
+    if is_read { starts.split_off(starts.len() - 1) } else { starts }
 }
 
 /// The rows that a connector prints which continues from these positions: step, stream and id.
