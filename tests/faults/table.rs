@@ -231,7 +231,7 @@ pub static FAULTS: &[Fault] = &[
     fault(Secrets, "a secret that is a word of the protocol", Own(secrets::words), WHOLE),
     fault(Secrets, "a secret in argv, environ, files and core files", Own(secrets::places_that_others_see), WHOLE),
     // Memory.
-    fault(Memory, "five million records", Own(memory::many_records), WHOLE).heavy(),
+    fault(Memory, "millions of records", Own(memory::many_records), WHOLE).heavy(),
     fault(Memory, "records of 64 MB", Own(memory::large_records), WHOLE).heavy(),
     fault(Memory, "states of 50 MB, a slow reader", Own(memory::large_states), WHOLE).heavy(),
 ];
