@@ -44,7 +44,9 @@ struct Repaired {
 
 impl<R: Read + AsFd, D: Decoder> LineFeed<R, D> {
     pub fn new(stdout: R, decoder: D, activity: Activity) -> Self {
-        Self { lines: Lines::new(stdout), decoder, activity, pace: Pace::default(), pending: None }
+        // What is not a pipe is read without pauses.
+        let pipe_size = rustix::pipe::fcntl_getpipe_size(&stdout).unwrap_or(0);
+        Self { lines: Lines::new(stdout), decoder, activity, pace: Pace::new(pipe_size), pending: None }
     }
 
     /// Reads until there is a line, or the output has ended.
@@ -53,13 +55,11 @@ impl<R: Read + AsFd, D: Decoder> LineFeed<R, D> {
             return Ok(());
         }
         idle().map_err(FeedError::Idle)?;
-        let read = self.lines.read;
-        self.pace.before_wait(read);
+        self.pace.before_wait(self.lines.read);
         while !self.lines.has_next() {
             let filled = self.activity.while_waiting(|| self.lines.fill());
             filled.map_err(|error| FeedError::Failed(anyhow!("can't read the connector's output: {error}")))?;
         }
-        self.pace.after_wait(read);
         Ok(())
     }
 

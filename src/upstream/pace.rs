@@ -1,39 +1,43 @@
 //! When to read on, so that a connector is not slowed down by its reader.
 //!
 //! A connector in Python writes each record by itself. A reader that waits at the pipe is woken by each of these writes, and that
-//! costs the writer more than the write. So while records come one by one in quick succession, the reader looks away for a
-//! moment, and then reads several at once. Much data is read without a pause: a full pipe would stop the connector.
+//! costs the writer more than the write. So the reader looks away for a moment before it waits, and then reads several records at
+//! once: for as long as half of the pipe lasts at the speed of the last ones, as a full pipe would stop the connector.
 
 use std::time::{Duration, Instant};
 
 /// The longest that a record is left in the pipe.
-const PAUSE: Duration = Duration::from_millis(4);
+const LONGEST: Duration = Duration::from_millis(4);
 
-/// Waits that follow each other like this are in quick succession.
-const SOON: Duration = Duration::from_millis(20);
+/// A shorter pause gathers too little to be worth it.
+const SHORTEST: Duration = Duration::from_micros(200);
 
-/// So many bytes between two waits are few: eight times as many fit into the pipe.
-const FEW: u64 = 128 * 1024;
-
-#[derive(Default)]
 pub struct Pace {
-    /// When the last wait ended, and how much had been read before it.
+    /// How many bytes may come during a pause.
+    room: u64,
+    /// When all had been read before, and how much that was.
     last: Option<(Instant, u64)>,
 }
 
 impl Pace {
-    /// Called when all has been read, before the next wait.
-    pub fn before_wait(&self, read: u64) {
-        if let Some((ended, before)) = self.last
-            && read - before < FEW
-            && ended.elapsed() < SOON
-        {
-            std::thread::sleep(PAUSE);
-        }
+    pub fn new(pipe_size: usize) -> Self {
+        Self { room: pipe_size as u64 / 2, last: None }
     }
 
-    /// `read` is without what the wait has brought.
-    pub fn after_wait(&mut self, read: u64) {
+    /// Called when all has been read, before a wait. `read` counts the bytes so far.
+    pub fn before_wait(&mut self, read: u64) {
+        if let Some((then, before)) = self.last {
+            let pause = self.pause(read - before, then.elapsed());
+            if pause >= SHORTEST {
+                std::thread::sleep(pause);
+            }
+        }
         self.last = Some((Instant::now(), read));
+    }
+
+    /// How long it takes until there is no room any more, if so many bytes came in this time.
+    fn pause(&self, bytes: u64, time: Duration) -> Duration {
+        let full_after = time.as_secs_f64() * self.room as f64 / bytes.max(1) as f64;
+        Duration::from_secs_f64(full_after.min(LONGEST.as_secs_f64()))
     }
 }
