@@ -13,6 +13,7 @@ use axum::routing::{get, post};
 use serde_json::{Map, Value, json};
 
 use super::body::{Body, Problems};
+use super::config::Config;
 use super::engine::{Answer, Failure, Kind, Told};
 use super::vault::Mask;
 use super::{Server, flow_view, manifest};
@@ -263,10 +264,11 @@ async fn answer(
             json!({"type": "model_attributes_type", "loc": ["body"], "msg": "Content-Type is not application/json"});
         return Err(Problems(vec![problem]).into());
     }
-    let mut call = Call::read(operation, dialect, bytes)?;
-    server.vault.reveal(&mut call.config);
-    let mask = Mask::new(&call.config, manifest::config_schema(&call.manifest));
-    let uses_code = call.components.is_some() || manifest::has_custom_code(&call.manifest);
+    let Call { manifest, config, stream_name, state, components, records, pages, slices, streams } =
+        Call::read(operation, dialect, bytes)?;
+    let config = Config::of_request(server, config, manifest::config_schema(&manifest)).await?;
+    let mask = config.mask();
+    let uses_code = components.is_some() || manifest::has_custom_code(&manifest);
     if uses_code && !server.custom_code && operation != Operation::Resolve {
         return match operation {
             // As for Airbyte's server (B7).
@@ -274,9 +276,8 @@ async fn answer(
             _ => Err(Refusal::new(StatusCode::BAD_REQUEST, NO_CUSTOM_CODE)),
         };
     }
-    let Call { manifest, config, stream_name, state, components, records, pages, slices, streams } = call;
     let request = json!({
-        "command": operation.command(), "manifest": manifest, "config": config, "stream_name": stream_name,
+        "command": operation.command(), "manifest": manifest, "config": config.value, "stream_name": stream_name,
         "state": state, "components": components,
         "limits": {"records": records, "pages": pages, "slices": slices, "streams": streams},
     });

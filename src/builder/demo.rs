@@ -10,12 +10,14 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::routing::get;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use super::api::reply;
+use super::config::Config;
 use crate::demo::Shop;
 use crate::process::shutdown::Shutdown;
+use crate::settings::config::Given;
 
 pub const MANIFEST: &str = include_str!("demo.yaml");
 
@@ -47,7 +49,7 @@ fn ten() -> u64 {
 }
 
 /// Starts the API on a free port. Returns the config for its manifest.
-pub async fn start(shutdown: &Shutdown) -> Result<Map<String, Value>> {
+pub async fn start(shutdown: &Shutdown) -> Result<Config> {
     let failed = "can't start the demo's API";
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.context(failed)?;
     let url = format!("http://{}", listener.local_addr().context(failed)?);
@@ -64,7 +66,8 @@ pub async fn start(shutdown: &Shutdown) -> Result<Map<String, Value>> {
         stop.requested().await;
     };
     tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(stopped).await });
-    Ok(Map::from_iter([("url".to_owned(), url.into()), ("api_key".to_owned(), "demo-key".into())]))
+    let config = json!({"url": url, "api_key": "demo-key"});
+    Config::load(Given::of_value("the demo's config".to_owned(), &config)?, None, shutdown).await
 }
 
 fn rows(shop: &Shop, collection: &str, headers: &HeaderMap, paging: &Paging) -> Response {

@@ -9,6 +9,7 @@ mod access;
 mod api;
 mod body;
 mod capture;
+mod config;
 mod demo;
 mod engine;
 mod environment;
@@ -29,18 +30,23 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use axum::Router;
 use axum::middleware;
-use serde_json::{Map, Value};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tracing::info;
 
 use crate::process::shutdown::Shutdown;
+use crate::session::config::read;
+
+use crate::settings::config::ConfigArg;
+use crate::settings::file;
 use crate::signin;
 use crate::terminal::Screen;
 
 use access::Access;
+use config::Config;
 use engine::Engine;
 use environment::Python;
+use manifest::Manifest;
 use vault::Vault;
 
 #[derive(clap::Args, Debug)]
@@ -57,8 +63,10 @@ pub struct Args {
     /// A Python that has the package airbyte-cdk [default: a virtual environment, which flow-shim offers to create]
     #[arg(long, value_name = "PROGRAM")]
     python: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigArg,
     /// Open a manifest for a small API that is built in
-    #[arg(long, conflicts_with = "manifest")]
+    #[arg(long, conflicts_with_all = ["manifest", "config"])]
     demo: bool,
     /// Open the page in the browser
     #[arg(long)]
@@ -77,6 +85,7 @@ Other web pages can't use the server. With AB_JWT_SIGNATURE_SECRET in the enviro
 
 Examples:
   flow-shim builder --demo --open
+  flow-shim builder manifest.yaml --config config.yaml
   flow-shim builder manifest.yaml --python venv/bin/python";
 
 /// What all requests share.
@@ -85,6 +94,8 @@ struct Server {
     access: Access,
     vault: Vault,
     document: Document,
+    /// The config that the page begins with.
+    config: Config,
     shutdown: Shutdown,
     runtime: Handle,
     custom_code: bool,
@@ -98,8 +109,6 @@ struct Document {
     name: String,
     /// Its text, if it is not read from a file.
     text: Option<&'static str>,
-    /// The config that the page begins with.
-    config: Map<String, Value>,
 }
 
 /// Opened without a manifest and without `--demo`.
@@ -111,14 +120,13 @@ impl Document {
             path: Some(path.to_owned()),
             name: path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned(),
             text: None,
-            config: Map::new(),
         };
         document.read()?;
         Ok(document)
     }
 
-    fn built_in(name: &str, text: &'static str, config: Map<String, Value>) -> Self {
-        Self { path: None, name: name.to_owned(), text: Some(text), config }
+    fn built_in(name: &str, text: &'static str) -> Self {
+        Self { path: None, name: name.to_owned(), text: Some(text) }
     }
 
     /// The text as it is now.
@@ -127,6 +135,19 @@ impl Document {
             Some(path) => std::fs::read_to_string(path).with_context(|| format!("can't read {}", path.display())),
             None => Ok(self.text.unwrap_or_default().to_owned()),
         }
+    }
+
+    /// The config of `--config`, or the one beside the manifest in a shim's directory, as the connector gets it.
+    async fn load_config(&self, arg: &ConfigArg, shutdown: &Shutdown) -> Result<Config> {
+        let folder = self.path.as_deref().and_then(Path::parent).filter(|it| it.join(file::NAME).exists());
+        let Some(given) = read(arg, folder, shutdown).await? else { return Ok(Config::default()) };
+        let spec = Manifest::parse(&self.read()?).ok().and_then(|it| it.spec());
+        let schema = spec.as_ref().map(|it| manifest::derive(it).schema);
+        let mut config = Config::load(given, schema.as_ref(), shutdown).await?;
+        if let Some(spec) = &spec {
+            config.value = sign_in::of_connector(spec, &config.value)?;
+        }
+        Ok(config)
     }
 
     /// The code of the custom components beside the manifest.
@@ -148,9 +169,13 @@ pub async fn run(args: &Args, shutdown: &Shutdown, stdout: File) -> ExitCode {
 
 async fn serve(args: &Args, python: Python, shutdown: &Shutdown, mut stdout: File) -> Result<()> {
     let document = match (&args.manifest, args.demo) {
-        (_, true) => Document::built_in("demo.yaml", demo::MANIFEST, demo::start(shutdown).await?),
+        (_, true) => Document::built_in("demo.yaml", demo::MANIFEST),
         (Some(path), false) => Document::of_file(path)?,
-        (None, false) => Document::built_in("example.yaml", EXAMPLE, Map::new()),
+        (None, false) => Document::built_in("example.yaml", EXAMPLE),
+    };
+    let config = match args.demo {
+        true => demo::start(shutdown).await?,
+        false => document.load_config(&args.config, shutdown).await?,
     };
     let (listener, address) = listen(&args.host, args.port).await?;
     let access = Access::new(&args.host, address)?;
@@ -159,7 +184,8 @@ async fn serve(args: &Args, python: Python, shutdown: &Shutdown, mut stdout: Fil
     let engine = Engine::start(python, args.custom_code, shutdown);
     let (shutdown, runtime, custom_code) = (shutdown.clone(), Handle::current(), args.custom_code);
     let stop = shutdown.clone();
-    let server = Arc::new(Server { engine, access, vault: Vault::default(), document, shutdown, runtime, custom_code });
+    let server =
+        Arc::new(Server { engine, access, vault: Vault::default(), document, config, shutdown, runtime, custom_code });
     writeln!(stdout, "{url}").and_then(|()| stdout.flush()).context("can't write to stdout")?;
     if args.open {
         signin::open_browser(&url);

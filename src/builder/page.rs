@@ -19,6 +19,7 @@ use tracing::warn;
 use super::api::{self, Dialect, Refusal, reply};
 use super::body::Body;
 use super::capture::{self, Connector};
+use super::config::Config;
 use super::manifest::{self, Manifest};
 use super::problems::ComponentSchema;
 use super::vault::Mask;
@@ -87,8 +88,7 @@ impl IntoResponse for PageError {
 async fn start(State(server): State<Arc<Server>>) -> Handled {
     let document = &server.document;
     let text = document.read()?;
-    let config = Value::Object(document.config.clone());
-    let config = server.vault.conceal(config, None);
+    let config = server.vault.conceal(server.config.value.clone(), &server.config.secrets);
     let python = &server.engine.python;
     Ok(reply(
         StatusCode::OK,
@@ -145,19 +145,19 @@ async fn save(State(server): State<Arc<Server>>, bytes: Bytes) -> Handled {
 /// A manifest and a config of the page.
 struct Given {
     manifest: Manifest,
-    config: Value,
+    config: Config,
     mask: Mask,
 }
 
 impl Given {
-    /// The config gets its secrets back. Manifests with custom code are refused where it may not run.
-    fn read(server: &Server, body: &mut Body, runs: bool) -> Result<Self, PageError> {
+    /// Manifests with custom code are refused where it may not run.
+    async fn read(server: &Server, body: &mut Body, runs: bool) -> Result<Self, PageError> {
         let text = body.text("text");
-        let mut config = Value::Object(body.object("config"));
-        server.vault.reveal(&mut config);
+        let config = Value::Object(body.object("config"));
         let manifest = Manifest::parse(&text).map_err(|it| manifest::unreadable(&it))?;
         let schema = manifest.spec().map(|it| it.config_schema);
-        let mask = Mask::new(&config, schema.as_ref());
+        let config = Config::of_request(server, config, schema.as_ref()).await?;
+        let mask = config.mask();
         let has_code = manifest.value.as_object().is_some_and(manifest::has_custom_code);
         if runs && has_code && !server.custom_code {
             return Err(Refusal::new(StatusCode::BAD_REQUEST, api::NO_CUSTOM_CODE).into());
@@ -169,7 +169,7 @@ impl Given {
 /// The files that `init` would write for the manifest; bindings are discovered if there is a config.
 async fn files(State(server): State<Arc<Server>>, bytes: Bytes) -> Handled {
     let mut body = Body::parse(&bytes)?;
-    let given = Given::read(&server, &mut body, true)?;
+    let given = Given::read(&server, &mut body, true).await?;
     body.finish()?;
     let Given { manifest, config, mask } = given;
     let components = server.custom_code.then(|| server.document.components()).flatten();
@@ -183,7 +183,7 @@ async fn files(State(server): State<Arc<Server>>, bytes: Bytes) -> Handled {
         let session = connector.session(shutdown.clone(), OAuthSetting::Unsaid)?;
         // The page's config is the connector's own, in which OAuth moves nothing.
         let reading = connector.session(shutdown, OAuthSetting::Never)?;
-        let config = to_raw_value(&config)?;
+        let config = to_raw_value(&config.value)?;
         let python = &worker.engine.python;
         let version = Some(python.version.clone());
         let cdk = Package {
@@ -237,18 +237,17 @@ fn name_of(file: &str, manifest: &Manifest) -> String {
 
 async fn run_capture(State(server): State<Arc<Server>>, bytes: Bytes) -> Handled {
     let mut body = Body::parse(&bytes)?;
-    let given = Given::read(&server, &mut body, true)?;
+    let given = Given::read(&server, &mut body, true).await?;
     let streams = body.list("streams").iter().filter_map(|it| it.as_str().map(str::to_owned)).collect();
     body.finish()?;
-    Ok(capture::start(&server, &given.manifest.value, &given.config, streams, given.mask)?)
+    Ok(capture::start(&server, &given.manifest.value, &given.config.value, streams, given.mask)?)
 }
 
 async fn run_sign_in(State(server): State<Arc<Server>>, bytes: Bytes) -> Handled {
     let mut body = Body::parse(&bytes)?;
-    let given = Given::read(&server, &mut body, false)?;
+    let given = Given::read(&server, &mut body, false).await?;
     let client = Client { id: body.text("client_id"), secret: body.text("client_secret") };
     body.finish()?;
     let spec = given.manifest.spec().ok_or_else(|| anyhow!("the manifest has no spec"))?;
-    let config = given.config.as_object().cloned().unwrap_or_default();
-    Ok(sign_in::start(&server, spec, config, client)?)
+    Ok(sign_in::start(&server, spec, given.config, client)?)
 }

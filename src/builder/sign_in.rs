@@ -5,11 +5,11 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use axum::response::Response;
 use serde_json::value::to_raw_value;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::capture::Lines;
-use super::vault::Mask;
+use super::config::Config;
 use super::{Server, manifest};
 use crate::error::{self, Reason};
 use crate::oauth::OAuthSetting;
@@ -21,12 +21,14 @@ use crate::signin::{self, Client, Declared};
 use crate::upstream::Spec;
 
 /// Streams the URL to sign in at, then the config with the credentials, whose secrets the page gets placeholders for.
-pub fn start(server: &Arc<Server>, spec: Spec, config: Map<String, Value>, client: Client) -> Result<Response> {
+pub fn start(server: &Arc<Server>, spec: Spec, config: Config, client: Client) -> Result<Response> {
     secrets::redact_text(&client.secret);
     let derived = manifest::derive(&spec);
     let Some(oauth2) = derived.oauth2.clone() else {
         bail!("can't sign in: {}", derived.missing.as_deref().unwrap_or("the manifest declares no OAuth"));
     };
+    let Config { value, mut secrets } = config;
+    let config = value.as_object().cloned().unwrap_or_default();
     let (lines, response) = Lines::new();
     let (stop, server) = (Shutdown::default(), server.clone());
     tokio::spawn(async move {
@@ -52,9 +54,9 @@ pub fn start(server: &Arc<Server>, spec: Spec, config: Map<String, Value>, clien
         let result = result.and_then(|config| of_connector(&spec, &config));
         let line = match result {
             Ok(config) => {
-                // Also what is secret by its name only must not be logged.
-                let _mask = Mask::new(&config, Some(&spec.config_schema));
-                json!({"config": server.vault.conceal(config, Some(&spec.config_schema))})
+                secrets.extend(secrets::find(&config, Some(&spec.config_schema)));
+                secrets::redact_texts(secrets.clone());
+                json!({"config": server.vault.conceal(config, &secrets)})
             }
             Err(failure) => json!({"error": secrets::redacted(&error::sentence(&failure))}),
         };
@@ -64,7 +66,7 @@ pub fn start(server: &Arc<Server>, spec: Spec, config: Map<String, Value>, clien
 }
 
 /// Flow's config as the connector gets it.
-fn of_connector(spec: &Spec, config: &Value) -> Result<Value> {
+pub fn of_connector(spec: &Spec, config: &Value) -> Result<Value> {
     let endpoint = Endpoint::new(None, ConfigMap::default(), OAuthSetting::Unsaid);
     endpoint.derive(spec);
     let config = to_raw_value(config)?;

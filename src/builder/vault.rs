@@ -1,59 +1,68 @@
 //! Secrets that the page gets only placeholders for, and secrets in responses.
 //!
-//! A config that flow-shim brings itself (the demo's, the result of a sign-in) reaches the page with placeholders. Every config
-//! that comes back gets the secrets again, so that the page can use what it never sees.
+//! A config that flow-shim brings itself (that of `--config`, the demo's, the result of a sign-in) reaches the page with
+//! placeholders. Every config that comes back gets the secrets again, so that the page can use what it never sees.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
-use serde_json::value::to_raw_value;
 
 use crate::secrets;
 use crate::secrets::redactor::Redactor;
 
+/// The secrets by placeholder.
 #[derive(Default)]
-pub struct Vault(Mutex<HashMap<String, String>>);
+pub struct Vault(Mutex<HashMap<String, Value>>);
 
 impl Vault {
-    /// The config with placeholders for its secrets: those that the schema marks, and those whose names look secret.
-    pub fn conceal(&self, mut config: Value, schema: Option<&Value>) -> Value {
-        let found = secrets::find(&config, schema);
+    /// The config with placeholders for its secrets.
+    pub fn conceal(&self, mut config: Value, secrets: &[String]) -> Value {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        replace(&mut config, &mut |text| {
-            if !found.iter().any(|it| it == text) {
+        replace(&mut config, &mut |leaf| {
+            let is_secret = match leaf {
+                Value::String(text) => secrets.contains(text),
+                Value::Number(number) => secrets.contains(&number.to_string()),
+                _ => false,
+            };
+            if !is_secret {
                 return None;
             }
-            if let Some((placeholder, _)) = kept.iter().find(|(_, it)| *it == text) {
-                return Some(placeholder.clone());
+            if let Some((placeholder, _)) = kept.iter().find(|(_, it)| *it == leaf) {
+                return Some(placeholder.clone().into());
             }
             let placeholder = format!("{{flow-shim keeps this secret: {}}}", kept.len() + 1);
-            kept.insert(placeholder.clone(), text.to_owned());
-            Some(placeholder)
+            kept.insert(placeholder.clone(), leaf.clone());
+            Some(placeholder.into())
         });
         config
     }
 
-    /// Puts the secrets back in place of their placeholders.
-    pub fn reveal(&self, config: &mut Value) {
+    /// Puts the secrets back in place of their placeholders. Returns the texts of those that came back.
+    pub fn reveal(&self, config: &mut Value) -> Vec<String> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut revealed = Vec::new();
         if !kept.is_empty() {
-            replace(config, &mut |text| kept.get(text).cloned());
+            replace(config, &mut |leaf| {
+                let secret = kept.get(leaf.as_str()?)?;
+                revealed.push(secret.as_str().map_or_else(|| secret.to_string(), str::to_owned));
+                Some(secret.clone())
+            });
         }
+        revealed
     }
 }
 
-/// Replaces texts in a value.
-fn replace(value: &mut Value, with: &mut impl FnMut(&str) -> Option<String>) {
+/// Replaces leaves of a value.
+fn replace(value: &mut Value, with: &mut impl FnMut(&Value) -> Option<Value>) {
     match value {
-        Value::String(text) => {
-            if let Some(it) = with(text) {
-                *text = it;
-            }
-        }
         Value::Array(items) => items.iter_mut().for_each(|it| replace(it, with)),
         Value::Object(members) => members.values_mut().for_each(|it| replace(it, with)),
-        _ => {}
+        leaf => {
+            if let Some(it) = with(leaf) {
+                *leaf = it;
+            }
+        }
     }
 }
 
@@ -61,11 +70,9 @@ fn replace(value: &mut Value, with: &mut impl FnMut(&str) -> Option<String>) {
 pub struct Mask(Redactor);
 
 impl Mask {
-    pub fn new(config: &Value, schema: Option<&Value>) -> Self {
-        if let Ok(raw) = to_raw_value(config) {
-            secrets::redact_config(&raw, schema);
-        }
-        Self(Redactor::default().with(secrets::find(config, schema)).unwrap_or_default())
+    pub fn new(secrets: Vec<String>) -> Self {
+        secrets::redact_texts(secrets.clone());
+        Self(Redactor::default().with(secrets).unwrap_or_default())
     }
 
     pub fn text(&self, text: &str) -> String {
@@ -85,12 +92,12 @@ mod tests {
     #[test]
     fn a_secret_comes_back_in_place_of_its_placeholder() {
         let vault = Vault::default();
-        let config =
-            json!({"url": "https://x", "auth": {"token": "s3cret-1", "client_id": "id"}, "tokens": ["s3cret-1"]});
-        let mut shown = vault.conceal(config.clone(), None);
-        assert!(!shown.to_string().contains("s3cret") && shown["url"] == "https://x", "{shown}");
+        let config = json!({"url": "https://x", "auth": {"token": "s3cret-1", "pin": 123_456}, "tokens": ["s3cret-1"]});
+        let mut shown = vault.conceal(config.clone(), &secrets::find(&config, None));
+        let text = shown.to_string();
+        assert!(!text.contains("s3cret") && !text.contains("123456") && shown["url"] == "https://x", "{shown}");
         assert_eq!(shown["auth"]["token"], shown["tokens"][0]);
-        vault.reveal(&mut shown);
+        assert_eq!(vault.reveal(&mut shown), ["s3cret-1", "123456", "s3cret-1"]);
         assert_eq!(shown, config);
     }
 }

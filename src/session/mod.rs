@@ -2,7 +2,7 @@
 //! configs between Flow and the connector. It does not know Flow's requests.
 
 pub mod baked;
-mod config;
+pub mod config;
 mod fingerprint;
 pub mod mapping;
 pub mod publish;

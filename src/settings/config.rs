@@ -70,7 +70,7 @@ impl ConfigArg {
             flow_spec::Config::File(path) => read_file(&path).map(Some),
             flow_spec::Config::Inline(config) => {
                 let name = format!("the config of {capture} in {}", spec.display());
-                Given::parse(config.to_string(), name, Some(Format::Json)).map(Some)
+                Given::of_value(name, &config).map(Some)
             }
         }
     }
@@ -119,6 +119,11 @@ impl Given {
     fn decode(bytes: Vec<u8>, name: String, format: Option<Format>) -> Result<Self> {
         let text = String::from_utf8(bytes).map_err(|_| anyhow!("{name} is not UTF-8 text"))?;
         Self::parse(text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned(), name, format)
+    }
+
+    /// A config that is a JSON value already.
+    pub fn of_value(name: String, config: &Value) -> Result<Self> {
+        Self::parse(config.to_string(), name, Some(Format::Json))
     }
 
     /// Text of an unknown format is JSON if it begins like JSON. JSON is YAML, and numbers keep their text only there.

@@ -142,3 +142,9 @@ impl Desk {
         self.write(name, &(lines.join("\n") + "\n"));
     }
 }
+
+/// A `PATH` without a `sops` of this machine.
+pub fn path_without_sops() -> String {
+    let path = std::env::var("PATH").unwrap();
+    path.split(':').filter(|it| !Path::new(it).join("sops").exists()).collect::<Vec<_>>().join(":")
+}

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::builder::{Builder, Reply};
-use crate::command::flow_shim;
+use crate::command::{flow_shim, path_without_sops};
 
 const SECRET: &str = "s3cret-of-the-builder";
 
@@ -369,6 +369,111 @@ fn the_demo_opens_a_manifest_for_its_own_api() {
     request["manifest"]["script"] = json!({"answer": {"key": "$config"}});
     let reply = builder.post("/v1/manifest/check", &request).ok();
     assert_eq!(reply, json!({"key": {"url": start["config"]["url"], "api_key": "***"}}));
+}
+
+const SOPS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/sops");
+
+/// A builder that has the age key of the fixtures, and no `sops`.
+fn with_keys(arguments: &[&str]) -> Builder {
+    let keys = format!("{SOPS}/keys.txt");
+    let all = [&["--python", "fixtures/scripted-python"][..], arguments].concat();
+    Builder::start(&all, &[("SOPS_AGE_KEY_FILE", &keys), ("PATH", &path_without_sops())])
+}
+
+fn sops_document(name: &str) -> Value {
+    serde_json::from_str(&fs::read_to_string(format!("{SOPS}/{name}")).unwrap()).unwrap()
+}
+
+/// A manifest whose spec has a default, and which keeps the config that it gets.
+fn keeping(kept: &Path) -> Value {
+    let mut manifest = manifest(&json!({"keep": kept, "answer": {"config": "$config"}}));
+    manifest["spec"]["connection_specification"]["properties"] =
+        json!({"api_key": {}, "shop": {"nonsensitive": true}, "port": {"nonsensitive": true}, "pages": {"default": 3}});
+    manifest
+}
+
+fn kept(path: &Path) -> Value {
+    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+}
+
+#[test]
+fn a_sops_document_is_decrypted_for_the_cdk_and_masked_for_everyone_else() {
+    let builder = with_keys(&[]);
+    let file = builder.folder().join("kept");
+    let request = json!({"manifest": keeping(&file), "config": sops_document("suffix.json")});
+    let reply = builder.post("/v1/manifest/check", &request);
+    assert_eq!(reply.status, 200, "{reply:?}");
+    let plain = kept(&file);
+    assert_eq!((&plain["api_key"], &plain["port"], plain.get("sops")), (&json!("demo-s3cret"), &json!(443), None));
+    // Neither the schema nor the name says that `a` is secret.
+    assert_eq!((&plain["a"], &reply.body["config"]["a"]), (&json!("second-s3cret"), &json!("***")));
+    assert!(reply.body["config"]["shop"] == "corner" && !reply.text.contains("s3cret"), "{reply:?}");
+    let overlaid = json!({"manifest": keeping(&file), "config": sops_document("overlay.json")});
+    builder.post("/v1/manifest/discover", &overlaid).ok();
+    assert_eq!((&kept(&file)["port"], kept(&file).get("shop")), (&json!(1), None));
+
+    fs::remove_file(&file).unwrap();
+    let mut said = Vec::new();
+    for document in ["edited.json", "reordered.json", "no-checksum.json", "moved.json", "gcp-kms.json"] {
+        let request = json!({"manifest": keeping(&file), "config": sops_document(document)});
+        let reply = builder.post("/v1/manifest/check", &request);
+        said.push(format!("{} {}", reply.status, reply.body["detail"].as_str().unwrap_or_default()));
+    }
+    let unmarked = json!({"manifest": manifest(&json!({"keep": file})), "config": sops_document("overlay.json")});
+    let page = json!({"text": keeping(&file).to_string(), "config": sops_document("edited.json")});
+    for (path, body) in [("/v1/manifest/check", unmarked), ("/builder/files", page)] {
+        let reply = builder.post(path, &body);
+        said.push(format!("{} {}", reply.status, reply.body["detail"].as_str().unwrap_or_default()));
+    }
+    assert!(!file.exists());
+    insta::assert_snapshot!(said.join("\n"));
+    assert!(!builder.stop().contains("s3cret"));
+}
+
+#[test]
+fn a_config_gets_the_defaults_of_the_manifests_spec() {
+    let builder = scripted();
+    let file = builder.folder().join("kept");
+    let check = |config: Value| {
+        builder.post("/v1/manifest/check", &json!({"manifest": keeping(&file), "config": config})).ok();
+        kept(&file)
+    };
+    assert_eq!(check(json!({"shop": "a"})), json!({"shop": "a", "pages": 3}));
+    assert_eq!(check(json!({"pages": 1})), json!({"pages": 1}));
+}
+
+#[test]
+fn the_page_begins_with_the_config_of_the_command_line() {
+    let config = format!("{SOPS}/suffix.yaml");
+    let builder = with_keys(&["--config", &config]);
+    let start = builder.get("/builder/start");
+    assert!(!start.text.contains("s3cret") && start.body["config"]["shop"] == "corner", "{start:?}");
+    // The encrypted number as well.
+    let concealed = |it: &Value| it.as_str().is_some_and(|it| it.starts_with("{flow-shim keeps this secret"));
+    assert!(concealed(&start.body["config"]["api_key"]) && concealed(&start.body["config"]["nested"]["number"]));
+    let file = builder.folder().join("kept");
+    let request = json!({"manifest": keeping(&file), "config": start.body["config"]});
+    let reply = builder.post("/v1/manifest/check", &request);
+    assert!(reply.status == 200 && !reply.text.contains("s3cret"), "{reply:?}");
+    let plain = kept(&file);
+    assert_eq!((&plain["api_key"], &plain["nested"]["number"]), (&json!("demo-s3cret-é"), &json!(42)));
+    assert!(!builder.stop().contains("s3cret"));
+
+    // In the directory of a shim, the config beside it.
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = folder.path().join("manifest.yaml");
+    fs::write(&manifest, keeping(&file).to_string()).unwrap();
+    fs::write(folder.path().join("config.yaml"), "api_key: k3y-of-the-file\nshop: beside\n").unwrap();
+    let config = || with_keys(&[manifest.to_str().unwrap()]).get("/builder/start").ok()["config"].clone();
+    assert_eq!(config(), json!({}));
+    fs::write(folder.path().join("shim.yaml"), "").unwrap();
+    let config = config();
+    assert!(concealed(&config["api_key"]) && config["shop"] == "beside" && config["pages"] == 3, "{config}");
+
+    let mut command = flow_shim(["builder", "--port", "0", "--python", "fixtures/scripted-python", "--config"]);
+    command.arg(format!("{SOPS}/suffix.yaml")).env("SOPS_AGE_KEY_FILE", format!("{SOPS}/other-keys.txt"));
+    let run = crate::command::Run::from(command.env("PATH", path_without_sops()).output().unwrap());
+    assert!(run.code == Some(1) && run.last_line().contains("none of its age keys"), "{}", run.stderr);
 }
 
 fn body_with(config: &Value) -> Value {

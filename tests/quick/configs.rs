@@ -9,7 +9,7 @@ use std::process::Stdio;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::command::{Run, flow_shim, run, scripted};
+use crate::command::{Run, flow_shim, path_without_sops, run, scripted};
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/sops");
 
@@ -61,11 +61,6 @@ impl Source {
         assert!(!run.stderr.contains("s3cret") && !Path::new(&self.path("received/check")).exists());
         run.last_line().replace(FIXTURES, "FIXTURES")
     }
-}
-
-fn path_without_sops() -> String {
-    let path = std::env::var("PATH").unwrap();
-    path.split(':').filter(|it| !Path::new(it).join("sops").exists()).collect::<Vec<_>>().join(":")
 }
 
 #[test]
