@@ -8,6 +8,7 @@ mod document;
 mod kept_catalog;
 mod ledger;
 mod migrate;
+mod oddities;
 mod parallel;
 mod plan;
 mod process;

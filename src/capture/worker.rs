@@ -3,7 +3,6 @@
 //! It runs on a thread of its own. It knows neither the protocol of the connector nor how documents are framed or states
 //! are kept: those are the feed's and [`Segments`]'s business.
 
-use std::collections::{BTreeMap, HashMap};
 use std::io;
 
 use anyhow::{Error, anyhow};
@@ -17,11 +16,11 @@ use super::CaptureError;
 use super::bound_stream::BoundStream;
 use super::document::{self, Added};
 use super::ledger::BindingStates;
+use super::oddities::Oddities;
 use super::stream_names::{Meant, StreamNames, id_of};
 use super::stream_statuses::StreamStatuses;
 use crate::json::hints::Hints;
 use crate::json::pointer;
-use crate::json::repair::{Repair, What};
 use crate::json::watch::Watchlist;
 use crate::logging::{self, Level};
 use crate::process::activity::Activity;
@@ -70,9 +69,6 @@ pub type Rotations = watch::Sender<Option<Box<RawValue>>>;
 #[error("the connector keeps one state for all its streams")]
 pub struct OneState;
 
-/// How many streams without a binding are counted by name.
-const MOST_UNBOUND: usize = 100;
-
 pub struct Worker<S> {
     pub segments: S,
     pub statuses: StreamStatuses,
@@ -90,12 +86,9 @@ pub struct Worker<S> {
     watched: Watchlist,
     /// Scans the records of BATCH files.
     pub(super) hints: Hints,
-    unbound: BTreeMap<StreamId, u64>,
-    /// Records of further streams without a binding.
-    more_unbound: u64,
+    oddities: Oddities,
     /// It reads some of the capture's streams; other processes read the others.
     is_share: bool,
-    repaired: HashMap<(usize, Repair), u64>,
 }
 
 impl<S: Segments> Worker<S> {
@@ -120,10 +113,8 @@ impl<S: Segments> Worker<S> {
             max_document,
             watched,
             hints: Hints::default(),
-            unbound: BTreeMap::new(),
-            more_unbound: 0,
+            oddities: Oddities::default(),
             is_share: false,
-            repaired: HashMap::new(),
         }
     }
 
@@ -233,28 +224,16 @@ impl<S: Segments> Worker<S> {
                 Ok(Some(index))
             }
             Meant::Unbound => {
-                self.count_unbound(id);
+                self.oddities.count_unbound(id);
                 Ok(None)
             }
         }
     }
 
-    fn count_unbound(&mut self, id: StreamId) {
-        if let Some(count) = self.unbound.get_mut(&id) {
-            *count += 1;
-        } else if self.unbound.len() < MOST_UNBOUND {
-            let _stream = logging::stream_span(&id);
-            warn!("the connector sends records of stream {id}, which has no binding: they are ignored");
-            self.unbound.insert(id, 1);
-        } else {
-            self.more_unbound += 1;
-        }
-    }
-
     #[cold]
     fn note(&mut self, index: usize, record: &Record) {
-        record.repairs.iter().for_each(|it| self.note_repaired(index, it));
         let stream = &mut self.streams[index];
+        record.repairs.iter().for_each(|it| self.oddities.count_repaired(&stream.id, it));
         if record.file.is_some() && !std::mem::replace(&mut stream.warned.file, true) {
             let _stream = logging::stream_span(&stream.id);
             warn!(
@@ -418,25 +397,6 @@ impl<S: Segments> Worker<S> {
         }
     }
 
-    fn note_repaired(&mut self, index: usize, repaired: &Repair) {
-        if let Some(count) = self.repaired.get_mut(&(index, repaired.clone())) {
-            *count += 1;
-            return;
-        }
-        self.repaired.insert((index, repaired.clone()), 1);
-        let id = &self.streams[index].id;
-        let field = field_in_record(&repaired.field);
-        let what = match repaired.what {
-            What::NotANumber => {
-                "NaN or Infinity, which JSON does not have, or a number too large for Flow: it becomes null"
-            }
-            What::Text => "text that is not Unicode (a lone surrogate or invalid UTF-8): that part becomes U+FFFD",
-            What::Control => "a raw control character: it is escaped",
-        };
-        let _stream = logging::stream_span(id);
-        warn!("stream {id}: {field} contains {what}");
-    }
-
     #[cold]
     fn without_key(&self, index: usize, record: &Record) -> Error {
         let stream = &self.streams[index];
@@ -460,34 +420,14 @@ impl<S: Segments> Worker<S> {
 
     /// Logs how often each warning that was printed only once occurred.
     pub fn summarize(&self) {
-        for (id, count) in &self.unbound {
-            warn!("{count} records of stream {id}, which has no binding, were ignored");
-        }
-        if self.more_unbound > 0 {
-            warn!("{} records of further streams without a binding were ignored", self.more_unbound);
-        }
-        for ((index, repaired), count) in &self.repaired {
-            let field = field_in_record(&repaired.field);
-            warn!("stream {}: {field} was repaired in {count} records", self.streams[*index].id);
-        }
+        self.oddities.log();
     }
 
     /// Warns if a sync that has ended well was silent about what it had to read.
     pub fn warn_of_silence(&self) {
         let unread: Vec<String> = self.streams.iter().filter(|it| !it.read).map(|it| it.id.to_string()).collect();
-        if !self.unbound.is_empty() && !unread.is_empty() {
-            let sent: Vec<String> = self.unbound.keys().map(StreamId::to_string).collect();
-            warn!(
-                "the connector sent nothing of the captured {} but records of {}, which has no binding: if the connector renames streams, give the new name as `streams: NAME: {{alias: ...}}` in shim.yaml and backfill the binding, as its state may have moved past these records",
-                some_of(&unread),
-                some_of(&sent)
-            );
-        } else if self.streams.iter().all(|it| !it.heard) {
-            warn!(
-                "the connector ended without a record, state, schema or status of any captured stream ({}): it may not have understood what to read",
-                some_of(&unread)
-            );
-        }
+        let is_silent = self.streams.iter().all(|it| !it.heard);
+        self.oddities.warn_of_silence(&unread, is_silent);
     }
 
     /// The streams that the connector could not read completely, in a stable order.
@@ -500,21 +440,6 @@ impl<S: Segments> Worker<S> {
         let is_full = |it: &usize| self.streams[*it].mode == Mode::FullRefresh;
         (0..self.streams.len()).filter(|it| is_full(it) && self.statuses.may_be_complete(*it)).collect()
     }
-}
-
-/// The first of some names, for a message.
-pub(super) fn some_of(names: &[String]) -> String {
-    const MOST: usize = 5;
-    let shown = names.iter().take(MOST).map(String::as_str).collect::<Vec<_>>().join(", ");
-    match names.len().saturating_sub(MOST) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
-    }
-}
-
-/// A field of a message as a field of its record, in either protocol.
-fn field_in_record(field: &str) -> &str {
-    field.strip_prefix("/record/data").or(field.strip_prefix("/record")).unwrap_or(field)
 }
 
 /// The key of a document, for a message: ` (key: /id = 5)`.

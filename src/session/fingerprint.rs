@@ -162,6 +162,7 @@ fn ends(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn hash(content: &[u8]) -> String {
+/// The same in each build.
+pub fn hash(content: &[u8]) -> String {
     Sha256::digest(content).iter().take(16).map(|it| format!("{it:02x}")).collect()
 }

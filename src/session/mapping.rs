@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 
+use super::fingerprint;
 use crate::json::merge::merge;
 use crate::oauth::{self, Declaration, OAuthSetting, Remap};
 use crate::settings::ConfigMap;
@@ -74,11 +75,7 @@ impl Endpoint {
     /// A hash of what a [`ConfigMapping`] is derived from, apart from the connector's spec.
     fn basis(&self) -> String {
         let said = format!("{:?} {:?} {}", self.oauth2, self.patch, env!("CARGO_PKG_VERSION"));
-        // FNV-1a: stable between builds.
-        let hash = said
-            .bytes()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-        format!("{hash:016x}")
+        fingerprint::hash(said.as_bytes())
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
