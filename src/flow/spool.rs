@@ -6,8 +6,8 @@ use std::io::{self, Read, Seek, Write};
 /// The maximum size of what is held back in memory, in bytes.
 const MEMORY: usize = 8 * 1024 * 1024;
 
-/// The temporary file is read in pieces of this size.
-const PIECE: usize = 1024 * 1024;
+/// The temporary file is written and read in pieces of this size, which stay in the processor's cache.
+const PIECE: usize = 256 * 1024;
 
 pub struct Spool {
     bytes: Vec<u8>,
@@ -48,7 +48,8 @@ impl Spool {
     #[inline]
     pub fn push(&mut self, parts: &[&[u8]]) -> Result<(), Stuck> {
         parts.iter().for_each(|it| self.bytes.extend_from_slice(it));
-        if self.bytes.len() > self.memory { self.spill().map_err(Stuck::Disk) } else { Ok(()) }
+        let most = if self.spilled.is_some() { PIECE.min(self.memory) } else { self.memory };
+        if self.bytes.len() > most { self.spill().map_err(Stuck::Disk) } else { Ok(()) }
     }
 
     #[cold]
