@@ -41,3 +41,19 @@ impl Pace {
         Duration::from_secs_f64(full_after.min(LONGEST.as_secs_f64()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_lasts_until_half_of_the_pipe_is_full() {
+        let pause = |pipe_size, bytes, time| Pace::new(pipe_size).pause(bytes, Duration::from_micros(time));
+        assert_eq!(pause(1 << 20, 300, 1_000_000), LONGEST);
+        assert_eq!(pause(1 << 20, 1 << 20, 1_000), Duration::from_micros(500));
+        assert_eq!(pause(1 << 16, 1 << 16, 1_000_000), LONGEST);
+        assert!(pause(1 << 16, 1 << 20, 1_000) < SHORTEST);
+        assert_eq!(pause(0, 300, 1_000), Duration::ZERO);
+        assert_eq!(pause(1 << 20, 0, 1_000), LONGEST);
+    }
+}
