@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 
@@ -91,6 +91,11 @@ enum Command {
 /// Runs the command that the command line names.
 pub fn run() -> ExitCode {
     let cli = Cli::try_parse().unwrap_or_else(|error| suggest::improve(error, &Cli::command()).exit());
+    if cli.command.is_none() && std::env::args_os().len() == 1 && std::io::stdin().is_terminal() {
+        // A person, not Flow's runtime.
+        eprint!("{}", Cli::command().render_help());
+        return ExitCode::from(2);
+    }
     let done = match cli.command.unwrap_or(Command::Serve(cli.source)) {
         Command::Completions { shell } => manual::completions(shell, Cli::command(), &mut std::io::stdout()),
         Command::Man => manual::man(Cli::command(), &mut std::io::stdout()),

@@ -13,7 +13,7 @@ use super::message::{self, Message};
 use super::{catalog, state};
 use crate::json::repair::repair;
 use crate::process::activity::Activity;
-use crate::process::launch::{Launcher, in_words};
+use crate::process::launch::{Launcher, Target, in_words};
 use crate::process::lines::{Line, Lines};
 use crate::process::stderr::Stderr;
 use crate::process::supervise::{Connector, End, Exit, Finished, Reading};
@@ -21,6 +21,9 @@ use crate::process::thread;
 use crate::secrets;
 use crate::settings::StateFormat;
 use crate::upstream::{Broken, ErrorLog, Event, Spec, Stream, SyncRequest};
+
+/// How docker and podman exit if they could not start the container.
+const ENGINE_FAILED: Exit = Exit::Code(125);
 
 /// Names of the private files.
 const CONFIG: &str = "config.json";
@@ -41,9 +44,15 @@ struct ConnectorSpecification {
 
 pub async fn spec(launcher: &Launcher) -> Result<Spec> {
     let (answers, run) = ask(launcher, "spec", None).await?;
-    let raw = answers.spec.as_deref().ok_or_else(|| match answers.is_airbyte {
-        true => answers.nothing(&run),
-        false => error::with_hint(answers.nothing(&run), "if it is a Singer tap, add `--protocol singer`"),
+    let raw = answers.spec.as_deref().ok_or_else(|| match (answers.is_airbyte, &launcher.target) {
+        (true, _) => answers.nothing(&run),
+        (false, Target::Image(image)) if run.exit == ENGINE_FAILED => {
+            answers.nothing(&run).context(format!("can't run the image {image}"))
+        }
+        (false, _) => error::with_hint(
+            answers.nothing(&run),
+            "if it is a Singer tap, use `--protocol singer`, or `--singer NAME` with init",
+        ),
     })?;
     let spec: ConnectorSpecification = serde_json::from_str(raw.get()).context("the connector's SPEC can't be read")?;
     let config_schema =

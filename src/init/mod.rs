@@ -383,6 +383,9 @@ fn quoted(word: &str) -> String {
 }
 
 fn expect_none(dir: &Path, names: &[&str]) -> Result<()> {
+    if dir.exists() && !dir.is_dir() {
+        bail!("{} is not a directory: name a new one", dir.display());
+    }
     match names.iter().map(|it| dir.join(it)).find(|it| it.symlink_metadata().is_ok()) {
         None => Ok(()),
         Some(there) => Err(anyhow!("{} already exists: nothing was written", there.display())),

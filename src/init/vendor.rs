@@ -12,6 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::license;
+use crate::settings::file::one_line;
 
 /// The record, in the directory itself.
 const RECORD: &str = "VENDOR.yaml";
@@ -56,10 +57,10 @@ pub fn run(dir: &Path, args: &VendorArgs) -> Result<String> {
         }
         let text = fs::read_to_string(&record).with_context(|| format!("can't read {}", record.display()))?;
         let record: Record = serde_saphyr::from_str(&text)
-            .map_err(|error| anyhow!("{error}").context(format!("can't read {}", record.display())))?;
+            .map_err(|error| anyhow!("can't read {}: {}", record.display(), one_line(&error)))?;
         return merge(dir, record, args.revision.as_deref());
     }
-    let Some(origin) = args.from.clone() else {
+    let Some(origin) = args.from.as_deref().map(found_from_anywhere) else {
         bail!("{} has no {RECORD}: say where the source comes from, with --from URL", dir.display());
     };
     if dir.read_dir().is_ok_and(|mut it| it.next().is_some()) {
@@ -76,6 +77,14 @@ pub fn run(dir: &Path, args: &VendorArgs) -> Result<String> {
     let said = format!("Pulled revision {revision} into {}.\nLicense: {named}.{remark}\n", dir.display());
     keep(dir, &Record { origin, path, revision, license })?;
     Ok(said)
+}
+
+/// The path of a local repository from the root, as git and later runs work in other directories. URLs stay as they are.
+fn found_from_anywhere(origin: &str) -> String {
+    match Path::new(origin).canonicalize() {
+        Ok(path) => path.to_string_lossy().into_owned(),
+        Err(_) => origin.to_owned(),
+    }
 }
 
 fn merge(dir: &Path, record: Record, wanted: Option<&str>) -> Result<String> {
@@ -180,7 +189,9 @@ impl Clone {
     }
 
     fn tree(&self, revision: &str, path: &str) -> Result<String> {
-        self.git(&["rev-parse", "--verify", "--quiet", &format!("{revision}:{path}")], &[])
+        let object = |name: &str| self.git(&["rev-parse", "--verify", "--quiet", name], &[]);
+        object(&format!("{revision}:{path}"))
+            .and_then(|it| object(&format!("{it}^{{tree}}")))
             .map_err(|_| anyhow!("revision {revision} has no directory {path:?}"))
     }
 

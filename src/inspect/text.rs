@@ -26,7 +26,7 @@ pub fn render(report: &Report, has_config: bool) -> String {
     });
     section(&mut lines, "Streams");
     lines.extend(match (&report.streams, has_config) {
-        (Some(streams), _) => table(&stream_rows(streams), 4),
+        (Some(streams), _) => stream_lines(streams, width()),
         (None, true) => vec!["  discovery failed with this config".to_owned()],
         (None, false) => vec!["  unknown: use --config FILE, or add a config.json next to shim.yaml".to_owned()],
     });
@@ -40,7 +40,20 @@ pub fn render(report: &Report, has_config: bool) -> String {
         section(&mut lines, "Total");
         lines.push(format!("  {}", total(totals)));
     }
+    if let Some(width) = width() {
+        lines = lines.iter().flat_map(|it| fitted(it, width)).collect();
+    }
     lines.join("\n") + "\n"
+}
+
+/// A line in as many as the width of the terminal requires; the others are indented further.
+fn fitted(line: &str, width: usize) -> Vec<String> {
+    if measure_text_width(line) <= width {
+        return vec![line.to_owned()];
+    }
+    let indent = line.len() - line.trim_start().len();
+    let parts = wrapped(line, width.saturating_sub(indent + 4)).into_iter().enumerate();
+    parts.map(|(number, part)| " ".repeat(if number == 0 { indent } else { indent + 4 }) + &part).collect()
 }
 
 fn about(report: &Report) -> Vec<String> {
@@ -77,15 +90,6 @@ fn bold(text: &str) -> String {
 fn width() -> Option<usize> {
     let term = Term::stdout();
     term.is_term().then(|| usize::from(term.size().1))
-}
-
-/// Aligns columns and cuts them to the width of the terminal.
-fn table(rows: &[Vec<String>], count: usize) -> Vec<String> {
-    let lines = columns(rows, &vec![Alignment::Left; count]);
-    match width() {
-        Some(width) => lines.iter().map(|it| truncate_str(it, width, "…").into_owned()).collect(),
-        None => lines,
-    }
 }
 
 /// The width without a terminal, and the least that a description gets beside its field.
@@ -155,6 +159,21 @@ fn purpose(field: &Field) -> String {
 
 fn compact(value: &Value) -> String {
     value.as_str().filter(|it| !it.is_empty()).map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// A table of the streams, or their properties below each name where the table would be too wide.
+fn stream_lines(streams: &[Stream], width: Option<usize>) -> Vec<String> {
+    let rows = stream_rows(streams);
+    let lines = columns(&rows, &[Alignment::Left; 4]);
+    if lines.iter().all(|it| width.is_none_or(|width| measure_text_width(it) <= width)) {
+        return lines;
+    }
+    let below = |row: &Vec<String>| {
+        let properties = rows[0].iter().zip(row).skip(1).filter(|it| !it.1.is_empty());
+        let lines = properties.map(|(name, property)| format!("    {name}: {property}"));
+        std::iter::once(row[0].clone()).chain(lines).collect::<Vec<_>>()
+    };
+    rows.iter().skip(1).flat_map(below).collect()
 }
 
 fn stream_rows(streams: &[Stream]) -> Vec<Vec<String>> {
@@ -233,5 +252,8 @@ mod tests {
             assert!(described(&rows, Some(width)).iter().all(|it| measure_text_width(it) <= width), "{width}");
         }
         insta::assert_snapshot!([120, 90, 50, 40].map(at).join("\n\n"));
+        let line = "    customers /properties/created_at/airbyte_type, page_views /$schema and 3 more";
+        assert!(fitted(line, 50).iter().all(|it| measure_text_width(it) <= 50));
+        assert_eq!(fitted(line, 50).join("\n").split_whitespace().count(), line.split_whitespace().count());
     }
 }

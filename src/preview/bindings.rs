@@ -79,7 +79,8 @@ pub fn set_mode(bindings: &mut [Binding], mode: &StreamMode, source: &dyn Discov
         })?;
     }
     if !found {
-        bail!("--mode {}={} matches none of the selected streams", mode.streams.glob(), mode.mode);
+        let (glob, names) = (mode.streams.glob(), selection::names(bindings, 20));
+        bail!("--mode {glob}={} matches none of the selected streams: {names}", mode.mode);
     }
     Ok(())
 }

@@ -60,10 +60,10 @@ pub fn convert(state: Value, format: Format, bindings: &[Binding], protocol: &st
             let is_stream = |name: &String| bindings.iter().any(|it| it.stream.id.name == *name);
             match state.as_object().is_some_and(|it| it.keys().any(is_stream)) {
                 true => Ok(state),
-                false => bail!("it is not a state: no member is the name of a stream"),
+                false => bail!("it is not a state, as no member is the name of a stream: name a new file"),
             }
         }
-        (Format::ByStream, _) => bail!("it is not a state"),
+        (Format::ByStream, _) => bail!("it is not a state: name a new file"),
         (Format::Singer, _) => bail!("it is a Singer state, but the connector's protocol is {protocol}"),
         (Format::Airbyte, _) => bail!("it is a list of Airbyte states, but the connector's protocol is {protocol}"),
     }

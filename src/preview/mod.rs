@@ -196,7 +196,7 @@ fn preview(args: &Args, stop: &Shutdown, screen: &Screen, stdout: File, runtime:
             runtime.block_on(shim.compare_with_schema(config))?;
             config.clone()
         }
-        None => RawValue::from_string("{}".to_owned()).context("can't make a config")?,
+        None => runtime.block_on(shim.default_config())?,
     };
 
     let mut session = Serving::start(shim.clone(), runtime.clone())?;
@@ -287,8 +287,8 @@ fn refuse_config_as_state(state: &Path, config: Option<&Path>) -> Result<()> {
 
 /// Parses `--timeout`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let parsed = text.parse::<jiff::SignedDuration>().map_err(|error| error.to_string())?;
-    Duration::try_from(parsed).ok().filter(|it| !it.is_zero()).ok_or_else(|| "the duration must be positive".to_owned())
+    let parsed = text.parse::<jiff::SignedDuration>().ok().and_then(|it| Duration::try_from(it).ok());
+    parsed.filter(|it| !it.is_zero()).ok_or_else(|| "write it like 30s, 10m or 1h".to_owned())
 }
 
 /// Stops the capture when the time is over, which is a success.

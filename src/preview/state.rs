@@ -13,6 +13,9 @@ use super::bindings::Binding;
 use super::import::{self, Format};
 use crate::json::merge::merge;
 
+const NOT_A_STATE: &str =
+    "is not a state: name a new file, or one of flow-shim's, a Singer state or a list of Airbyte states";
+
 /// The state of a capture: in memory, or in a file as well.
 pub struct State {
     pub value: Value,
@@ -51,10 +54,16 @@ impl State {
         let text = fs::read_to_string(&file.path).with_context(|| format!("can't read {name}"))?;
         let mut state = Self { file: Some(file), ..Self::in_memory() };
         if !text.trim().is_empty() {
+            if text.lines().any(|it| it.starts_with("[\"connectorState\",")) {
+                bail!(
+                    "{name} has lines that preview printed: those of --output-state are changes of a state; \
+                     use --state in the same run to keep the whole"
+                );
+            }
             state.value = serde_json::from_str(text.trim()).with_context(|| format!("{name} is not JSON"))?;
         }
         state.format =
-            import::format(&state.value).with_context(|| format!("{name} is not a state: it is left unchanged"))?;
+            import::format(&state.value).with_context(|| format!("{name}, which is left unchanged, {NOT_A_STATE}"))?;
         Ok(state)
     }
 

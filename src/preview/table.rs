@@ -1,6 +1,6 @@
 //! The summary table at the end of a preview.
 
-use console::{Alignment, Style};
+use console::{Alignment, Style, Term, measure_text_width, pad_str};
 use serde_json::{Value, json};
 
 use super::tally::{Stream, Tally};
@@ -28,7 +28,8 @@ pub fn show(tally: &Tally, screen: &Screen) {
             ]),
         );
     } else {
-        screen.print(&lines(tally, seconds));
+        let term = Term::stderr();
+        screen.print(&lines(tally, seconds, term.is_term().then(|| usize::from(term.size().1))));
     }
 }
 
@@ -42,37 +43,57 @@ fn figures(it: &Stream) -> Value {
     })
 }
 
-fn lines(tally: &Tally, seconds: f64) -> Vec<String> {
-    let row = |name: &str, [documents, deletes, bytes, checkpoints]: [u64; 4], note: String| {
-        vec![name.to_owned(), count(documents), count(deletes), size(bytes), count(checkpoints), note]
+/// The columns that a narrow terminal has no room for, the least important first.
+const DISPENSABLE: [usize; 3] = [4, 2, 3];
+
+/// If the table is wider than `width`, columns are left out; the name and the count stay.
+fn lines(tally: &Tally, seconds: f64, width: Option<usize>) -> Vec<String> {
+    let row = |name: &str, [documents, deletes, bytes, checkpoints]: [u64; 4]| {
+        vec![name.to_owned(), count(documents), count(deletes), size(bytes), count(checkpoints)]
     };
     let shown = |it: &&Stream| tally.streams.len() <= ALL || it.documents.get() > 0;
     let figures = |it: &Stream| [&it.documents, &it.deletes, &it.bytes, &it.checkpoints].map(|it| it.get());
-    let head = ["stream", "documents", "deletes", "bytes", "checkpoints", ""];
+    let head = ["stream", "documents", "deletes", "bytes", "checkpoints"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
-    rows.extend(tally.streams.iter().filter(shown).map(|it| row(&it.name, figures(it), String::new())));
+    rows.extend(tally.streams.iter().filter(shown).map(|it| row(&it.name, figures(it))));
     let hidden = tally.streams.len() + 1 - rows.len();
     if hidden > 0 {
-        rows.push(row(&format!("{hidden} more streams"), [0; 4], String::new()));
+        rows.push(row(&format!("{hidden} more streams"), [0; 4]));
     }
     let of = |of: fn(&Stream) -> &super::tally::Count| tally.total(of);
     let total = [of(|it| &it.documents), of(|it| &it.deletes), of(|it| &it.bytes)];
     let checkpoints = usize::try_from(tally.checkpoints.get()).unwrap_or(usize::MAX);
-    let mut total = row("total", [total[0], total[1], total[2], 0], format!("in {seconds:.1} s"));
+    let mut total = row("total", [total[0], total[1], total[2], 0]);
     // Not the column's sum: a checkpoint can commit documents of several streams, or of none.
     total[4].clear();
-    total[5] += &format!(", {}", plural(checkpoints, "checkpoint"));
     rows.push(total);
 
     let right = Alignment::Right;
-    let mut lines = columns(&rows, &[Alignment::Left, right, right, right, right, Alignment::Left]);
-    let width = lines.iter().take(1).map(|it| console::measure_text_width(it)).max().unwrap_or_default();
+    let aligned = |rows: &[Vec<String>]| columns(rows, &[Alignment::Left, right, right, right, right]);
+    let widest = |lines: &[String]| lines.iter().map(|it| measure_text_width(it)).max().unwrap_or_default();
+    let mut lines = aligned(&rows);
+    for column in DISPENSABLE {
+        if width.is_some_and(|width| widest(&lines) > width) {
+            rows.iter_mut().for_each(|it| it[column].clear());
+            lines = aligned(&rows);
+        }
+    }
+    let across = widest(&lines);
+    let note = format!("in {seconds:.1} s, {}", plural(checkpoints, "checkpoint"));
+    let note = match lines.last_mut() {
+        Some(total) if width.is_none_or(|width| across + 2 + note.len() <= width) => {
+            *total = format!("{}  {note}", pad_str(total, across, Alignment::Left, None));
+            None
+        }
+        _ => Some(note),
+    };
     let (bold, dim) = (Style::new().for_stderr().bold(), Style::new().for_stderr().dim());
-    let rule = dim.apply_to("─".repeat(width)).to_string();
+    let rule = dim.apply_to("─".repeat(across)).to_string();
     if let (Some(head), Some(total)) = (rows.first().and(lines.first().cloned()), lines.pop()) {
         lines[0] = bold.apply_to(head).to_string();
         lines.insert(1, rule.clone());
         lines.extend([rule, bold.apply_to(total).to_string()]);
+        lines.extend(note);
     }
     lines
 }
@@ -95,7 +116,12 @@ mod tests {
             stream.checkpoints.set(checkpoints);
         }
         tally.checkpoints.set(1237);
-        insta::assert_snapshot!(lines(&tally, 12.345).join("\n"));
+        let at = |width| {
+            let lines = lines(&tally, 12.345, Some(width));
+            assert!(lines.iter().all(|it| measure_text_width(it) <= width), "{width}");
+            format!("{width}\n{}", lines.join("\n"))
+        };
+        insta::assert_snapshot!([90, 60, 50, 30].map(at).join("\n\n"));
     }
 
     #[test]
@@ -103,6 +129,6 @@ mod tests {
         console::set_colors_enabled_stderr(false);
         let tally = Tally::new((0..300).map(|it| (format!("stream_{it}"), String::new())));
         tally.streams[7].documents.set(5);
-        insta::assert_snapshot!(lines(&tally, 0.0).join("\n"));
+        insta::assert_snapshot!(lines(&tally, 0.0, None).join("\n"));
     }
 }

@@ -28,7 +28,7 @@ impl KeptFiles {
         let what = || format!("can't keep files in {}", folder.display());
         DirBuilder::new().recursive(true).mode(0o700).create(&folder).with_context(what)?;
         if folder.read_dir().with_context(what)?.next().is_some() {
-            bail!("{}: it is not empty", what());
+            bail!("{}: it is not empty (name a new directory)", what());
         }
         Ok(Self { folder, runs: AtomicUsize::new(0) })
     }

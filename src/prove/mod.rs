@@ -157,10 +157,14 @@ fn runtime(args: &Args, session: &Session, given: Option<&RawValue>, handle: &Ha
     runtime.codec = Codec::Proto;
     runtime.folder = Some(std::env::current_dir().context("can't find the working directory")?);
     runtime.patience = args.timeout + MARGIN;
-    if let Some(config) = given {
-        handle.block_on(session.compare_with_schema(config))?;
-        runtime.config = serde_json::from_str(config.get()).context("can't read the config")?;
-    }
+    let config = match given {
+        Some(config) => {
+            handle.block_on(session.compare_with_schema(config))?;
+            config.to_owned()
+        }
+        None => handle.block_on(session.default_config())?,
+    };
+    runtime.config = serde_json::from_str(config.get()).context("can't read the config")?;
     // A run that stays up for its interval tells nothing more.
     if session.settings.run_interval.is_some() {
         runtime.config[SKIP_INTERVAL] = json!(true);

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use crate::error;
 use crate::flow::response::DiscoveredBinding;
 use crate::init::{self, flow_yaml, yaml};
 use crate::process::shutdown::Shutdown;
@@ -90,7 +91,10 @@ async fn publish_kit(args: &Args, shutdown: &Shutdown, screen: &Screen, stdout: 
     screen.status("encrypting the config");
     let config: Value = serde_json::from_str(config.get()).context("can't read the config")?;
     let schema = session.describe().await?.config_schema;
-    let encrypted = publish::encrypt(config, Some(&schema), shutdown).await.context("can't encrypt the config")?;
+    let encrypted = publish::encrypt(config, Some(&schema), shutdown).await.map_err(|failure| {
+        let hint = "try again later, or name another service with ENCRYPTION_URL";
+        error::with_hint(failure.context("can't encrypt the config"), hint)
+    })?;
     let name = args.dir.canonicalize().unwrap_or_default();
     let name = name.file_name().and_then(|it| it.to_str()).unwrap_or("capture");
     let prefix = args.prefix.clone().unwrap_or_else(|| flow_yaml::prefix(name));

@@ -65,6 +65,12 @@ impl Session {
         Ok(Some(config))
     }
 
+    /// The config of a user who enters nothing: the defaults of the schema.
+    pub async fn default_config(&self) -> Result<Box<RawValue>> {
+        let empty = RawValue::from_string("{}".to_owned()).context("can't make a config")?;
+        with_defaults(empty, &self.describe().await?.config_schema)
+    }
+
     /// Loads a config that need not be complete.
     pub async fn load_incomplete_config(&self, arg: &ConfigArg) -> Result<Option<Box<RawValue>>> {
         let shutdown = &self.launcher.shutdown;

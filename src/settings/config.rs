@@ -42,7 +42,7 @@ impl ConfigArg {
     /// The file that the config is read from; `None` for JSON on the command line, stdin, or without a config.
     pub fn path(&self, folder: Option<&Path>) -> Result<Option<PathBuf>> {
         match self.config.as_deref() {
-            Some(text) if is_json(text) || text == STDIN => Ok(None),
+            Some(text) if is_json(text) || text == STDIN || text.is_empty() => Ok(None),
             Some(text) => {
                 Ok(Some(flow_spec::capture_in(text).map_or_else(|| text.into(), |(spec, _)| spec.to_owned())))
             }
@@ -57,6 +57,9 @@ impl ConfigArg {
             info!("the config is {}", path.display());
             return read_file(&path).map(Some);
         };
+        if text.is_empty() {
+            bail!("--config is empty: name a file");
+        }
         if is_json(text) {
             return Given::parse(text.to_owned(), "--config".to_owned(), Some(Format::Json)).map(Some);
         }
@@ -128,6 +131,9 @@ impl Given {
 
     /// Text of an unknown format is JSON if it begins like JSON. JSON is YAML, and numbers keep their text only there.
     fn parse(text: String, name: String, format: Option<Format>) -> Result<Self> {
+        if text.trim().is_empty() {
+            bail!("{name} is empty");
+        }
         let (format, config) = match serde_json::from_str::<Box<RawValue>>(&text) {
             Ok(config) => (Format::Json, config),
             Err(error)
@@ -151,11 +157,27 @@ impl Given {
     }
 }
 
-/// The error is only the place: the parser quotes what it reads.
+/// YAML 1.2, as Flow reads it: `no`, `0123` and `1_000` are texts. The error is in our own words: the parser quotes what it
+/// reads.
 pub(super) fn yaml(text: &str) -> Result<Value> {
-    serde_saphyr::from_str(text).map_err(|error: serde_saphyr::Error| match error.location() {
-        Some(at) => anyhow!("see line {}, column {}", at.line(), at.column()),
-        None => anyhow!("its structure is broken"),
+    use serde_saphyr::Error;
+    let options = serde_saphyr::options! {
+        strict_booleans: true,
+        leading_zero_numbers_as_strings: true,
+        underscored_numbers_as_strings: true,
+    };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+        let reason = match error.without_snippet() {
+            Error::DuplicateMappingKey { .. } => "a name occurs twice in an object",
+            Error::MultipleDocuments { .. } => "a second document begins here",
+            Error::NonFiniteFloat { .. } => "JSON has no such number",
+            Error::UnknownAnchor { .. } => "there is no such anchor",
+            _ => "its structure is broken",
+        };
+        match error.location() {
+            Some(at) => anyhow!("{reason} (line {}, column {})", at.line(), at.column()),
+            None => anyhow!(reason),
+        }
     })
 }
 
@@ -191,7 +213,11 @@ mod tests {
             ("cut.yaml", b"api_key: [s3cret\n"),
             ("tab.yaml", b"a: 1\n\tapi_key: s3cret\n"),
             ("twice.yaml", b"s3cret: 1\ns3cret: 1\n"),
+            ("two.yaml", b"a: s3cret\n---\nb: s3cret\n"),
+            ("anchor.yaml", b"a: *s3cret\n"),
+            ("infinite.yaml", b"a: .inf\n"),
             ("list.yaml", b"- s3cret\n"),
+            ("empty.yaml", b"# s3cret\n"),
             ("no-extension", b"just s3cret\n"),
             ("flow.yaml", b"captures:\n  acmeCo/s3: {endpoint: {}}\n"),
         ] {
@@ -199,6 +225,7 @@ mod tests {
             errors.push(crate::error::sentence(&read(folder.path().join(name).to_str().unwrap()).unwrap_err()));
         }
         for argument in [
+            "",
             "nowhere/config.json",
             "{\"api_key\": \"s3cret\",}",
             "[1]",
@@ -210,6 +237,17 @@ mod tests {
         let errors = errors.join("\n").replace(folder.path().to_str().unwrap(), "FOLDER");
         assert!(!errors.contains("s3cret"));
         insta::assert_snapshot!(errors);
+    }
+
+    #[test]
+    fn yaml_is_read_as_flow_reads_it() {
+        let text = "country: NO\nanswer: yes\nzip: 01234\nlarge: 1_000\nhex: 0x10\non: [off, y, True, ~, '1']\n\
+                    base: &base {a: 1}\nmerged: {<<: *base, b: 2}\n";
+        let wanted = serde_json::json!({
+            "country": "NO", "answer": "yes", "zip": "01234", "large": "1_000", "hex": 16, "on": ["off", "y", true, null, "1"],
+            "base": {"a": 1}, "merged": {"a": 1, "b": 2},
+        });
+        assert_eq!(yaml(text).unwrap(), wanted);
     }
 
     #[test]

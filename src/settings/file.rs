@@ -152,7 +152,7 @@ impl ShimFile {
 }
 
 /// The error without its picture of the source, in words of YAML's users.
-fn one_line(error: &serde_saphyr::Error) -> String {
+pub fn one_line(error: &serde_saphyr::Error) -> String {
     let text = error.to_string();
     let line = text.lines().next().unwrap_or_default();
     let line = line.strip_prefix("error: ").unwrap_or(line).to_owned();
@@ -161,6 +161,8 @@ fn one_line(error: &serde_saphyr::Error) -> String {
         ("expected mapping start", "expected an object"),
         ("expected string key for externally tagged enum", "expected a word"),
         ("invalid boolean", "expected true or false"),
+        ("cannot deserialize null into string; use Option<String>", "expected text, not null"),
+        ("unknown variant", "unknown value"),
         (", set DuplicateKeyPolicy in Options if acceptable", ""),
     ];
     let line = plain.iter().fold(line, |line, (from, to)| line.replace(from, to));

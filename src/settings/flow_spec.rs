@@ -35,7 +35,10 @@ pub fn config(spec: &Path, capture: &str) -> Result<Config> {
     let found = find(spec, capture, &mut captures, &mut BTreeSet::new())?;
     found.ok_or_else(|| {
         let hint = suggest::hint(capture, captures.iter().map(String::as_str));
-        let known = captures.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let known = match captures.len() {
+            0 => "no captures at all".to_owned(),
+            _ => captures.iter().map(String::as_str).collect::<Vec<_>>().join(", "),
+        };
         anyhow!("{} has no capture {capture:?}{hint}: it has {known}", spec.display())
     })
 }
@@ -73,6 +76,9 @@ fn of_capture(spec: &Value, folder: &Path, capture: &str) -> Result<Config> {
     let endpoint = &spec["endpoint"];
     let config = ["connector", "local"].iter().find_map(|it| endpoint[*it].get("config"));
     match config {
+        Some(Value::String(url)) if url.contains("://") => {
+            bail!("the config of {capture} is at a URL: download it, and name its file with --config")
+        }
         Some(Value::String(path)) => Ok(Config::File(folder.join(path))),
         Some(config @ Value::Object(_)) => Ok(Config::Inline(config.clone())),
         _ => bail!("the capture {capture} has no config at endpoint.connector.config or endpoint.local.config"),
@@ -91,7 +97,7 @@ mod tests {
         write(
             "flow.yaml",
             "import: [more/other.flow.yaml]\ncaptures:\n  acmeCo/a: {endpoint: {connector: {image: x, config: {host: h}}}}\n  \
-             acmeCo/b: {endpoint: {local: {command: [x], config: b.config.yaml}}}\n  acmeCo/c: {endpoint: {}}\n",
+             acmeCo/b: {endpoint: {local: {command: [x], config: b.config.yaml}}}\n  acmeCo/c: {endpoint: {}}\n  acmeCo/e: {endpoint: {local: {config: 'https://example.com/c.yaml'}}}\n",
         );
         std::fs::create_dir(folder.path().join("more")).unwrap();
         // Imports may go round in circles.
@@ -103,7 +109,12 @@ mod tests {
         assert_eq!(find("acmeCo/a").unwrap(), Config::Inline(json!({"host": "h"})));
         assert_eq!(find("acmeCo/b").unwrap(), Config::File(folder.path().join("b.config.yaml")));
         assert_eq!(find("acmeCo/d").unwrap(), Config::File(folder.path().join("more/d.json")));
-        let errors = ["acmeCo/c", "acmeCo/bb", "x"].map(|it| crate::error::sentence(&find(it).unwrap_err()));
+        let errors =
+            ["acmeCo/c", "acmeCo/e", "acmeCo/bb", "x"].map(|it| crate::error::sentence(&find(it).unwrap_err()));
+        let mut errors = errors.to_vec();
+        write("none.yaml", "collections: {}\n");
+        let none = config(&folder.path().join("none.yaml"), "x").unwrap_err();
+        errors.push(crate::error::sentence(&none));
         insta::assert_snapshot!(errors.join("\n").replace(folder.path().to_str().unwrap(), "FOLDER"));
     }
 }

@@ -15,6 +15,7 @@ use std::time::Duration;
 use console::{Style, strip_ansi_codes};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::Value;
+use tracing::warn;
 
 use crate::error;
 use crate::logging::{self, EVENT_TYPE, Fields, Level, Line, Priority, Sink};
@@ -61,6 +62,9 @@ impl Screen {
             logging::redirect(Arc::new(screen.clone()));
         }
         logging::warn_of_unknown_level();
+        if let Some(format) = log_format().filter(|it| !json && !it.is_empty()) {
+            warn!("LOG_FORMAT is {format:?}, not json: it has no effect");
+        }
         screen
     }
 
@@ -138,7 +142,11 @@ impl Screen {
 
 /// Whether a program reads the logs.
 fn reads_json() -> bool {
-    std::env::var("LOG_FORMAT").is_ok_and(|it| it.eq_ignore_ascii_case("json"))
+    log_format().is_some_and(|it| it.eq_ignore_ascii_case("json"))
+}
+
+fn log_format() -> Option<String> {
+    std::env::var("LOG_FORMAT").ok()
 }
 
 impl Live {

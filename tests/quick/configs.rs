@@ -106,6 +106,8 @@ fn mistyped_fields_are_named_and_absent_ones_get_their_defaults() {
     assert_eq!(run.stderr.matches(said).count(), 1, "{}", run.stderr);
     let received = fs::read_to_string(source.path("received/read/config")).unwrap();
     assert_eq!(received, r#"{"cuont":10,"count":1000}"#);
+    // So does a config that is not given at all.
+    assert_eq!(source.gets(&[]), r#"{"count":1000}"#);
     // The text of a complete config stays as it is.
     assert_eq!(source.gets(&["--config", r#"{"count": 1e1}"#]), r#"{"count": 1e1}"#);
 }

@@ -79,6 +79,62 @@ fn an_unknown_log_level_is_reported_in_the_commands_own_format() {
 }
 
 #[test]
+fn an_unknown_log_format_is_reported() {
+    let mut command = flow_shim(["inspect", "--shim", "shims/demo"]);
+    let run = Run::from(command.env("LOG_FORMAT", "text").output().unwrap()).ok();
+    let first = timeless(run.stderr.lines().next().unwrap_or_default());
+    assert_eq!(first, "HH:MM:SS WARN  LOG_FORMAT is \"text\", not json: it has no effect");
+}
+
+#[test]
+fn mistakes_on_the_command_line_are_explained() {
+    let desk = Desk::new();
+    for folder in ["kept/1", "null", "word"] {
+        fs::create_dir_all(desk.path(folder)).unwrap();
+    }
+    desk.write("file", "");
+    desk.write("kept/1/config.json", "{}");
+    desk.write("null/shim.yaml", "command: [flow-shim, demo-source]\nenv: {A: null}\n");
+    desk.write("word/shim.yaml", "command: [flow-shim, demo-source]\nschema: loose\n");
+    desk.write("lines.jsonl", "[\"customers\",{}]\n[\"connectorState\",{}]\n");
+    let mut messages = Vec::new();
+    let demo = ["--", "flow-shim", "demo-source"];
+    for arguments in [
+        &["preview", "--timeout", "0"][..],
+        &["preview", "--timeout", "soon"],
+        &["preview", "--keep-files", "kept"],
+        &["preview", "--mode", "nothing=incremental"],
+        &["preview", "--state", "lines.jsonl"],
+        &["preview", "--shim", "null"],
+        &["preview", "--shim", "word"],
+        &["init", "--airbyte", "source-demo", "file"],
+    ] {
+        let config = if arguments[0] == "preview" { &["--config", CONFIG][..] } else { &[] };
+        let run = desk.run([arguments, config, &demo].concat());
+        assert!(matches!(run.code, Some(1 | 2)) && run.stdout.is_empty(), "{arguments:?}: {}", run.stderr);
+        let error = run.stderr.lines().find(|it| it.contains("ERROR") || it.starts_with("error"));
+        messages.push(timeless(error.unwrap_or_default()));
+    }
+    insta::assert_snapshot!(messages.join("\n"));
+}
+
+/// Runs the binary with a terminal as its stdin, stdout and stderr.
+fn on_a_terminal(arguments: &[&str]) -> (Option<i32>, String) {
+    let script = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
+    let mut command = std::process::Command::new("python3");
+    command.args(["-c", script, env!("CARGO_BIN_EXE_flow-shim")]).args(arguments).stdin(std::process::Stdio::null());
+    let output = command.output().unwrap();
+    (output.status.code(), String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn a_person_who_gives_no_command_gets_the_help() {
+    let (code, text) = on_a_terminal(&[]);
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("Usage:") && text.contains("flow-shim preview --shim shims/demo"), "{text}");
+}
+
+#[test]
 fn errors_of_a_connector_that_nobody_reads_any_more_are_not_shown() {
     let folder = tempfile::tempdir().unwrap();
     // As a container engine does when its output is closed.

@@ -85,13 +85,19 @@ fn a_revision_can_be_chosen_and_mistakes_are_named() {
         (&[][..], "has no VENDOR.yaml: say where the source comes from"),
         (&["--from", "/nowhere"][..], "can't clone /nowhere"),
         (&["--from", url, "--path", "connectors/z"][..], "has no directory"),
+        (&["--from", url, "--path", "connectors/source-y/main.py"][..], "has no directory"),
         (&["--from", url, "--revision", "v9"][..], "has no revision v9"),
     ] {
         let run = vendor(&desk, arguments);
         assert_eq!(run.code, Some(1));
         assert!(run.last_line().contains(said), "{}", run.stderr);
     }
-    vendor(&desk, &["--from", url, "--path", "connectors/source-y", "--revision", "v1"]).ok();
+    vendor(&desk, &["--from", "origin", "--path", "connectors/source-y", "--revision", "v1"]).ok();
     assert_eq!(desk.read("x/main.py"), "y\n");
+    // A relative path is found by later runs in other directories, too.
+    assert_eq!(desk.yaml("x/VENDOR.yaml")["origin"].as_str(), origin.canonicalize().unwrap().to_str());
     assert!(vendor(&desk, &["--from", url]).last_line().contains("leave out --from"));
+    desk.write("x/VENDOR.yaml", "revision: x\n");
+    let broken = vendor(&desk, &[]).last_line();
+    assert!(broken.ends_with("can't read x/VENDOR.yaml: line 1 column 1: missing field `origin`"), "{broken}");
 }
