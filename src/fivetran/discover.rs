@@ -1,5 +1,6 @@
 //! Discovery: from Schema, or from the rows of a sync where the connector has no Schema (V9).
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
@@ -35,7 +36,16 @@ pub async fn discover(launcher: &Launcher, configuration: Configuration) -> Resu
             super::server::ask(launcher, "the beginning of a sync", sample).await?
         }
     };
-    tables.iter().map(Table::stream).collect()
+    let mut found = HashSet::new();
+    let mut streams = Vec::new();
+    for table in &tables {
+        if found.insert(table.id()) {
+            streams.push(table.stream()?);
+        } else {
+            warn!("table {}: the connector's schema names it twice; the first entry counts", table.id());
+        }
+    }
+    Ok(streams)
 }
 
 /// Starts a sync without a state and reads the beginning of it.

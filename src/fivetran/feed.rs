@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::mpsc::error::TryRecvError;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::messages::{ChangedSchema, SchemaChange};
 use super::row::{BoundTable, Row, RowProblem};
@@ -256,7 +256,8 @@ fn unusable(table: &BoundTable, problem: RowProblem) -> Error {
     Error::new(problem).context(format!("stream {}", table.id))
 }
 
-/// A text for people, which may be JSON with a `message` and a `trace`; of several lines, the first one and all of them.
+/// A text for people, which may be JSON with a `message` and a `trace`, or empty; of several lines, the first one and all of
+/// them.
 pub fn said(text: &str) -> (String, Fields) {
     let mut members = serde_json::from_str::<Fields>(text).unwrap_or_default();
     let text = match members.shift_remove("message") {
@@ -268,8 +269,8 @@ pub fn said(text: &str) -> (String, Fields) {
         fields.insert("stack_trace".to_owned(), trace);
     }
     let text = text.trim();
-    let line = text.lines().next().unwrap_or_default();
-    if line != text {
+    let line = text.lines().next().unwrap_or("the connector gave no reason");
+    if line != text && !text.is_empty() {
         fields.insert("details".to_owned(), text.into());
     }
     (line.to_owned(), fields)
@@ -358,8 +359,16 @@ impl Tables {
                     "the connector sends records of table {id} without its schema, and there are several of that name"
                 ));
             }
-            // New since discovery, or in another schema.
-            (None, _) => {
+            // The table of that name may be meant: a binding that gets no rows.
+            (None, Some(_)) => {
+                warn!(
+                    "the connector sends records of table {id}, which it did not have in its schema: they are ignored until the table is discovered again and bound"
+                );
+                self.know(&id, Meant::Unbound);
+                Meant::Unbound
+            }
+            // New since discovery.
+            (None, None) => {
                 info!("the connector sends records of table {id}, which has no binding: they are ignored");
                 self.know(&id, Meant::Unbound);
                 Meant::Unbound

@@ -39,13 +39,59 @@ impl Form {
             }
             let mut property = property(field, condition);
             property.insert("order".into(), self.properties.len().into());
-            // A field in several branches is the same.
-            self.properties.entry(field.name.as_str()).or_insert(Value::Object(property));
-            if condition.is_none() && field.required == Some(true) {
-                self.required.push(field.name.as_str().into());
+            match self.properties.get_mut(&field.name) {
+                Some(known) => unite(known, property),
+                None => drop(self.properties.insert(field.name.clone(), Value::Object(property))),
+            }
+            let name = Value::from(field.name.as_str());
+            if condition.is_none() && field.required == Some(true) && !self.required.contains(&name) {
+                self.required.push(name);
             }
         }
     }
+}
+
+/// A field may be in several branches, and not the same in each: a config that one of them takes is valid, and a value
+/// that is secret in one of them is secret.
+fn unite(known: &mut Value, other: Map<String, Value>) {
+    let other = Value::Object(other);
+    if known["type"] != other["type"] {
+        known["type"] = json!(["string", "boolean"]);
+    }
+    for keyword in ["secret", "multiline"] {
+        if other[keyword] == true {
+            known[keyword] = true.into();
+        }
+    }
+    for keyword in ["enum", "maxLength", "contentEncoding"] {
+        if known[keyword] == other[keyword] {
+            continue;
+        }
+        match (known[keyword].take(), &other[keyword]) {
+            (Value::Array(values), Value::Array(others)) => {
+                known[keyword] = distinct(values.into_iter().chain(others.iter().cloned())).into();
+            }
+            (Value::Number(most), Value::Number(other)) => {
+                known[keyword] = most.as_u64().max(other.as_u64()).into();
+            }
+            _ => drop(known.as_object_mut().and_then(|it| it.remove(keyword))),
+        }
+    }
+    if let (Some(text), Some(more)) = (known["description"].as_str(), other["description"].as_str())
+        && text != more
+    {
+        known["description"] = format!("{text} {more}").into();
+    }
+}
+
+fn distinct(values: impl Iterator<Item = Value>) -> Vec<Value> {
+    let mut found = Vec::new();
+    for value in values {
+        if !found.contains(&value) {
+            found.push(value);
+        }
+    }
+    found
 }
 
 fn condition_of(fields: &ConditionalFields) -> String {
@@ -73,9 +119,11 @@ fn property(field: &FormField, condition: Option<&str>) -> Map<String, Value> {
             default =
                 field.default_value.as_deref().and_then(|it| it.trim().to_lowercase().parse().ok()).map(Value::Bool);
         }
-        Some(FieldKind::Dropdown(it)) if !it.values.is_empty() => set("enum", it.values.clone().into()),
+        Some(FieldKind::Dropdown(it)) if !it.values.is_empty() => {
+            set("enum", distinct(it.values.iter().map(|it| it.as_str().into())).into());
+        }
         Some(FieldKind::DescriptiveDropdown(it)) if !it.values.is_empty() => {
-            set("enum", it.values.iter().map(|it| it.value.as_str()).collect::<Vec<_>>().into());
+            set("enum", distinct(it.values.iter().map(|it| it.value.as_str().into())).into());
             remarks.extend(it.values.iter().map(|it| match it.description.trim() {
                 "" => format!("{}: {}.", it.value, it.label.trim()),
                 description => format!("{}: {}: {description}.", it.value, it.label.trim()),
@@ -205,6 +253,23 @@ mod tests {
         ];
         insta::assert_snapshot!(serde_json::to_string_pretty(&schema(&fields)).unwrap());
         assert_eq!(schema(&[])["additionalProperties"], true);
+    }
+
+    #[test]
+    fn a_field_of_several_branches_takes_what_each_of_them_takes() {
+        let when = |value: &str, fields| conditional("auth", VisibleWhen::Text(value.to_owned()), fields);
+        let choice = |values: &[&str]| {
+            FieldKind::Dropdown(DropdownField { values: values.iter().map(|&it| it.to_owned()).collect() })
+        };
+        let required = |field| FormField { required: Some(true), ..field };
+        let fields = [
+            required(field("auth", choice(&["key", "password", "key"]))),
+            required(field("auth", choice(&["none"]))),
+            when("key", vec![field("token", FieldKind::Text(0)), field("region", choice(&["eu", "us"]))]),
+            when("password", vec![field("token", FieldKind::Text(1)), field("region", choice(&["us", "asia"]))]),
+            when("none", vec![field("region", FieldKind::Text(0)), field("token", FieldKind::Toggle(ToggleField {}))]),
+        ];
+        insta::assert_snapshot!(serde_json::to_string_pretty(&schema(&fields)).unwrap());
     }
 
     #[test]

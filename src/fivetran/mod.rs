@@ -19,7 +19,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -155,7 +155,8 @@ impl Upstream for Fivetran {
                 match answer.result {
                     Some(TestResult::Success(true)) => {}
                     Some(TestResult::Failure(reason)) => {
-                        return Err(anyhow!("the connector can't use this config: test {label:?} failed: {reason}"));
+                        let (reason, _) = feed::said(&reason);
+                        bail!("the connector can't use this config: test {label:?} failed: {reason}");
                     }
                     Some(TestResult::Success(false)) | None => {
                         bail!("the connector can't use this config: test {label:?} failed, and gave no reason");

@@ -6,7 +6,7 @@ use std::ops::Range;
 use sha2::{Digest, Sha256};
 
 use super::state::TableState;
-use super::table::{ID, Table};
+use super::table::{ID, Table, member_of};
 use super::update::{self, Change};
 use super::value::{self, Output, Value, ValueProblem};
 use crate::json::watch::{NameId, Watchlist};
@@ -38,6 +38,17 @@ struct Column {
     /// Its name as a JSON member, with quotes and colon.
     member: Vec<u8>,
     watched: Option<NameId>,
+}
+
+impl Column {
+    fn new(name: String, has_id: bool, watched: &Watchlist) -> Self {
+        let called = member_of(&name, has_id);
+        let mut member = Vec::new();
+        value::quote(called, &mut member);
+        member.push(b':');
+        let watched = watched.find(called.as_bytes());
+        Self { name, member, watched }
+    }
 }
 
 /// What the row's [`ID`] is a hash of: columns in the order of their names.
@@ -115,15 +126,20 @@ impl BoundTable {
 
     /// The members that the capture has to see from now on. A row has an [`ID`] only if that is a key.
     pub fn watch(&mut self, names: &Watchlist) {
-        for column in &mut self.columns {
-            column.watched = names.find(column.name.as_bytes());
-        }
         self.row_id = match (names.find(ID.as_bytes()), &self.needs_id) {
             (Some(id), Some(key)) if key.is_empty() => RowId::OfRow(id, Vec::new()),
             (Some(id), Some(key)) => RowId::OfKey(id, self.sorted(key.clone())),
             _ => RowId::None,
         };
+        let has_id = self.has_id();
+        for column in &mut self.columns {
+            *column = Column::new(std::mem::take(&mut column.name), has_id, names);
+        }
         self.sort();
+    }
+
+    fn has_id(&self) -> bool {
+        !matches!(self.row_id, RowId::None)
     }
 
     /// The index of a column, which may be new.
@@ -131,13 +147,14 @@ impl BoundTable {
         if let Some(&index) = self.indices.get(name.as_bytes()) {
             return index;
         }
-        let mut member = Vec::new();
-        value::quote(name, &mut member);
-        member.push(b':');
-        self.indices.insert(name.as_bytes().to_vec(), self.columns.len());
-        self.columns.push(Column { name: name.to_owned(), member, watched: watched.find(name.as_bytes()) });
-        self.sort();
-        self.columns.len() - 1
+        let index = self.columns.len();
+        self.indices.insert(name.as_bytes().to_vec(), index);
+        self.columns.push(Column::new(name.to_owned(), self.has_id(), watched));
+        if let RowId::OfRow(_, columns) = &mut self.row_id {
+            let place = columns.partition_point(|it| self.columns[*it].name.as_str() < name);
+            columns.insert(place, index);
+        }
+        index
     }
 
     /// The state to keep of it.

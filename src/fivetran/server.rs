@@ -106,6 +106,8 @@ pub async fn ask<T>(launcher: &Launcher, what: &str, talk: impl AsyncFnOnce(Clie
 
 const NEVER_SERVED: &str = "the connector exited before it served its port: does its command take `--port`, as connectors of Fivetran's Partner SDK do?";
 
+const EXITED: &str = "the connector exited before the end of its sync";
+
 fn is_broken<T>(answer: &Result<T>) -> bool {
     matches!(answer, Err(failure) if failure.is::<Broken>())
 }
@@ -123,8 +125,10 @@ pub fn receive(mut server: Server, request: UpdateRequest) -> mpsc::Receiver<Rec
         let ending = match server.sync(&request, &sender).await {
             Ok(()) => Ending::Complete,
             Err(failure) if failure.is::<Broken>() => {
-                server.wait_for_exit().await;
-                Ending::Broken(error::sentence(&failure))
+                let how = error::sentence(&failure);
+                let exited = server.wait_for_exit().await;
+                // This is shown if it exited with 0: any other end is explained better.
+                Ending::Broken(if exited && how != NEVER_SERVED { EXITED.to_owned() } else { how })
             }
             Err(failure) => Ending::Failed(SourceError {
                 message: error::sentence(&failure),
@@ -189,8 +193,9 @@ impl Server {
         }
     }
 
-    async fn wait_for_exit(&mut self) {
-        let _ = timeout(EXIT, self.exited.wait_for(|it| *it)).await;
+    /// Whether it has exited.
+    async fn wait_for_exit(&mut self) -> bool {
+        timeout(EXIT, self.exited.wait_for(|it| *it)).await.is_ok()
     }
 }
 

@@ -11,6 +11,14 @@ use crate::upstream::{Mode, Stream, StreamId};
 /// The column that flow-shim adds to tables without a key that Flow can use: the hash of a row or of its key.
 pub const ID: &str = "_fivetran_id";
 
+/// What a column of the source's own is called where a row has an [`ID`], if it has that name.
+const SOURCES_ID: &str = "_fivetran_id_source";
+
+/// The member of a row that a column becomes. `has_id` is whether rows get an [`ID`].
+pub fn member_of(column: &str, has_id: bool) -> &str {
+    if has_id && column == ID { SOURCES_ID } else { column }
+}
+
 /// A table of the source: a stream's [`Stream::declared`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Table {
@@ -186,7 +194,8 @@ impl Table {
             };
             properties.insert(ID.into(), json!({"type": "string", "description": what}));
         }
-        properties.extend(self.columns.iter().map(|it| (it.name.clone(), it.schema())));
+        let has_id = self.needs_id();
+        properties.extend(self.columns.iter().map(|it| (member_of(&it.name, has_id).to_owned(), it.schema())));
         json!({"type": "object", "properties": properties})
     }
 
