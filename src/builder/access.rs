@@ -78,7 +78,12 @@ impl Access {
     }
 
     fn check_origin(&self, headers: &HeaderMap, is_page: bool) -> Result<(), &'static str> {
-        let text = |name: HeaderName| headers.get(name).map(|it| it.to_str().unwrap_or("?"));
+        // A header that comes twice may mean two things.
+        let text = |name: HeaderName| {
+            let mut values = headers.get_all(name).iter();
+            let first = values.next().map(|it| it.to_str().unwrap_or("?"));
+            if values.next().is_some() { Some("?") } else { first }
+        };
         let Some(host) = text(HOST).filter(|it| self.is_meant(it)) else {
             return Err("the Host of this request is not this server (start it with --host NAME to allow that name)");
         };
@@ -155,7 +160,7 @@ pub async fn guard(State(server): State<Arc<Server>>, request: Request, next: Ne
         refused.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         refused
     } else {
-        next.run(request).await
+        api::in_form(dialect, next.run(request).await)
     };
     for (name, value) in [
         (CONTENT_SECURITY_POLICY, CONTENT_POLICY),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Body as HttpBody, Bytes};
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::State;
 use axum::http::header::{CONTENT_TYPE, HeaderName};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
@@ -16,12 +16,9 @@ use super::body::{Body, Problems};
 use super::config::Config;
 use super::engine::{Answer, Failure, Kind, Told};
 use super::vault::Mask;
-use super::{Server, flow_view, manifest};
+use super::{LARGEST, Server, flow_view, manifest};
 use crate::error;
 use crate::process::thread;
-
-/// The largest body, in bytes.
-const LARGEST: usize = 32 * 1024 * 1024;
 
 /// The most that a request may ask for (B9, B21).
 const MOST_RECORDS: u64 = 5000;
@@ -63,7 +60,7 @@ pub fn routes() -> Router<Arc<Server>> {
             routes = routes.route(&format!("{path}/"), post(handle));
         }
     }
-    routes.layer(DefaultBodyLimit::max(LARGEST))
+    routes
 }
 
 fn dialect_of_today(path: &str) -> bool {
@@ -174,6 +171,19 @@ pub fn refuse(dialect: Dialect, refusal: Refusal) -> Response {
     reply(status, &body)
 }
 
+/// The response of axum itself to a body or path that can't be read, in the form of all others.
+pub fn in_form(dialect: Dialect, response: Response) -> Response {
+    let status = response.status();
+    if !status.is_client_error() || response.headers().get(CONTENT_TYPE).is_some_and(is_json) {
+        return response;
+    }
+    let message = match status {
+        StatusCode::PAYLOAD_TOO_LARGE => format!("the body is longer than {} MB", LARGEST >> 20),
+        _ => status.canonical_reason().unwrap_or("the request can't be read").to_owned(),
+    };
+    refuse(dialect, Refusal::new(status, message))
+}
+
 pub async fn not_found(uri: Uri) -> Response {
     refuse(Dialect::of(uri.path()), Refusal::new(StatusCode::NOT_FOUND, "Not Found"))
 }
@@ -198,7 +208,7 @@ async fn legacy_health(State(server): State<Arc<Server>>) -> Response {
 
 /// A request that is ready for the CDK.
 struct Call {
-    manifest: Map<String, Value>,
+    manifest: Value,
     config: Value,
     stream_name: String,
     state: Vec<Value>,
@@ -212,7 +222,7 @@ struct Call {
 impl Call {
     fn read(operation: Operation, dialect: Dialect, bytes: &[u8]) -> Result<Self, Refusal> {
         let mut body = Body::parse(bytes)?;
-        let manifest = body.object("manifest");
+        let manifest = Value::Object(body.object("manifest"));
         let config = match operation {
             Operation::Resolve => Map::new(),
             _ => body.object("config"),
@@ -266,7 +276,7 @@ async fn answer(
     }
     let Call { manifest, config, stream_name, state, components, records, pages, slices, streams } =
         Call::read(operation, dialect, bytes)?;
-    let config = Config::of_request(server, config, manifest::config_schema(&manifest)).await?;
+    let config = Config::of_request(server, config, manifest::config_schema(&manifest).as_ref()).await?;
     let mask = config.mask();
     let uses_code = components.is_some() || manifest::has_custom_code(&manifest);
     if uses_code && !server.custom_code && operation != Operation::Resolve {

@@ -27,6 +27,7 @@ from airbyte_cdk.models import (
     SyncMode,
 )
 from airbyte_cdk.sources.declarative.concurrent_declarative_source import ConcurrentDeclarativeSource
+from airbyte_cdk.sources.declarative.parsers.model_to_component_factory import ModelToComponentFactory
 from airbyte_cdk.sources.declarative.stream_slicers import declarative_partition_generator
 from airbyte_cdk.utils.airbyte_secrets_utils import filter_secrets
 
@@ -56,9 +57,12 @@ def states_of(messages):
     states = []
     for message in messages:
         try:
-            states.append(AirbyteStateMessageSerializer.load(message))
+            state = AirbyteStateMessageSerializer.load(message)
         except Exception:
-            pass
+            continue
+        # The type alone is valid for the CDK, which then fails.
+        if state.stream or state.global_ or state.data:
+            states.append(state)
     return states
 
 
@@ -96,6 +100,15 @@ def source_of(request, config, catalog=None, state=None):
         if isinstance(cause, jsonschema.exceptions.ValidationError):
             message += f" ({cause.json_path}: {cause.message[:300]})"
         raise Failure("manifest", message) from error
+
+
+def refuse_custom_code():
+    """Has no class be imported that a manifest names: older versions of the CDK do so without asking."""
+
+    def refuse(self, model, config, **arguments):
+        raise ValueError("custom Python code is off: start flow-shim builder with --custom-code to run it")
+
+    ModelToComponentFactory.create_custom_component = refuse
 
 
 def stop_at(limit, stream_name):
@@ -186,7 +199,11 @@ def data_of(message):
     if message.record:
         return message.record.data
     error = message.trace.error
-    raise Failure("failed", error.message, stack=error.stack_trace)
+    message = error.message
+    if message.startswith("Error reading stream with config=") and error.internal_message:
+        # It quotes the config and the catalog.
+        message = error.internal_message
+    raise Failure("failed", message, stack=error.stack_trace)
 
 
 COMMANDS = {it.__name__: it for it in (resolve, full_resolve, check, discover, test_read)}
@@ -233,6 +250,8 @@ def plain(value):
 def main():
     with open(sys.argv[1], encoding="utf-8") as pipe:
         request = json.loads(pipe.readline())
+    if os.environ.get("AIRBYTE_ENABLE_UNSAFE_CODE", "").lower() != "true":
+        refuse_custom_code()
     response = {"flow_shim": respond(request)}
     try:
         line = orjson.dumps(response, default=plain, option=orjson.OPT_NON_STR_KEYS)

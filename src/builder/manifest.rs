@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use granit_parser::{Event, Parser};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::problems::{self, ComponentSchema, Resolved};
 use crate::inspect::config::{self, Field};
@@ -79,7 +79,7 @@ impl Manifest {
 
     /// The connector's spec as its process would give it; none if the manifest has none.
     pub fn spec(&self) -> Option<Spec> {
-        let spec = self.resolved.value.get("spec")?;
+        let spec = Resolved::member(&self.value, "spec")?;
         let config_schema = spec.get("connection_specification")?.clone();
         let documentation_url = spec.get("documentation_url").and_then(Value::as_str).map(str::to_owned);
         let advanced_auth = spec.get("advanced_auth").filter(|it| it.is_object()).cloned();
@@ -131,7 +131,7 @@ pub fn outline(text: &str, schema: Option<&ComponentSchema>) -> Outline {
         fields: spec.as_ref().map_or_else(Vec::new, |it| config::fields(&it.config_schema)),
         title,
         documentation_url: spec.and_then(|it| it.documentation_url),
-        has_custom_code: manifest.value.as_object().is_some_and(has_custom_code),
+        has_custom_code: has_custom_code(&manifest.value),
         sign_in,
         manifest: Some(manifest.value),
     }
@@ -186,21 +186,22 @@ fn key(declared: Option<&Value>) -> Vec<String> {
     }
 }
 
-/// The config's schema, as far as the manifest has it in its place.
-pub fn config_schema(manifest: &Map<String, Value>) -> Option<&Value> {
-    manifest.get("spec")?.get("connection_specification")
+/// The config's schema: what it marks as secret has to be known wherever the manifest has it.
+pub fn config_schema(manifest: &Value) -> Option<Value> {
+    Resolved::member(manifest, "spec")?.get_mut("connection_specification").map(Value::take)
 }
 
-/// Whether a manifest names Python classes: the CDK imports them, wherever they are.
-pub fn has_custom_code(manifest: &Map<String, Value>) -> bool {
-    fn is_in(value: &Value) -> bool {
-        match value {
-            Value::Array(items) => items.iter().any(is_in),
-            Value::Object(members) => members.contains_key("class_name") || members.values().any(is_in),
-            _ => false,
+/// Whether a manifest names Python classes: the CDK imports them, wherever they are. A property of that name in a JSON schema
+/// is none.
+pub fn has_custom_code(manifest: &Value) -> bool {
+    match manifest {
+        Value::Array(items) => items.iter().any(has_custom_code),
+        Value::Object(members) => {
+            let named = members.get("class_name").is_some_and(|it| it.is_string() || it.get("$ref").is_some());
+            named || members.values().any(has_custom_code)
         }
+        _ => false,
     }
-    manifest.iter().any(|(name, it)| name == "class_name" || name != "spec" && is_in(it))
 }
 
 /// The line on which each value begins, or its name does.

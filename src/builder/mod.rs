@@ -29,6 +29,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -87,6 +88,9 @@ Examples:
   flow-shim builder --demo --open
   flow-shim builder manifest.yaml --config config.yaml
   flow-shim builder manifest.yaml --python venv/bin/python";
+
+/// The largest body of a request, in bytes.
+const LARGEST: usize = 32 * 1024 * 1024;
 
 /// What all requests share.
 struct Server {
@@ -203,6 +207,7 @@ fn router(server: Arc<Server>) -> Router {
         .merge(page::routes())
         .fallback(api::not_found)
         .method_not_allowed_fallback(api::method_not_allowed)
+        .layer(DefaultBodyLimit::max(LARGEST))
         .layer(middleware::from_fn_with_state(server.clone(), access::guard))
         .with_state(server)
 }

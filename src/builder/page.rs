@@ -158,7 +158,7 @@ impl Given {
         let schema = manifest.spec().map(|it| it.config_schema);
         let config = Config::of_request(server, config, schema.as_ref()).await?;
         let mask = config.mask();
-        let has_code = manifest.value.as_object().is_some_and(manifest::has_custom_code);
+        let has_code = manifest::has_custom_code(&manifest.value);
         if runs && has_code && !server.custom_code {
             return Err(Refusal::new(StatusCode::BAD_REQUEST, api::NO_CUSTOM_CODE).into());
         }

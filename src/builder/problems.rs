@@ -47,6 +47,13 @@ impl Resolved {
         Self { value, origins: resolver.origins }
     }
 
+    /// A member of a manifest with its references replaced, however large the rest is.
+    pub fn member(manifest: &Value, name: &str) -> Option<Value> {
+        let mut resolver = Resolver { root: manifest, origins: HashMap::new(), count: 0 };
+        let at = format!("/{name}");
+        Some(resolver.resolve(manifest.get(name)?, &at, &at, DEEPEST))
+    }
+
     /// Where the author wrote the value at this place.
     pub fn origin(&self, at: &str) -> String {
         let mut end = at.len();

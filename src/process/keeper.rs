@@ -229,8 +229,7 @@ impl Keeper {
             remove_container(engine, name);
         }
         self.kill_all();
-        // What is left unreaped would stay with the shim as zombies, and a shim may run for long.
-        while matches!(wait(WaitOptions::NOHANG), Ok(Some(_)) | Err(Errno::INTR)) {}
+        collect_children();
         if let Err(error) = private::remove(&args.folder) {
             self.report(&Report::NotRemoved(error.to_string()));
         }
@@ -241,6 +240,19 @@ impl Keeper {
             line.push(b'\n');
             // The shim may have ended.
             let _ = (&self.socket).write_all(&line);
+        }
+    }
+}
+
+/// Collects the children that were killed: they would stay with the shim as zombies, and a shim may run for long. One of several
+/// threads looks like a zombie before the last of them has ended, and can only be collected then.
+fn collect_children() {
+    let deadline = Instant::now() + GRACE;
+    loop {
+        match wait(WaitOptions::NOHANG) {
+            Ok(Some(_)) | Err(Errno::INTR) => {}
+            Ok(None) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(1)),
+            Ok(None) | Err(_) => return,
         }
     }
 }

@@ -86,6 +86,13 @@ impl Builder {
         self.folder.path()
     }
 
+    /// Its child processes, zombies included.
+    pub fn children(&self) -> Vec<String> {
+        let pid = self.process.as_ref().expect("it runs").id();
+        let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("its children");
+        list.split_whitespace().map(str::to_owned).collect()
+    }
+
     /// What the scripted Pythons have done.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()

@@ -109,6 +109,14 @@ fn an_invalid_request_is_described_without_its_content() {
     assert_eq!((not_json.status, &not_json.body["detail"][0]["type"]), (422, &json!("json_invalid")));
     let form = builder.send("POST", path, &[("content-type", "text/plain")], &body(&json!({})).to_string());
     assert_eq!(form.status, 422);
+    // axum's own refusals have the same form.
+    assert_eq!(builder.get("/page/%ff").body["detail"], "Bad Request");
+    let long = "x".repeat(3_000_000);
+    builder.post("/builder/outline", &json!({"text": format!("a: {long}")})).ok();
+    for path in [path, "/builder/outline"] {
+        let reply = builder.send("POST", path, &[], &"x".repeat((32 << 20) + 1));
+        assert_eq!((reply.status, &reply.body["detail"]), (413, &json!("the body is longer than 32 MB")));
+    }
     let mut legacy = body(&json!({}));
     legacy["stream"] = "users".into();
     legacy["record_limit"] = 9999.into();
@@ -129,6 +137,9 @@ fn no_other_web_page_reaches_the_server() {
     assert_eq!(status(&[("host", &own), ("origin", "http://evil.example")]), 403);
     assert_eq!(status(&[("host", &own), ("origin", "null")]), 403);
     assert_eq!(status(&[("host", &own), ("sec-fetch-site", "same-site")]), 403);
+    assert_eq!(status(&[("host", &own), ("host", "evil.example")]), 403);
+    let twice = [("host", &*own), ("origin", &*format!("http://{own}")), ("origin", "http://evil.example")];
+    assert_eq!(status(&twice), 403);
     let page = builder.send("GET", "/", &[("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")], "");
     assert_eq!(page.status, 200);
     let policy = page.header("content-security-policy");
@@ -183,6 +194,20 @@ fn secrets_are_masked_in_every_answer() {
     let failed = json!({"error": {"kind": "failed", "message": format!("no access with {SECRET}"), "stack": SECRET}});
     let reply = builder.post(path, &body(&failed));
     assert_eq!((reply.status, &reply.body["detail"]), (400, &json!("no access with ***")));
+    // The manifest says elsewhere what is secret.
+    let phrase = json!({"type": "string", "airbyte_secret": true});
+    let schema = json!({"type": "object", "properties": {"phrase": {"$ref": "#/definitions/phrase"}}});
+    let spec = json!({"type": "Spec", "connection_specification": "#/definitions/schema"});
+    for spec in [json!({"$ref": "#/definitions/spec"}), json!("#/definitions/spec"), spec.clone()] {
+        let mut request = body(&answer(&read(&records, &json!({}))));
+        request["config"] = json!({"phrase": SECRET});
+        request["manifest"]["definitions"] = json!({"phrase": phrase, "schema": schema, "spec":
+            {"type": "Spec", "connection_specification": {"$ref": "#/definitions/schema"}}});
+        request["manifest"]["spec"] = spec;
+        let reply = builder.post(path, &request);
+        assert_eq!(reply.status, 200, "{reply:?}");
+        assert!(reply.text.contains("***") && !reply.text.contains(SECRET), "{reply:?}");
+    }
     assert!(!builder.stop().contains(SECRET));
 }
 
@@ -259,6 +284,17 @@ fn a_client_that_hangs_up_ends_its_process_and_all_below_it() {
 }
 
 #[test]
+fn a_process_of_many_threads_is_collected() {
+    let builder = scripted();
+    let request = body(&json!({"threads": 200, "answer": {}}));
+    for _ in 0..10 {
+        builder.post("/v1/manifest/resolve", &request).ok();
+    }
+    // The keeper of the next process is all that stays.
+    crate::builder::wait_until(|| builder.children().len() <= 1);
+}
+
+#[test]
 fn there_are_no_more_calls_at_once_than_cores() {
     let builder = scripted();
     let cores = std::thread::available_parallelism().unwrap().get();
@@ -287,6 +323,13 @@ fn custom_code_runs_only_with_its_flag() {
     let refused = builder.post("/v1/manifest/discover", &request);
     assert_eq!(refused.status, 400);
     assert_eq!(refused.body["detail"], checked["message"]);
+    // Where a reference finds it, or a version of the CDK; a property of that name is only a property.
+    let mut hidden = request.clone();
+    hidden["manifest"]["spec"]["code"] = hidden["manifest"]["streams"].take();
+    hidden["manifest"]["streams"] = json!("#/spec/code");
+    assert_eq!(builder.post("/v1/manifest/discover", &hidden).status, 400);
+    hidden["manifest"]["spec"]["code"] = json!({"properties": {"class_name": {"type": "string"}}});
+    assert_eq!(builder.post("/v1/manifest/discover", &hidden).status, 200);
     let mut components = body(&json!({}));
     components["custom_components_code"] = "import os".into();
     assert_eq!(builder.post("/v1/manifest/test_read", &components).status, 400);
