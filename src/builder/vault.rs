@@ -66,6 +66,78 @@ fn replace(value: &mut Value, with: &mut impl FnMut(&Value) -> Option<Value>) {
     }
 }
 
+/// The names of members that clients rely on, whatever the secrets are.
+const PROTOCOL: [&str; 65] = [
+    // Of responses.
+    "manifest",
+    "success",
+    "message",
+    "catalog",
+    "streams",
+    "logs",
+    "level",
+    "internal_message",
+    "stacktrace",
+    "slices",
+    "pages",
+    "records",
+    "request",
+    "response",
+    "url",
+    "headers",
+    "http_method",
+    "body",
+    "status",
+    "slice_descriptor",
+    "state",
+    "auxiliary_requests",
+    "test_read_limit_reached",
+    "inferred_schema",
+    "inferred_datetime_formats",
+    "latest_config_update",
+    "title",
+    "type",
+    "description",
+    // Of states and streams.
+    "stream",
+    "stream_descriptor",
+    "stream_state",
+    "name",
+    "namespace",
+    "global_",
+    "shared_state",
+    "stream_states",
+    "data",
+    "sourceStats",
+    "recordCount",
+    "json_schema",
+    "supported_sync_modes",
+    "source_defined_cursor",
+    "default_cursor_field",
+    "source_defined_primary_key",
+    "is_resumable",
+    "is_file_based",
+    // Of `flow`.
+    "flow",
+    "error",
+    "collection",
+    "mode",
+    "cursor",
+    "key",
+    "documents",
+    "schema",
+    "declared_schema",
+    "write_schema",
+    "rewrites",
+    "warnings",
+    "kind",
+    "record",
+    "properties",
+    "items",
+    "_meta",
+    "op",
+];
+
 /// Masks the secrets of one request's config in its response. From now on the log is without them as well.
 pub struct Mask(Redactor);
 
@@ -80,7 +152,7 @@ impl Mask {
     }
 
     pub fn value(&self, value: &mut Value) {
-        self.0.value(value, true);
+        self.0.value(value, |name| !PROTOCOL.contains(&name));
     }
 }
 

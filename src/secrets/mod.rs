@@ -65,7 +65,7 @@ pub fn redacted(text: &str) -> Cow<'_, str> {
 /// Redacts the strings and numbers in a value, and the names of its members where `names` says so. Whether there were
 /// secrets.
 pub fn redact_value(value: &mut Value, names: bool) -> bool {
-    redactor().value(value, names)
+    redactor().value(value, if names { |_| true } else { |_| false })
 }
 
 /// The last position up to `at` where the text can be cut without dividing a secret or a character. What follows `at` is

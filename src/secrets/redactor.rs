@@ -68,8 +68,8 @@ impl Redactor {
         redacted.into()
     }
 
-    /// Redacts strings, numbers and, where `names` says so, the names of members. Whether there were secrets.
-    pub fn value(&self, value: &mut Value, names: bool) -> bool {
+    /// Redacts strings, numbers, and those names of members of which `names` says so. Whether there were secrets.
+    pub fn value(&self, value: &mut Value, names: fn(&str) -> bool) -> bool {
         match value {
             Value::String(text) => {
                 let Cow::Owned(redacted) = self.text(text) else { return false };
@@ -87,10 +87,12 @@ impl Redactor {
             }
             Value::Array(items) => items.iter_mut().fold(false, |found, it| self.value(it, names) | found),
             Value::Object(members) => {
-                let is_named = names && members.keys().any(|it| matches!(self.text(it), Cow::Owned(_)));
+                let shows = |name: &str| names(name) && matches!(self.text(name), Cow::Owned(_));
+                let is_named = members.keys().any(|it| shows(it));
                 if is_named {
-                    let renamed = std::mem::take(members).into_iter();
-                    *members = renamed.map(|(name, it)| (self.text(&name).into_owned(), it)).collect::<Map<_, _>>();
+                    let renamed = |name: String| if names(&name) { self.text(&name).into_owned() } else { name };
+                    let old = std::mem::take(members).into_iter();
+                    *members = old.map(|(name, it)| (renamed(name), it)).collect::<Map<_, _>>();
                 }
                 members.values_mut().fold(is_named, |found, it| self.value(it, names) | found)
             }

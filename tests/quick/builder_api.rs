@@ -208,6 +208,14 @@ fn secrets_are_masked_in_every_answer() {
         assert_eq!(reply.status, 200, "{reply:?}");
         assert!(reply.text.contains("***") && !reply.text.contains(SECRET), "{reply:?}");
     }
+    // Also a word of the protocol may be a password.
+    for word in ["records", "success", "documents"] {
+        let mut request = body(&answer(&read(&json!([{"id": 1, "note": "$config"}]), &json!({}))));
+        request["config"] = json!({"token": word});
+        let reply = builder.post(path, &request).ok();
+        assert_eq!(reply["slices"][0]["pages"][0]["records"][0]["note"]["token"], "***");
+        assert_eq!(reply["flow"]["documents"][0]["note"]["token"], "***");
+    }
     assert!(!builder.stop().contains(SECRET));
 }
 
