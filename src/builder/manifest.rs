@@ -329,8 +329,9 @@ spec:
 
     #[test]
     fn custom_code_is_found_but_not_in_a_form() {
-        let has = |manifest: Value| has_custom_code(manifest.as_object().unwrap());
+        let has = |manifest: Value| has_custom_code(&manifest);
         assert!(has(json!({"streams": [{"retriever": {"class_name": "os.system"}}]})));
+        assert!(has(json!({"streams": ["#/spec/a"], "spec": {"a": {"class_name": {"$ref": "#/version"}}}})));
         assert!(!has(json!({"spec": {"properties": {"class_name": {}}}, "streams": [{"name": "class_name"}]})));
     }
 }
