@@ -55,7 +55,8 @@ pub fn forward(stderr: impl Read, touch: impl Fn(), listens: impl Fn() -> bool) 
                 .unwrap_or_else(|| (levels.of(text), text.to_owned(), Fields::new()));
             let shown = if level >= Level::Warn && !listens() { Level::Debug } else { level };
             logging::connector_line(shown, &message, fields);
-            if level == Level::Error {
+            // Not the rest of an exception's message, which is indented.
+            if level == Level::Error && (said.last_error.is_none() || !message.starts_with([' ', '\t'])) {
                 said.last_error = Some(message.clone());
             }
             said.last_line = Some(message);
@@ -164,6 +165,17 @@ mod tests {
         ] {
             assert_eq!(levels.of(line), want, "{line}");
         }
+    }
+
+    #[test]
+    fn the_last_error_is_the_exception_and_not_the_rest_of_its_message() {
+        let text = "Traceback (most recent call last):\n  File \"x.py\", line 1, in <module>\n\
+                    OperationalError: connection to port 9 failed: Connection refused\n\tIs the server running?\n(Background: x)\n";
+        let said = forward(text.as_bytes(), || (), || true);
+        assert_eq!(
+            said.last_error.as_deref(),
+            Some("OperationalError: connection to port 9 failed: Connection refused")
+        );
     }
 
     #[test]

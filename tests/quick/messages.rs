@@ -107,13 +107,16 @@ fn mistakes_on_the_command_line_are_explained() {
         &["preview", "--state", "lines.jsonl"],
         &["preview", "--shim", "null"],
         &["preview", "--shim", "word"],
+        &["preview", "--singer"],
+        &["preview", "null"],
+        &["preview", "flow-shim", "demo-source"],
         &["init", "--airbyte", "source-demo", "file"],
     ] {
         let config = if arguments[0] == "preview" { &["--config", CONFIG][..] } else { &[] };
         let run = desk.run([arguments, config, &demo].concat());
         assert!(matches!(run.code, Some(1 | 2)) && run.stdout.is_empty(), "{arguments:?}: {}", run.stderr);
-        let error = run.stderr.lines().find(|it| it.contains("ERROR") || it.starts_with("error"));
-        messages.push(timeless(error.unwrap_or_default()));
+        let said = |it: &&str| it.contains("ERROR") || it.starts_with("error") || it.trim().starts_with("tip");
+        messages.extend(run.stderr.lines().filter(said).map(timeless));
     }
     insta::assert_snapshot!(messages.join("\n"));
 }
