@@ -162,6 +162,14 @@ impl Given {
 pub(super) fn yaml(text: &str) -> Result<Value> {
     use serde_saphyr::Error;
     let options = serde_saphyr::options! {
+        // A Flow spec has many collections, which share the same few anchors. Nesting and what aliases expand to stay limited.
+        budget: serde_saphyr::budget! {
+            max_events: usize::MAX,
+            max_nodes: usize::MAX,
+            max_aliases: usize::MAX,
+            enforce_alias_anchor_ratio: false,
+        },
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 10_000_000 },
         strict_booleans: true,
         leading_zero_numbers_as_strings: true,
         underscored_numbers_as_strings: true,
@@ -172,6 +180,9 @@ pub(super) fn yaml(text: &str) -> Result<Value> {
             Error::MultipleDocuments { .. } => "a second document begins here",
             Error::NonFiniteFloat { .. } => "JSON has no such number",
             Error::UnknownAnchor { .. } => "there is no such anchor",
+            Error::Budget { .. } | Error::AliasError { .. } | Error::AliasReplayLimitExceeded { .. } => {
+                "what its aliases stand for is too large, or it is nested too deeply"
+            }
             _ => "its structure is broken",
         };
         match error.location() {
@@ -248,6 +259,18 @@ mod tests {
             "base": {"a": 1}, "merged": {"a": 1, "b": 2},
         });
         assert_eq!(yaml(text).unwrap(), wanted);
+    }
+
+    #[test]
+    fn large_specs_are_read_and_bombs_are_not() {
+        let list = |item: &str, count: usize| format!("x: &x {{a: 1}}\nlist: [{}]\n", vec![item; count].join(", "));
+        assert_eq!(yaml(&list("*x", 1000)).unwrap()["list"][999], serde_json::json!({"a": 1}));
+        assert_eq!(yaml(&list("{a: 1}", 200_000)).unwrap()["list"].as_array().map(Vec::len), Some(200_000));
+        let levels = (1..9).map(|it| format!("a{it}: &a{it} [{}]\n", vec![format!("*a{}", it - 1); 10].join(", ")));
+        let bomb = "a0: &a0 [x]\n".to_owned() + &levels.collect::<String>();
+        let deep = "[".repeat(100_000);
+        let errors = [bomb, deep].map(|it| yaml(&it).unwrap_err().to_string());
+        assert!(errors[0].starts_with("what its aliases stand for is too large"), "{errors:?}");
     }
 
     #[test]
