@@ -161,9 +161,24 @@ fn age_keys_are_found_where_sops_looks_for_them() {
     assert_eq!(preview(&[]), Some(1));
     assert_eq!(preview(&[("SOPS_AGE_KEY", &keys)]), Some(0));
     assert_eq!(preview(&[("SOPS_AGE_KEY_CMD", &format!("cat '{FIXTURES}/keys.txt'"))]), Some(0));
+    assert_eq!(preview(&[("SOPS_AGE_KEY_FILE", ""), ("SOPS_AGE_KEY", &keys)]), Some(0));
     fs::create_dir_all(&home).unwrap();
     fs::write(home.join("keys.txt"), &keys).unwrap();
     assert_eq!(preview(&[]), Some(0));
+}
+
+#[test]
+fn a_command_for_keys_that_hangs_can_be_stopped() {
+    let source = Source::new();
+    let started = source.path("started");
+    let mut command = source.preview(&["--config", &format!("{FIXTURES}/suffix.json")], "");
+    command.env_remove("SOPS_AGE_KEY_FILE");
+    command.env("SOPS_AGE_KEY_CMD", format!("sh -c 'echo > {started}; exec sleep 600'"));
+    let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+    crate::builder::wait_until(|| Path::new(&started).exists());
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(128 + 15));
 }
 
 #[test]
@@ -205,7 +220,14 @@ fn the_sops_program_is_preferred() {
         fs::remove_dir_all(source.path("received")).unwrap_or_default();
         said.push(source.fails(document, "keys.txt"));
     }
+    for script in ["exit 3", "echo '[]'", "echo nonsense"] {
+        install_sops(&source, &format!("cat > /dev/null; {script}"));
+        said.push(source.fails("suffix.json", "keys.txt"));
+    }
     insta::assert_snapshot!(said.join("\n"));
+    fs::remove_file(source.path("bin/sops")).unwrap();
+    let run = Run::from(source.preview(&["--config", r#"{"sops": {}}"#], "").output().unwrap());
+    assert!(run.last_line().contains("its `sops` member names no keys"), "{}", run.stderr);
 }
 
 #[test]

@@ -1,22 +1,23 @@
 //! The age keys of the user, where sops looks for them.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::Stdio;
 
 use age::x25519::Identity;
 use anyhow::{Context, Result, anyhow, bail};
+use tokio::process::Command;
 
 /// All keys. Lines that are not X25519 keys are passed over: the file may have others, which only sops can use.
-pub fn find() -> Result<Vec<Identity>> {
+pub async fn find() -> Result<Vec<Identity>> {
     let mut found = Vec::new();
     if let Ok(keys) = std::env::var("SOPS_AGE_KEY") {
         parse(&keys, &mut found);
     }
-    if let Some(file) = std::env::var_os("SOPS_AGE_KEY_FILE") {
-        read(Path::new(&file), &mut found)?;
+    if let Some(file) = path("SOPS_AGE_KEY_FILE") {
+        read(&file, &mut found)?;
     }
     if let Ok(command) = std::env::var("SOPS_AGE_KEY_CMD") {
-        parse(&output(&command).context("SOPS_AGE_KEY_CMD gives no key")?, &mut found);
+        parse(&output(&command).await.context("SOPS_AGE_KEY_CMD gives no key")?, &mut found);
     }
     if let Some(file) = default_file().filter(|it| it.exists()) {
         read(&file, &mut found)?;
@@ -24,9 +25,13 @@ pub fn find() -> Result<Vec<Identity>> {
     Ok(found)
 }
 
+/// The path in an environment variable.
+fn path(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|it| !it.is_empty()).map(PathBuf::from)
+}
+
 fn default_file() -> Option<PathBuf> {
-    let variable = |name: &str| std::env::var_os(name).filter(|it| !it.is_empty()).map(PathBuf::from);
-    let config = variable("XDG_CONFIG_HOME").or_else(|| Some(variable("HOME")?.join(".config")))?;
+    let config = path("XDG_CONFIG_HOME").or_else(|| Some(path("HOME")?.join(".config")))?;
     Some(config.join("sops/age/keys.txt"))
 }
 
@@ -41,10 +46,16 @@ fn parse(text: &str, found: &mut Vec<Identity>) {
     found.extend(text.lines().filter_map(|line| line.trim().parse::<Identity>().ok()));
 }
 
-fn output(command: &str) -> Result<String> {
+async fn output(command: &str) -> Result<String> {
     let words = shell_words::split(command)?;
     let (program, arguments) = words.split_first().ok_or_else(|| anyhow!("it is empty"))?;
-    let output = Command::new(program).args(arguments).output().with_context(|| format!("can't run {program}"))?;
+    let output = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .with_context(|| format!("can't run {program}"))?;
     if !output.status.success() {
         bail!("{program} failed");
     }

@@ -9,11 +9,18 @@ mod native;
 mod program;
 mod rules;
 
-use anyhow::{Context, Result};
-use serde_json::{Map, Value};
+use std::time::Duration;
 
+use anyhow::{Context, Result, anyhow};
+use serde_json::{Map, Value};
+use tokio::time::timeout;
+
+use crate::error::Stopped;
 use crate::process::program::search_path;
 use crate::process::shutdown::Shutdown;
+
+/// A key service may be far away.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// How a document is written: numbers and the checksum depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,9 +44,15 @@ pub fn is_document(config: &Value) -> bool {
 
 /// Decrypts a document. `text` is what was parsed as `document`. An error does not quote it.
 pub async fn decrypt(text: &str, document: &Value, format: Format, shutdown: &Shutdown) -> Result<Decrypted> {
-    let plain = match search_path("sops") {
-        Some(program) => program::decrypt(&program, text, document, format, shutdown).await?,
-        None => native::decrypt(document, format)?,
+    let decrypting = async {
+        match search_path("sops") {
+            Some(program) => program::decrypt(&program, text, document, format).await,
+            None => native::decrypt(document, format).await,
+        }
+    };
+    let plain = tokio::select! {
+        plain = timeout(LIMIT, decrypting) => plain.map_err(|_| anyhow!("there was no key within {}s", LIMIT.as_secs()))??,
+        reason = shutdown.requested() => return Err(Stopped(reason).into()),
     };
     let mut encrypted = document.clone();
     let sops = encrypted.as_object_mut().and_then(|it| it.shift_remove("sops")).context("it has no `sops` member")?;

@@ -25,13 +25,14 @@ const OTHER_KEYS: [&str; 6] = ["kms", "gcp_kms", "azure_kv", "hc_vault", "hckms"
 const ONLY_SOPS: [&str; 3] = ["key_groups", "encrypted_comment_regex", "unencrypted_comment_regex"];
 
 /// The document without its `sops` member, decrypted.
-pub fn decrypt(document: &Value, format: Format) -> Result<Value> {
+pub async fn decrypt(document: &Value, format: Format) -> Result<Value> {
     let mut encrypted = document.clone();
     let sops = encrypted.as_object_mut().and_then(|it| it.shift_remove("sops")).context("it has no `sops` member")?;
     if let Some(member) = ONLY_SOPS.iter().find(|it| sops.get(**it).is_some_and(|it| !it.is_null())) {
         bail!("it has `sops.{member}`, so decrypting it needs the `sops` program, which is not in PATH");
     }
-    let cipher = Cipher::new_from_slice(&data_key(&sops)?).map_err(|_| anyhow!("its data key is not one of sops"))?;
+    let cipher =
+        Cipher::new_from_slice(&data_key(&sops).await?).map_err(|_| anyhow!("its data key is not one of sops"))?;
     let (mac, rules) = (mac(&sops, &cipher)?, Rules::of(&sops)?);
     let only_encrypted = sops["mac_only_encrypted"] == true;
     let opener = Opener { cipher: &cipher, rules: &rules, only_encrypted, format, digest: Sha512::new() };
@@ -40,14 +41,16 @@ pub fn decrypt(document: &Value, format: Format) -> Result<Value> {
 }
 
 /// The key that encrypts the values.
-fn data_key(sops: &Value) -> Result<Vec<u8>> {
+async fn data_key(sops: &Value) -> Result<Vec<u8>> {
     let entries = sops["age"].as_array().filter(|it| !it.is_empty());
     let Some(entries) = entries else {
         let has = |name: &&&str| sops[**name].as_array().is_some_and(|it| !it.is_empty());
-        let keys = OTHER_KEYS.iter().find(has).copied().unwrap_or("unknown");
+        let Some(keys) = OTHER_KEYS.iter().find(has) else {
+            bail!("its `sops` member names no keys: encrypt it again, or remove that member if it is not encrypted");
+        };
         bail!("it is encrypted with {keys} keys, which needs the `sops` program: it is not in PATH");
     };
-    let identities = identities::find()?;
+    let identities = identities::find().await?;
     let opened = entries.iter().filter_map(|it| it["enc"].as_str()).find_map(|it| open_key(it, &identities));
     opened.ok_or_else(|| anyhow!(NO_KEY))
 }
