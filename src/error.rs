@@ -96,6 +96,7 @@ pub fn both<T>(first: anyhow::Result<T>, second: anyhow::Result<()>) -> anyhow::
 pub fn without_input(error: &serde_json::Error) -> anyhow::Error {
     let kind = match error.classify() {
         Category::Data => "a value of an unexpected type or a missing member",
+        Category::Syntax if error.to_string().starts_with("recursion limit") => "JSON that is nested too deeply",
         Category::Syntax | Category::Eof | Category::Io => "invalid JSON",
     };
     anyhow::anyhow!("{kind} at line {}, column {}", error.line(), error.column())

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use tracing::warn;
 
 use super::stream::{AirbyteStream, FULL_REFRESH, INCREMENTAL, sync_mode};
+use crate::json::members;
 use crate::upstream::{Mode, Resource, Selected, Stream, StreamId};
 
 #[derive(Deserialize)]
@@ -58,6 +59,11 @@ pub fn streams(catalog: &RawValue) -> Result<Vec<Stream>> {
         if entry.is_file_based {
             warn!("stream {id} transfers files: their descriptions are captured, the files themselves are not");
         }
+        // It is not sent to the connector either, and one that is nested too deeply must not get into Flow's state.
+        let declared = match entry.malformed.contains(&"json_schema") {
+            true => members::without(&declared, "json_schema"),
+            false => declared,
+        };
         streams.push(entry.into_stream(declared));
     }
     Ok(streams)
@@ -118,8 +124,7 @@ fn configured_stream(selected: &Selected) -> Result<Value> {
     let declared = &selected.stream.declared;
     let stream = AirbyteStream::parse(declared).with_context(|| format!("stream {id}"))?;
     // Connectors reject null where a field is optional, and old ones print just that (A9).
-    let mut members: Map<String, Value> =
-        serde_json::from_str(declared.get()).with_context(|| format!("stream {id}"))?;
+    let mut members = members::values(declared).unwrap_or_default();
     members.retain(|name, value| !value.is_null() && !stream.malformed.contains(&name.as_str()));
     members.entry("json_schema").or_insert_with(|| json!({}));
     members.insert("supported_sync_modes".into(), json!(stream.modes));

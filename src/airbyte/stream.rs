@@ -5,6 +5,7 @@ use anyhow::{Result, bail};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
+use crate::json::members;
 use crate::upstream::{Mode, Stream, StreamId};
 
 pub(super) const INCREMENTAL: &str = "incremental";
@@ -40,9 +41,7 @@ pub struct AirbyteStream {
 
 impl AirbyteStream {
     pub fn parse(declared: &RawValue) -> Result<Self> {
-        let Ok(mut members) = serde_json::from_str::<Map<String, Value>>(declared.get()) else {
-            bail!("it is not an object");
-        };
+        let Some(mut members) = members::values(declared) else { bail!("it is not an object") };
         let Some(Value::String(name)) = members.remove("name") else { bail!("it has no name") };
         let mut members = Optional { members, malformed: Vec::new() };
         let mut modes = members.read("supported_sync_modes", names);

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Map, Value};
 
 /// The members of an object in order, with unparsed values.
 #[derive(Default)]
@@ -33,6 +34,20 @@ impl<'a> Members<'a> {
         // Names are text and values are JSON, so this does not fail.
         to_raw_value(self).unwrap_or_else(|_| RawValue::NULL.to_owned())
     }
+}
+
+/// The members of an object as values; none if it is not an object. A member that is nested too deeply to be one is `false`, which
+/// no list, object or text may be.
+pub fn values(raw: &RawValue) -> Option<Map<String, Value>> {
+    let value = |raw: &RawValue| serde_json::from_str(raw.get()).unwrap_or(Value::Bool(false));
+    Some(Members::of(raw)?.0.into_iter().map(|(name, raw)| (name, value(raw))).collect())
+}
+
+/// An object without a member.
+pub fn without(raw: &RawValue, name: &str) -> Box<RawValue> {
+    let mut members = Members::of(raw).unwrap_or_default();
+    members.0.retain(|(it, _)| it != name);
+    members.to_raw()
 }
 
 /// Whether a value is null or an empty text, list or object.

@@ -10,6 +10,7 @@ use tracing::warn;
 
 use super::method::Method;
 use super::state::stream_id;
+use crate::error;
 use crate::upstream::{Mode, Stream};
 
 /// A catalog entry. Only its name is required; every other member may have any type.
@@ -22,9 +23,8 @@ pub struct Entry {
 
 impl Entry {
     pub fn parse(declared: &RawValue) -> Result<Self> {
-        let Ok(mut members) = serde_json::from_str::<Map<String, Value>>(declared.get()) else {
-            bail!("it is not an object");
-        };
+        let mut members: Map<String, Value> =
+            serde_json::from_str(declared.get()).map_err(|it| error::without_input(&it)).context("it can't be read")?;
         let text =
             |name: &str| members.get(name).and_then(Value::as_str).map(str::to_owned).filter(|it| !it.is_empty());
         let (id, name) = match (text("tap_stream_id"), text("stream")) {
