@@ -1,4 +1,4 @@
-//! Discovery: from Schema, or from the rows of a sync where the connector has no Schema (V9).
+//! Discovery: from Schema, or where the connector has no Schema, from the rows and schema changes of a sync (V9, V19).
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -93,9 +93,34 @@ impl Sample {
                 }
                 Ok(())
             }
+            Operation::SchemaChange(part) => {
+                for table in feed::changed_tables(message.slice(part))? {
+                    self.change(table);
+                }
+                Ok(())
+            }
             Operation::Task(text) => Err(anyhow!(feed::said(&String::from_utf8_lossy(&message[text])).0)),
             _ => Ok(()),
         }
+    }
+
+    /// A table, which may be new.
+    fn table(&mut self, schema: Option<String>, table: String) -> &mut Table {
+        let found = self.tables.iter().position(|it| it.table == table && it.schema == schema);
+        let index = found.unwrap_or_else(|| {
+            self.tables.push(Table { schema, table, columns: Vec::new() });
+            self.tables.len() - 1
+        });
+        &mut self.tables[index]
+    }
+
+    /// A table has another shape, and perhaps a key (V19). Other columns were in its rows.
+    fn change(&mut self, changed: Table) {
+        let known = self.table(changed.schema.filter(|it| !it.is_empty()), changed.table);
+        let in_rows = std::mem::replace(&mut known.columns, changed.columns);
+        let new = |it: &Column| known.columns.iter().all(|known| known.name != it.name);
+        let others: Vec<Column> = in_rows.into_iter().filter(new).collect();
+        known.columns.extend(others);
     }
 
     fn record(&mut self, message: &[u8], record: std::ops::Range<usize>) -> Result<()> {
@@ -107,18 +132,13 @@ impl Sample {
         let text = |it: &std::ops::Range<usize>| String::from_utf8_lossy(&message[it.clone()]).into_owned();
         let schema = Some(text(&head.schema)).filter(|it| !it.is_empty());
         let table = text(&head.table);
-        let found = self.tables.iter().position(|it| it.table == table && it.schema == schema);
-        let index = found.unwrap_or_else(|| {
-            self.tables.push(Table { schema, table, columns: Vec::new() });
-            self.tables.len() - 1
-        });
-        let columns = &mut self.tables[index].columns;
+        let columns = &mut self.table(schema, table).columns;
         for it in update::values(message, record) {
             let (name, value) = it?;
             let (name, value) = (text(&name), Value::of(message, value)?);
             let Some(kind) = value.kind() else { continue };
             match columns.iter_mut().find(|it| it.name == name) {
-                Some(column) if column.kind == kind => {}
+                Some(column) if column.kind.schema() == kind.schema() => {}
                 Some(column) => column.kind = Kind::Unspecified,
                 None => columns.push(Column { name, kind, key: false, size: String::new() }),
             }

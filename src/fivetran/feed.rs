@@ -225,14 +225,7 @@ impl UpdateFeed {
 
     /// Tables have another shape from here on (V19).
     fn schema_change(&mut self, part: Range<usize>) -> Result<()> {
-        let change = SchemaChange::decode(self.message.slice(part))
-            .map_err(|_| anyhow!("the connector sent a schema that can't be read"))?;
-        let tables = match change.change {
-            Some(ChangedSchema::WithSchema(list)) => Table::with_schema(list),
-            Some(ChangedSchema::WithoutSchema(list)) => Table::without_schema(list),
-            None => Vec::new(),
-        };
-        for table in tables {
+        for table in changed_tables(self.message.slice(part))? {
             let stream = table.id();
             if let Some(Meant::Bound(index)) = self.tables.known.get(&stream) {
                 let bound = &mut self.tables.bound[*index];
@@ -250,6 +243,17 @@ impl UpdateFeed {
     fn said(&self, text: Range<usize>) -> (String, Fields) {
         said(&String::from_utf8_lossy(&self.message[text]))
     }
+}
+
+/// The tables of a schema change.
+pub fn changed_tables(message: Bytes) -> Result<Vec<Table>> {
+    let change =
+        SchemaChange::decode(message).map_err(|_| anyhow!("the connector sent a schema that can't be read"))?;
+    Ok(match change.change {
+        Some(ChangedSchema::WithSchema(list)) => Table::with_schema(list),
+        Some(ChangedSchema::WithoutSchema(list)) => Table::without_schema(list),
+        None => Vec::new(),
+    })
 }
 
 fn unusable(table: &BoundTable, problem: RowProblem) -> Error {

@@ -92,7 +92,7 @@ impl Kind {
     }
 
     /// The type of its JSON values, and the format of its text; none if they may be anything.
-    fn schema(self) -> Option<(&'static str, Option<&'static str>)> {
+    pub fn schema(self) -> Option<(&'static str, Option<&'static str>)> {
         Some(match self {
             Self::Boolean => ("boolean", None),
             Self::Short | Self::Int | Self::Long => ("integer", None),
