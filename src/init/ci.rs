@@ -33,7 +33,7 @@ pub fn text(subject: &Subject) -> String {
     format!(
         r#"{HEAD}      IMAGE: {image}:${{{{ github.sha }}}}
     steps:
-      - uses: actions/checkout@v4
+      - uses: actions/checkout@v6
       - name: Get flow-shim
         env:
           FLOW_SHIM_URL: ${{{{ vars.FLOW_SHIM_URL }}}}
