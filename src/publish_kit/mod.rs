@@ -32,7 +32,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME:TAG", value_parser = image_name)]
     push: String,
     /// The Flow prefix of the capture and its collections [default: acmeCo/ and the directory's name]
-    #[arg(long, value_name = "PREFIX")]
+    #[arg(long, value_name = "PREFIX", value_parser = flow_name)]
     prefix: Option<String>,
     /// Do not run `prove` first: for a connector that gets a new refresh token at each start, which would use up the config's
     #[arg(long)]
@@ -152,5 +152,17 @@ fn image_name(text: &str) -> Result<String, String> {
     if repository.contains(|it: char| it.is_ascii_uppercase()) {
         return Err(format!("image names are lower case: {}:{tag}", repository.to_lowercase()));
     }
+    if !text.chars().all(|it| it.is_ascii_alphanumeric() || "-_./:".contains(it)) {
+        return Err("image names have letters, digits and -_./: only".to_owned());
+    }
     Ok(text.to_owned())
+}
+
+fn flow_name(text: &str) -> Result<String, String> {
+    let prefix = text.trim_end_matches('/');
+    let is_name = |it: &str| !it.is_empty() && it.chars().all(|it| it.is_alphanumeric() || "-_.".contains(it));
+    match prefix.split('/').all(is_name) {
+        true => Ok(prefix.to_owned()),
+        false => Err("names in Flow have letters, digits, -, _ and ., with a / between them: acmeCo/shop".to_owned()),
+    }
 }

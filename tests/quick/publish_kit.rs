@@ -83,9 +83,15 @@ fn image_names_are_as_flow_takes_them() {
         ("acmeco/x:v1", "its registry and a tag"),
         ("ghcr.io/acmeco/x", "it needs a tag"),
         ("ghcr.io/AcmeCo/x:v1", "lower case: ghcr.io/acmeco/x:v1"),
+        ("ghcr.io/acmeco/x:v 1", "letters, digits and -_./: only"),
     ] {
         let run = Run::from(flow_shim(["publish-kit", "--push", name, "dir"]).output().unwrap());
         assert_eq!(run.code, Some(2));
         assert!(run.stderr.contains(said), "{}", run.stderr);
+    }
+    for prefix in ["acme co", "acmeCo//x", ""] {
+        let arguments = ["publish-kit", "--push", IMAGE, "--prefix", prefix, "dir"];
+        let run = Run::from(flow_shim(arguments).output().unwrap());
+        assert!(run.code == Some(2) && run.stderr.contains("names in Flow have letters"), "{}", run.stderr);
     }
 }
