@@ -5,6 +5,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -170,7 +171,36 @@ fn a_tap_becomes_an_image_of_flows() {
     let data = format!("--volume={0}:{0}:ro", rows.display());
     let sessions = as_flow(&podman, image, &[&data], &config).full_capture(2);
     assert_eq!(sessions.iter().map(|it| it.documents.len()).collect::<Vec<_>>(), [2, 2]);
+
+    // The workflow that init has written, as GitHub would run it.
+    let docker = podman.path("bin/docker");
+    fs::create_dir(podman.path("bin")).expect("a folder");
+    let build = format!("--pull=never --network=none --layers=false {} {}", mounts[0], mounts[1]);
+    let script = format!(
+        "#!/bin/sh\ncommand=$1; shift\n[ $command = build ] && more='{build}' || more={data}\nexec podman $command $more \"$@\"\n"
+    );
+    write(&docker, &script);
+    fs::set_permissions(&docker, fs::Permissions::from_mode(0o755)).expect("a program");
+    let step = |name: &str| run_step(&podman, "jsonl", name, &config);
+    step("Build the image");
+    let report = step("Prove that the connector loses nothing");
+    assert!(report.contains("nothing was lost"), "{report}");
     podman.assert_no_container();
+}
+
+/// Runs a step of the workflow in a shim's directory, with the programs in `bin`. Returns its stdout.
+fn run_step(podman: &Podman, shim: &str, name: &str, config: &Value) -> String {
+    let workflow = fs::read_to_string(podman.path("desk").join(shim).join(".github/workflows/ci.yml"));
+    let workflow: Value = serde_saphyr::from_str(&workflow.expect("a workflow")).expect("YAML");
+    let steps = workflow["jobs"]["image"]["steps"].as_array().expect("steps");
+    let step = steps.iter().find(|it| it["name"] == name).unwrap_or_else(|| panic!("there is no step {name}"));
+    let path = format!("{}:{}", podman.path("bin").display(), std::env::var("PATH").unwrap_or_default());
+    let mut command = Command::new("bash");
+    command.args(["-e", "-c", step["run"].as_str().expect("a command")]).envs(podman.environment());
+    command.env("PATH", path).env("IMAGE", "localhost/flow:sha").env("CONNECTOR_CONFIG", config.to_string());
+    let output = command.current_dir(podman.path("desk")).output().expect("bash runs");
+    assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 #[test]
