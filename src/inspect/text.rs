@@ -7,6 +7,7 @@ use super::config::{Branch, Field};
 use super::streams::{Stream, Totals};
 use super::{Report, Rewrite};
 use crate::terminal::figures::{columns, plural, wrapped};
+use crate::terminal::printable;
 
 /// The maximum number of locations listed per change.
 const PLACES: usize = 3;
@@ -74,7 +75,8 @@ fn about(report: &Report) -> Vec<String> {
         ("Documentation", report.documentation_url.clone()),
         ("OAuth", oauth),
     ];
-    let rows: Vec<_> = rows.into_iter().chain(settings).map(|(name, text)| vec![bold(name), text]).collect();
+    let rows: Vec<_> =
+        rows.into_iter().chain(settings).map(|(name, text)| vec![bold(name), printable(&text)]).collect();
     columns(&rows, &[Alignment::Left; 2])
 }
 
@@ -120,12 +122,13 @@ fn described(rows: &[Vec<String>], width: Option<usize>) -> Vec<String> {
 
 fn field_rows(field: &Field, depth: usize, rows: &mut Vec<Vec<String>>) {
     let name = format!("{}{}", "  ".repeat(depth), field.name);
-    rows.push(vec![name, field.kind.clone(), notes(field), purpose(field)]);
+    let row = [name, field.kind.clone(), notes(field), purpose(field)];
+    rows.push(row.iter().map(|it| printable(it)).collect());
     field.fields.iter().for_each(|it| field_rows(it, depth + 1, rows));
     for Branch { title, chosen_by, fields } in &field.branches {
         let chosen: Vec<String> = chosen_by.iter().map(|(name, value)| format!("{name}: {}", compact(value))).collect();
         let name = format!("{}- {title}", "  ".repeat(depth + 1));
-        rows.push(vec![name.trim_end().to_owned(), chosen.join(", ")]);
+        rows.push(vec![printable(name.trim_end()), printable(&chosen.join(", "))]);
         fields.iter().for_each(|it| field_rows(it, depth + 2, rows));
     }
 }
@@ -190,7 +193,9 @@ fn stream_rows(streams: &[Stream]) -> Vec<Vec<String>> {
             None => String::new(),
         };
         let sync = if stream.disable { format!("disabled; {sync}") } else { sync };
-        rows.push(vec![format!("  {}", stream.recommended_name), key, sync, stream.cursor.clone().unwrap_or_default()]);
+        let name = format!("  {}", stream.recommended_name);
+        let row = [name, key, sync, stream.cursor.clone().unwrap_or_default()];
+        rows.push(row.iter().map(|it| printable(it)).collect());
     }
     rows
 }
@@ -204,7 +209,7 @@ fn rewrites<'a>(all: impl Iterator<Item = (Option<&'a str>, &'a Rewrite)>) -> Ve
     let mut reasons: Vec<(&str, Vec<String>)> = Vec::new();
     for (stream, rewrite) in all {
         let at = if rewrite.at.is_empty() { "/" } else { &rewrite.at };
-        let place = stream.map_or(at.to_owned(), |stream| format!("{stream} {at}"));
+        let place = printable(&stream.map_or(at.to_owned(), |stream| format!("{stream} {at}")));
         match reasons.iter_mut().find(|(reason, _)| *reason == rewrite.reason) {
             Some((_, places)) => places.push(place),
             None => reasons.push((&rewrite.reason, vec![place])),

@@ -10,8 +10,8 @@ use indicatif::ProgressBar;
 
 use super::tally::{Stream, Tally};
 use crate::logging::{self, CONNECTOR_STATUS, EVENT_TYPE, Line, Sink};
-use crate::terminal::Screen;
 use crate::terminal::figures::{columns, count, plural, seconds, size};
+use crate::terminal::{Screen, printable};
 
 /// The interval between updates.
 const TICK: Duration = Duration::from_millis(200);
@@ -186,7 +186,7 @@ fn row(stream: &Stream, rate: f64, now: u64, any_progress: bool) -> Vec<String> 
         _ => format!("checkpoint {} ago", seconds(now.saturating_sub(stream.checkpoint_at.get()) / 1000)),
     };
     vec![
-        truncate_str(&stream.name, NAME, "…").into_owned(),
+        truncate_str(&printable(&stream.name), NAME, "…").into_owned(),
         bar,
         progress.map_or_else(String::new, |it| format!("{:.0}%", (it * 100.0).floor())),
         format!("{} records", count(stream.records.get())),

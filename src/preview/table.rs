@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use super::tally::{Stream, Tally};
 use crate::logging::{self, Level};
-use crate::terminal::Screen;
 use crate::terminal::figures::{columns, count, plural, size};
+use crate::terminal::{Screen, printable};
 
 /// With more streams than this, those without documents are summarised in one line.
 const ALL: usize = 30;
@@ -49,7 +49,7 @@ const DISPENSABLE: [usize; 3] = [4, 2, 3];
 /// If the table is wider than `width`, columns are left out; the name and the count stay.
 fn lines(tally: &Tally, seconds: f64, width: Option<usize>) -> Vec<String> {
     let row = |name: &str, [documents, deletes, bytes, checkpoints]: [u64; 4]| {
-        vec![name.to_owned(), count(documents), count(deletes), size(bytes), count(checkpoints)]
+        vec![printable(name), count(documents), count(deletes), size(bytes), count(checkpoints)]
     };
     let shown = |it: &&Stream| tally.streams.len() <= ALL || it.documents.get() > 0;
     let figures = |it: &Stream| [&it.documents, &it.deletes, &it.bytes, &it.checkpoints].map(|it| it.get());

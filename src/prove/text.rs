@@ -4,6 +4,7 @@ use console::{Alignment, Style};
 
 use super::report::{KillReport, Made, Promise, Report, StreamReport, Verdict, names};
 use crate::terminal::figures::{columns, count, plural};
+use crate::terminal::printable;
 
 pub fn render(report: &Report) -> String {
     let connector = match (&report.connector.command, &report.connector.image) {
@@ -113,7 +114,8 @@ fn stream(it: &StreamReport, is_cut: bool) -> Vec<String> {
     if let Some(place) = &it.differs_from_schema {
         remarks.push(format!("differs from its schema: {place}"));
     }
-    vec![format!("  {}", it.name), count(it.documents as u64), verdict, remarks.join(", ")]
+    let remarks = printable(&remarks.join(", "));
+    vec![format!("  {}", printable(&it.name)), count(it.documents as u64), verdict, remarks]
 }
 
 fn promise(it: &Promise) -> Vec<String> {
@@ -133,7 +135,7 @@ fn promise(it: &Promise) -> Vec<String> {
         "noSecretsInLogs" => "its log lines show no secret",
         name => name,
     };
-    let streams = if it.streams.is_empty() { String::new() } else { format!(" ({})", names(&it.streams)) };
+    let streams = if it.streams.is_empty() { String::new() } else { format!(" ({})", printable(&names(&it.streams))) };
     vec![format!("  {kept}"), format!("{text}{streams}")]
 }
 

@@ -208,8 +208,8 @@ fn split(text: &str) -> (String, String) {
     (first, lines.fold(String::new(), |text, line| text + "\n    " + &line))
 }
 
-/// Removes control sequences of terminals: connectors print whatever they read.
-fn printable(text: &str) -> String {
+/// Removes control sequences of terminals: connectors print, and name things by, whatever they read.
+pub fn printable(text: &str) -> String {
     strip_ansi_codes(text).replace('\t', "    ").replace(char::is_control, " ")
 }
 

@@ -74,6 +74,24 @@ fn nested_fields_branches_and_unusable_keys_are_readable() {
 }
 
 #[test]
+fn names_and_texts_do_not_control_the_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    let spec = serde_json::json!({"type": "SPEC", "spec": {"connectionSpecification": {"type": "object", "properties": {
+        "fi\u{1b}[31meld": {"type": "string", "description": "a\u{1b}]0;title\u{7}b"}}}}});
+    let name = "st\u{1b}[2Jream\nname";
+    let catalog = serde_json::json!({"type": "CATALOG", "catalog": {"streams": [
+        {"name": name, "supported_sync_modes": ["full_refresh"], "json_schema": {"type": "object"}}]}});
+    let record = serde_json::json!({"type": "RECORD", "record": {"stream": name, "data": {}, "emitted_at": 1}});
+    let case = format!("Escapes.\n\n== spec\n{spec}\n== discover\n{catalog}\n== read\n{record}\n");
+    let arguments = scripted(folder.path(), &case);
+    for command in ["inspect", "preview"] {
+        let run = run([command, "--config", "{}"].map(str::to_owned).iter().chain(&arguments)).ok();
+        let shown = if command == "inspect" { &run.stdout } else { &run.stderr };
+        assert!(!shown.contains(['\u{1b}', '\u{7}']) && shown.contains("stream name"), "{shown:?}");
+    }
+}
+
+#[test]
 fn help_reads_well() {
     let help: Vec<String> = ["", "serve", "preview", "inspect", "prove", "init"]
         .into_iter()
