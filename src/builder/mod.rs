@@ -37,7 +37,6 @@ use tracing::info;
 
 use crate::process::shutdown::Shutdown;
 use crate::session::config::read;
-
 use crate::settings::config::ConfigArg;
 use crate::settings::file;
 use crate::signin;

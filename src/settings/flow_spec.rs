@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
 
-use super::config::yaml;
+use super::yaml;
 use crate::suggest;
 
 /// Where a capture's config is.
@@ -56,7 +56,7 @@ fn find(
     let text = std::fs::read_to_string(spec).with_context(|| format!("can't read {name}"))?;
     let parsed: Value = match serde_json::from_str(&text) {
         Ok(it) => it,
-        Err(_) => yaml(&text).with_context(|| format!("{name} is not YAML"))?,
+        Err(_) => yaml::value(&text).with_context(|| format!("{name} is not YAML"))?,
     };
     let folder = spec.parent().unwrap_or(Path::new(""));
     if let Some(found) = parsed["captures"].get(capture) {

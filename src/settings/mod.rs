@@ -11,6 +11,7 @@ mod json_schema;
 mod map;
 pub mod streams;
 mod values;
+mod yaml;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
