@@ -38,7 +38,8 @@ impl<S: Segments> Worker<S> {
                     LONGEST => {
                         return Err(anyhow!("{}: it has a line of more than 64 MiB", self.place(batch, file)).into());
                     }
-                    _ => self.batched(batch, file, &line)?,
+                    // A file may begin with a BOM, as what a connector prints may.
+                    _ => self.batched(batch, file, line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&line))?,
                 }
             }
         }
