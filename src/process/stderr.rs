@@ -110,6 +110,9 @@ static LEVEL_WORD: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(r#"^(?:Error|error|fatal|Warning|warning): |(?:^|[\s\[(|:])(?:TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|FATAL|CRITICAL|SEVERE)(?:$|[\s\]):|])|\blevel=["']?\w+"#).ok()
 });
 
+/// What the line begins with that tells why no connector was started, or why its runtime ends it.
+const LAST_WORDS: [&str; 5] = ["docker: ", "Fatal Python error: ", "terminate called ", "panic: ", "fatal error: "];
+
 impl Levels {
     fn of(&mut self, line: &str) -> Level {
         // Only where a level is usually written: a message may speak of an ERROR.
@@ -118,8 +121,8 @@ impl Levels {
         let found = LEVEL_WORD.as_ref().and_then(|regex| regex.find(head)).map_or("", |it| it.as_str());
         let word = found.trim_start_matches("level=").trim_matches(|it: char| !it.is_ascii_alphanumeric());
         let named = Level::named(word);
-        // An error of `docker run` itself is the reason why the connector did not start.
-        let named = named.or(line.starts_with("docker: ").then_some(Level::Error));
+        let is_reason = LAST_WORDS.iter().any(|it| line.starts_with(it));
+        let named = named.or(is_reason.then_some(Level::Error));
         let continues = line.starts_with([' ', '\t']);
         self.last = if line.starts_with("Traceback (most recent call last)") {
             self.in_traceback = true;
@@ -162,6 +165,10 @@ mod tests {
             ("Error: no such image", Level::Error),
             ("Error rates are fine", Level::Info),
             ("docker: Cannot connect to the Docker daemon", Level::Error),
+            ("Fatal Python error: Segmentation fault", Level::Error),
+            ("Python runtime state: finalizing (tstate=0x0000000000a2d348)", Level::Info),
+            ("terminate called without an active exception", Level::Error),
+            ("panic: runtime error: index out of range", Level::Error),
         ] {
             assert_eq!(levels.of(line), want, "{line}");
         }

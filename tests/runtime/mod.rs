@@ -288,7 +288,8 @@ fn started<T>(result: anyhow::Result<T>) -> T {
 /// Panics if the exit code was not 0 or a rule was broken.
 fn expect_clean(end: &End) {
     assert!(end.broken.is_empty(), "rules were broken: {:#?}", end.broken);
-    assert!(end.exit.success(), "{}; the last log says: {}", end.exit, end.last_message());
+    let logs = end.logs.iter().skip(end.logs.len().saturating_sub(30)).map(|it| it.line.as_str()).collect::<Vec<_>>();
+    assert!(end.exit.success(), "{}; the last logs:\n{}", end.exit, logs.join("\n"));
 }
 
 /// PATH with the directory of the real Python first. A version manager's script in its place takes 0.2 s for each start.
