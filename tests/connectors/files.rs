@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::runtime::{Binding, Runtime, repository};
+use crate::runtime::{Binding, Runtime, Session, repository};
 use crate::shims;
 use crate::sources::{PATIENCE, environment, tap};
 
@@ -107,6 +107,16 @@ fn files_on_an_sftp_server_are_captured() {
     check("sftp-bulk", &servers, &config);
 }
 
+/// A session. Seldom (once in some hundred runs) Python aborts source-s3 at its end, with threads that still run: then it is
+/// repeated, once.
+fn read(runtime: &Runtime, bindings: &[Binding], state: &Value) -> Session {
+    let run = || runtime.open(bindings, state).run();
+    let first = run();
+    let is_abort = |line: &str| line.contains("signal 6") || line.contains("Fatal Python error");
+    let session = if first.end.logs.iter().any(|it| is_abort(&it.line)) { run() } else { first };
+    session.expect_clean()
+}
+
 fn check(name: &str, servers: &Servers, login: &Value) {
     let nltk = nltk_data();
     let python = environment(name).join("bin/python");
@@ -138,7 +148,7 @@ fn check(name: &str, servers: &Servers, login: &Value) {
         if n > 1 {
             servers.add(n, &python);
         }
-        let session = records.open(&bindings, &state).run().expect_clean();
+        let session = read(&records, &bindings, &state);
         let wanted = [
             [format!(r#""id":"{n}1","name":"ä","#), format!(r#""id":"{n}2","name":"b, c","#)],
             [format!(r#""id":{n}1,"x":{{"y":[1,null]}},"#), format!(r#""id":{n}2,"#)],
@@ -164,14 +174,14 @@ fn check(name: &str, servers: &Servers, login: &Value) {
     // The runtime checks that nothing is left below its TMPDIR.
     let bindings = discover(&transfer());
     assert_eq!(bindings[0].key, ["/_meta/row_id"], "the discovered key /document_key is not in the records");
-    let session = transfer().open(&bindings, &json!({})).run().expect_clean();
+    let session = read(&transfer(), &bindings, &json!({}));
     assert_eq!(session.documents.len(), 9);
     let staged = format!(r#""file":{{"staging_file_url":"{}"#, std::env::temp_dir().display());
     assert!(session.documents.iter().all(|it| it.text.contains(&staged)), "{:?}", session.documents);
 
     let kept = TempDir::new().expect("a folder");
     let runtime = transfer().env("AIRBYTE_STAGING_DIRECTORY", kept.path());
-    let session = runtime.open(&bindings, &json!({})).run().expect_clean();
+    let session = read(&runtime, &bindings, &json!({}));
     for document in session.documents {
         let document: Value = serde_json::from_str(&document.text).expect("JSON");
         let path = Path::new(document["_meta"]["file"]["staging_file_url"].as_str().expect("a path")).to_owned();
