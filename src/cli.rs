@@ -27,8 +27,8 @@ use crate::serve;
 use crate::session::{Session, baked};
 use crate::settings::SourceArgs;
 use crate::signin;
-use crate::suggest;
 use crate::terminal;
+use crate::tips;
 
 /// Runs any Airbyte source, Singer tap or Fivetran connector as an Estuary Flow capture connector
 #[derive(Parser, Debug)]
@@ -90,7 +90,7 @@ enum Command {
 
 /// Runs the command that the command line names.
 pub fn run() -> ExitCode {
-    let cli = Cli::try_parse().unwrap_or_else(|error| suggest::improve(error, &Cli::command()).exit());
+    let cli = Cli::try_parse().unwrap_or_else(|error| tips::improve(error, &Cli::command()).exit());
     if cli.command.is_none() && std::env::args_os().len() == 1 && std::io::stdin().is_terminal() {
         // A person, not Flow's runtime.
         eprint!("{}", Cli::command().render_help());

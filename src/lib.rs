@@ -31,4 +31,5 @@ pub mod singer;
 pub mod strict;
 pub mod suggest;
 pub mod terminal;
+pub mod tips;
 pub mod upstream;

@@ -1,14 +1,5 @@
 //! "Did you mean" for mistyped names.
 
-use std::path::Path;
-
-use clap::Command;
-use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
-
-use crate::settings::file;
-
-const NAME: &str = env!("CARGO_PKG_NAME");
-
 /// How similar two names are (Jaro-Winkler, 0 to 1) if one may be a typo of the other.
 const SIMILAR: f64 = 0.8;
 
@@ -21,44 +12,4 @@ pub fn similar<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Opti
 /// ` (did you mean X?)`, or nothing.
 pub fn hint<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> String {
     similar(word, names).map_or_else(String::new, |it| format!(" (did you mean `{it}`?)"))
-}
-
-/// Adds to the error for an unexpected argument what may have been meant. clap itself reports a word before `--` as an
-/// unexpected argument, because the connector's command is a positional argument.
-pub fn improve(error: Error, command: &Command) -> Error {
-    let word = match (error.kind(), error.get(ContextKind::InvalidArg)) {
-        (ErrorKind::UnknownArgument, Some(ContextValue::String(word))) => word.clone(),
-        _ => return error,
-    };
-    match word.as_str() {
-        // As for init.
-        "--airbyte" | "--singer" | "--fivetran" => {
-            return with_tip(error, format!("to say what the connector speaks, use `--protocol {}`", &word[2..]));
-        }
-        _ if word.starts_with('-') => return error,
-        _ => {}
-    }
-    let subcommands = command.get_subcommands().filter(|it| !it.is_hide_set()).cloned();
-    let only_subcommands = Command::new(NAME).subcommands(subcommands);
-    match only_subcommands.try_get_matches_from([NAME, word.as_str()]) {
-        Err(better) if better.get(ContextKind::SuggestedSubcommand).is_some() => better,
-        _ if Path::new(&word).join(file::NAME).exists() => {
-            with_tip(error, format!("to use a shim, write `--shim {word}`"))
-        }
-        _ if takes_command(&error) => {
-            with_tip(error, format!("to run a connector, write `--` in front of its command: `-- {word}`"))
-        }
-        _ => error,
-    }
-}
-
-/// Whether the subcommand takes a connector's command.
-fn takes_command(error: &Error) -> bool {
-    matches!(error.get(ContextKind::Usage), Some(ContextValue::StyledStr(usage)) if usage.to_string().contains("<COMMAND>"))
-}
-
-fn with_tip(mut error: Error, tip: String) -> Error {
-    error.remove(ContextKind::SuggestedArg);
-    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
-    error
 }

@@ -155,7 +155,7 @@ impl Given {
         let text = body.text("text");
         let config = Value::Object(body.object("config"));
         let manifest = Manifest::parse(&text).map_err(|it| manifest::unreadable(&it))?;
-        let schema = manifest.spec().map(|it| it.config_schema);
+        let schema = manifest::config_schema(&manifest.value);
         let config = Config::of_request(server, config, schema.as_ref()).await?;
         let mask = config.mask();
         let has_code = manifest::has_custom_code(&manifest.value);
